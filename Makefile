@@ -1,0 +1,36 @@
+# Everything works from a fresh clone with Python 3.11 and make; the venv is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   compile the sample, flash it to the virtual board, profile it"
+	@echo "make test   run the tests"
+	@echo "make lint   ruff, mypy, import contracts"
+	@echo "make bench  measure (SHARED=folder of models and data)"
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+demo: $(READY)
+	$(BIN)/python -m samples.digits.demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.cortex_m4
+
+clean:
+	rm -rf $(VENV) build out

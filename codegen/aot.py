@@ -1,0 +1,150 @@
+"""A Program as plain C: the same kernels called one after the other, no interpreter, no bundle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codegen.program import Argument, Call, Program, Tensor
+from codegen.sources import banner, c_name
+
+VALUES_PER_LINE = {"int8": 24, "int32": 8}
+
+
+def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
+    """``NAME.h`` and ``NAME.c``; `model_hash` is the bundle's, for the handshake with a host."""
+    name = c_name(program.name)
+    return {f"{name}.h": _header(program), f"{name}.c": _source(program, model_hash)}
+
+
+def _signature(program: Program) -> str:
+    name = c_name(program.name)
+    inputs = [f"const int8_t *{_argument('in', i, program.inputs)}" for i in _range(program.inputs)]
+    outputs = [f"int8_t *{_argument('out', i, program.outputs)}" for i in _range(program.outputs)]
+    return f"void {name}_invoke({', '.join(inputs + outputs)})"
+
+
+def _range(tensors: tuple[Tensor, ...]) -> range:
+    return range(len(tensors))
+
+
+def _argument(word: str, index: int, tensors: tuple[Tensor, ...]) -> str:
+    return word if len(tensors) == 1 else f"{word}{index}"
+
+
+def _header(program: Program) -> str:
+    name = c_name(program.name)
+    guard = f"EK_AOT_{name.upper()}_H"
+    lines = [
+        banner(program, "Ahead-of-time entry points"),
+        f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n",
+        f"#define {name.upper()}_ARENA_BYTES {program.arena_bytes}u",
+    ]
+    for word, tensors in (("INPUT", program.inputs), ("OUTPUT", program.outputs)):
+        for i, tensor in enumerate(tensors):
+            prefix = f"{name.upper()}_{word}{'' if len(tensors) == 1 else i}"
+            shape = "x".join(str(d) for d in tensor.shape)
+            lines += [
+                f"\n/* '{tensor.name}', {shape}: real = scale * (int8 - zero point). */",
+                f"#define {prefix}_BYTES {tensor.nbytes}u",
+                f"#define {prefix}_SCALE {tensor.scale!r}f",
+                f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
+            ]
+    lines += [
+        "\n/* One inference: copies inputs into the static arena, runs, copies outputs out. */",
+        f"{_signature(program)};\n",
+        "/* The same without copies: fill the inputs in place, run, read the outputs. */",
+        f"int8_t *{name}_input(uint32_t index, uint32_t *nbytes);",
+        f"const int8_t *{name}_output(uint32_t index, uint32_t *nbytes);",
+        f"void {name}_run(void);",
+        f"extern const uint8_t {name}_hash[8];",
+        "\n#endif\n",
+    ]
+    return "\n".join(lines)
+
+
+def _source(program: Program, model_hash: bytes) -> str:
+    name = c_name(program.name)
+    parts = [
+        banner(program, "Ahead-of-time entry points"),
+        f'#include "{name}.h"\n\n#include <stddef.h>\n#include <string.h>\n\n'
+        f'#include "ek_profile.h"\n#include "kernels.h"\n',
+        f"const uint8_t {name}_hash[8] = {{{', '.join(f'0x{b:02x}' for b in model_hash)}}};\n",
+        _constants(program),
+        f"static uint8_t arena[{max(program.arena_bytes, 1)}] __attribute__((aligned(16)));\n",
+        f"void {name}_run(void)\n{{\n    EK_EDGE(0u);",
+    ]
+    seen: dict[int, str] = {}
+    for i, call in enumerate(program.calls):
+        pointers = ", ".join(_pointer(i, call, j, seen) for j in range(len(call.arguments)))
+        parts.append(f"    /* {call.layer.replace('*/', '')} */")
+        parts.append(f"    {call.kernel.name}({pointers});\n    EK_EDGE({i + 1}u);")
+    parts.append("}\n")
+    parts.append(_access(name, "int8_t *", "input", program.inputs))
+    parts.append(_access(name, "const int8_t *", "output", program.outputs))
+    body = [
+        f"    memcpy(arena + {t.offset}, {_argument('in', i, program.inputs)}, {t.nbytes});"
+        for i, t in enumerate(program.inputs)
+    ]
+    body.append(f"    {name}_run();")
+    body += [
+        f"    memcpy({_argument('out', i, program.outputs)}, arena + {t.offset}, {t.nbytes});"
+        for i, t in enumerate(program.outputs)
+    ]
+    parts.append(f"{_signature(program)}\n{{\n" + "\n".join(body) + "\n}\n")
+    return "\n".join(parts)
+
+
+def _constants(program: Program) -> str:
+    """One array per packed constant, in the order of use; equal ones once."""
+    seen: dict[int, str] = {}
+    arrays = []
+    for i, call in enumerate(program.calls):
+        for operand, argument in zip(call.kernel.spec.operands, call.arguments, strict=False):
+            if operand.role != "constant" or argument.offset in seen:
+                continue
+            seen[argument.offset] = _constant_name(i, operand.name)
+            raw = program.constants[argument.offset : argument.offset + argument.nbytes]
+            data = np.frombuffer(raw, operand.dtype)
+            width = VALUES_PER_LINE[operand.dtype]
+            rows = [
+                "    " + ", ".join(_literal(v) for v in data[k : k + width].tolist())
+                for k in range(0, data.size, width)
+            ]
+            arrays.append(
+                f"/* {call.layer.replace('*/', '')}: {operand.name} */\n"
+                f"static const {operand.dtype}_t {seen[argument.offset]}[{data.size}] "
+                "__attribute__((aligned(8))) = {\n" + ",\n".join(rows) + "\n};\n"
+            )
+    return "\n".join(arrays)
+
+
+def _literal(value: int) -> str:
+    return "INT32_MIN" if value == -(2**31) else str(value)
+
+
+def _constant_name(call: int, operand: str) -> str:
+    return f"c{call}_{operand}"
+
+
+def _pointer(i: int, call: Call, j: int, seen: dict[int, str]) -> str:
+    argument: Argument = call.arguments[j]
+    if argument.role == "constant":
+        return seen.setdefault(
+            argument.offset, _constant_name(i, call.kernel.spec.operands[j].name)
+        )
+    if argument.role == "scratch":
+        return f"arena + {argument.offset}"
+    const = "const " if argument.role == "input" else ""
+    return f"({const}int8_t *)(arena + {argument.offset})"
+
+
+def _access(name: str, ctype: str, word: str, tensors: tuple[Tensor, ...]) -> str:
+    rows = "".join(
+        f"    if (index == {i}u) {{\n        *nbytes = {t.nbytes}u;\n"
+        f"        return ({ctype})(arena + {t.offset});\n    }}\n"
+        for i, t in enumerate(tensors)
+    )
+    return (
+        f"{ctype}{name}_{word}(uint32_t index, uint32_t *nbytes)\n{{\n{rows}"
+        "    *nbytes = 0u;\n    return NULL;\n}\n"
+    )

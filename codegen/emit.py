@@ -1,0 +1,75 @@
+"""From a kernel's spec to its C text, through TVM or from the cache."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from codegen.kernel import Kernel, KernelSpec
+from codegen.schedules import families
+from codegen.tvm_api import PINNED
+from edgekit.errors import EdgekitError
+from edgekit.toolchain.cache import cached, key_of
+
+
+def emit(spec: KernelSpec) -> Kernel:
+    """The kernel of `spec`. TVM is only loaded where the cache does not have its text.
+
+    Raises:
+        EdgekitError: E320 where the installed TVM is not the pinned one.
+    """
+    key = key_of((generator_hash(), spec.key))
+    path = cached(key, ".json", lambda out: _generate(spec, out))
+    stored = json.loads(path.read_text())
+    return Kernel(spec, stored["text"], stored["scratch_bytes"])
+
+
+@cache
+def generator_hash() -> str:
+    """Hash of this package's own source, so that no kernel outlives the code that made it."""
+    folder = Path(__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    return key_of([*PINNED.values(), *(p.read_bytes() for p in sources)])
+
+
+def _generate(spec: KernelSpec, out: Path) -> None:
+    _require_pins()
+    from codegen.cprinter import print_function
+    from codegen.tvm_api import lower
+
+    schedule = families()[spec.op][spec.family].schedule(spec.params)
+    printed = print_function(
+        lower(schedule),
+        spec.name,
+        written={o.name for o in spec.operands if o.role == "output"},
+        aliased={o.name for o in spec.operands if o.alias},
+    )
+    text = f"/* {spec.op} ({spec.family}): {_describe(spec)} */\n{printed.text}"
+    out.write_text(json.dumps({"text": text, "scratch_bytes": printed.scratch_bytes}))
+
+
+def _describe(spec: KernelSpec) -> str:
+    p = spec.params
+    if "kernel" in p:
+        return (
+            f"{p['H']}x{p['W']}x{p['C']} to {p['OH']}x{p['OW']}x{p.get('O', p['C'])}, "
+            f"kernel {p['kernel'][0]}x{p['kernel'][1]}, strides {p['strides'][0]}x{p['strides'][1]}"
+        )
+    return ", ".join(f"{o.name} {o.count} {o.dtype}" for o in spec.operands)
+
+
+def _require_pins() -> None:
+    # With another version of tvm-ffi, tensorize ends the process instead of raising.
+    for package, wanted in PINNED.items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "none"
+        if found != wanted:
+            raise EdgekitError(
+                "E320",
+                f"kernel generation needs {package} {wanted}, found {found}",
+                help=f"pip install {package}=={wanted}",
+            )

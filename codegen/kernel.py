@@ -1,0 +1,125 @@
+"""What a kernel is before and after it is printed, and what a schedule module must offer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from edgekit.graph import Node, Value
+
+BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4}
+
+
+class NotApplicable(Exception):
+    """A family has no kernel for this layer; the message says why and goes into the report."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One pointer parameter of a kernel: `count` elements of `dtype`.
+
+    `role` is "input", "constant" or "output". `alias` marks operands that may share memory.
+    """
+
+    name: str
+    dtype: str
+    count: int
+    role: str
+    alias: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """Everything that the C text of a kernel depends on. `params` holds JSON values only."""
+
+    op: str
+    family: str
+    operands: tuple[Operand, ...]
+    params: dict[str, Any] = field(hash=False)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the spec; equal specs share one kernel."""
+        text = json.dumps(
+            [
+                self.op,
+                self.family,
+                [[o.name, o.dtype, o.count, o.role, o.alias] for o in self.operands],
+                self.params,
+            ],
+            sort_keys=True,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        return f"ek_{self.op}_{self.family}_{self.key[:8]}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A printed kernel: a C function of its operands and, where it needs one, a scratch pointer."""
+
+    spec: KernelSpec
+    text: str
+    scratch_bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """First eight bytes of the hash of the text: equal fingerprints, equal arithmetic."""
+        return int.from_bytes(hashlib.sha256(self.text.encode()).digest()[:8], "little")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node with all that a schedule looks at: operand values and constant data."""
+
+    node: Node
+    inputs: tuple[Value, ...]
+    constants: dict[str, np.ndarray]
+    output: Value
+
+    @property
+    def name(self) -> str:
+        return self.node.name or self.node.output
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel that fits a layer: the spec, the values its inputs read, its packed constants.
+
+    `inputs` names graph values in the order of the spec's "input" operands; `constants` maps the
+    names of its "constant" operands to arrays of their dtype. `in_place` says that the output may
+    take the memory of the first input.
+    """
+
+    spec: KernelSpec
+    inputs: tuple[str, ...]
+    constants: dict[str, np.ndarray]
+    in_place: bool = False
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way of computing an operator.
+
+    `select` turns a layer into a candidate or raises NotApplicable; `schedule` turns the params of
+    a spec into a TVM schedule (only called where the kernel is not in the cache).
+    """
+
+    select: Callable[[Layer], Candidate]
+    schedule: Callable[[dict[str, Any]], Any]

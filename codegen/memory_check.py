@@ -1,0 +1,71 @@
+"""A second opinion on the memory plan: replays a Program and accounts for every byte.
+
+It knows nothing of lifetimes or of the planner. Each arena byte remembers which value wrote it;
+a call may only read bytes that still hold the value it asks for, and whatever it writes (output and
+scratch) must not touch what it reads, except an in-place output on exactly its first input.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codegen.program import Program
+
+
+class PlanError(Exception):
+    """The memory plan is wrong: a bug of ours, found before any code runs on it."""
+
+
+def check(program: Program, shares: dict[str, str] | None = None) -> None:
+    """Raise PlanError where a value would be read after its bytes were overwritten.
+
+    Args:
+        program: the program to replay.
+        shares: values that are another value under a different shape (reshapes), by name.
+    """
+    names: dict[str, int] = {}
+
+    def owner(value: str) -> int:
+        while shares and value in shares:
+            value = shares[value]
+        return names.setdefault(value, len(names) + 1)
+
+    arena = np.zeros(program.arena_bytes, np.int32)
+
+    def span(offset: int, nbytes: int, what: str) -> slice:
+        if offset < 0 or nbytes < 0 or offset + nbytes > program.arena_bytes:
+            raise PlanError(
+                f"{what}: bytes {offset}..{offset + nbytes} leave the arena of "
+                f"{program.arena_bytes}"
+            )
+        return slice(offset, offset + nbytes)
+
+    for tensor in program.inputs:
+        at = span(tensor.offset, tensor.nbytes, f"input '{tensor.name}'")
+        if arena[at].any():
+            raise PlanError(f"input '{tensor.name}' overlaps another input")
+        arena[at] = owner(tensor.name)
+    for call in program.calls:
+        reads = [a for a in call.arguments if a.role == "input"]
+        for a in reads:
+            at = span(a.offset, a.nbytes, f"'{call.layer}' reads '{a.value}'")
+            if (arena[at] != owner(a.value)).any():
+                raise PlanError(f"'{call.layer}' reads '{a.value}' after it was overwritten")
+        written: list[slice] = []
+        for a in call.arguments:
+            if a.role not in ("output", "scratch"):
+                continue
+            at = span(a.offset, a.nbytes, f"'{call.layer}' writes its {a.role}")
+            for r in reads:
+                apart = a.offset + a.nbytes <= r.offset or r.offset + r.nbytes <= a.offset
+                same = call.in_place and a.role == "output" and r is reads[0]
+                if not apart and not (same and (a.offset, a.nbytes) == (r.offset, r.nbytes)):
+                    raise PlanError(f"'{call.layer}' writes its {a.role} over '{r.value}'")
+            if any(at.start < w.stop and w.start < at.stop for w in written):
+                raise PlanError(f"'{call.layer}' has output and scratch in the same bytes")
+            written.append(at)
+            arena[at] = owner(a.value) if a.role == "output" else -1
+    for tensor in program.outputs:
+        at = span(tensor.offset, tensor.nbytes, f"output '{tensor.name}'")
+        if (arena[at] != owner(tensor.name)).any():
+            raise PlanError(f"output '{tensor.name}' was overwritten before the end")

@@ -1,0 +1,304 @@
+"""From an integer graph to a Program: kernel calls in order, arena offsets, packed constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from codegen import memory
+from codegen.emit import emit
+from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
+from codegen.schedules import families
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph, Node, Value
+from edgekit.ops import operator
+from targets import Target
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A pointer of a call: `nbytes` at `offset` of the arena, or of the constants.
+
+    `role` is the operand's ("input", "constant", "output") or "scratch"; `value` names the graph
+    value that lies there, "" for constants and scratch.
+    """
+
+    role: str
+    offset: int
+    nbytes: int
+    value: str = ""
+
+    @property
+    def in_arena(self) -> bool:
+        return self.role != "constant"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel call, with what a report says of it.
+
+    `note` says why a faster family was not taken, "" where the fastest was.
+    """
+
+    layer: str
+    op: str
+    kernel: Kernel
+    arguments: tuple[Argument, ...]
+    in_place: bool
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_shape: tuple[int, ...]
+    macs: int
+    note: str
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(a.nbytes for a in self.arguments if a.role == "constant")
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.kernel.scratch_bytes
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the program: int8 in the arena.
+
+    `layout` is "NCHW" where the model file declared it so; the bytes here are always NHWC.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    offset: int
+    nbytes: int
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model for one target. `constants` is one aligned blob in the order of use."""
+
+    name: str
+    target: str
+    calls: tuple[Call, ...]
+    arena_bytes: int
+    arena_lower_bound: int
+    constants: bytes
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """Each kernel once, in order of first use."""
+        return list({c.kernel.fingerprint: c.kernel for c in self.calls}.values())
+
+
+def build_program(graph: Graph, target: Target) -> Program:
+    """Choose a kernel for every node, lay out memory and pack constants.
+
+    Raises:
+        EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
+            accumulator can overflow, E320 where the installed TVM is not the pinned one.
+    """
+    return _Builder(graph, target).build()
+
+
+def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
+    """The best candidate for `layer` in the target's families, and why none better applies."""
+    reasons = []
+    available = families().get(layer.node.op, {})
+    for name in target.families:
+        if name not in available:
+            reasons.append(f"{name}: no {layer.node.op} kernel")
+            continue
+        try:
+            return available[name].select(layer), "; ".join(reasons)
+        except NotApplicable as reason:
+            reasons.append(f"{name}: {reason}")
+    raise NotApplicable("; ".join(reasons))
+
+
+class _Builder:
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph = graph
+        self.target = target
+        self.constants = bytearray()
+        self.packed: dict[bytes, int] = {}
+        self.alias: dict[str, str] = {}
+
+    def build(self) -> Program:
+        chosen = self._choose()
+        for node, _, _ in chosen:
+            if node.op == "reshape":
+                self.alias[node.output] = self._root(node.inputs[0])
+        steps = [(n, c, why, emit(c.spec)) for n, c, why in chosen if c is not None]
+        in_place = self._in_place(steps)
+        plan = memory.plan(self._buffers(steps))
+        calls = [
+            self._call(i, node, candidate, why, kernel, node.output in in_place, plan)
+            for i, (node, candidate, why, kernel) in enumerate(steps)
+        ]
+        return Program(
+            name=self.graph.name,
+            target=self.target.name,
+            calls=tuple(calls),
+            arena_bytes=plan.arena_bytes,
+            arena_lower_bound=plan.lower_bound,
+            constants=bytes(self.constants),
+            inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
+            outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
+        )
+
+    # ---- kernels
+
+    def _choose(self) -> list[tuple[Node, Candidate | None, str]]:
+        chosen: list[tuple[Node, Candidate | None, str]] = []
+        missing = []
+        for node in self.graph.nodes:
+            if node.op == "reshape":
+                chosen.append((node, None, ""))
+                continue
+            try:
+                chosen.append((node, *select(self._layer(node), self.target)))
+            except NotApplicable as reason:
+                missing.append(f"{node.name or node.output} ({node.op}): {reason}")
+        if missing:
+            raise EdgekitError(
+                "E311",
+                f"{len(missing)} of {len(self.graph.nodes)} layers have no kernel for "
+                f"'{self.target.name}'",
+                details=missing,
+                help="edgekit ops lists what there is",
+            )
+        return chosen
+
+    def _layer(self, node: Node) -> Layer:
+        values = tuple(self.graph.values[i] for i in node.inputs)
+        constants = {i: self.graph.constants[i] for i in node.inputs if i in self.graph.constants}
+        return Layer(node, values, constants, self.graph.values[node.output])
+
+    # ---- memory
+
+    def _root(self, name: str) -> str:
+        """The value whose buffer `name` lies in (reshapes and in-place results share one)."""
+        while name in self.alias:
+            name = self.alias[name]
+        return name
+
+    def _last_use(self, steps: list[Any]) -> dict[str, int]:
+        """Last step that reads each buffer; outputs are read after the end."""
+        last: dict[str, int] = {}
+        for i, (_, candidate, _, _) in enumerate(steps):
+            for name in candidate.inputs:
+                last[self._root(name)] = i
+        for name in self.graph.outputs:
+            last[self._root(name)] = len(steps)
+        return last
+
+    def _in_place(self, steps: list[Any]) -> set[str]:
+        """Let results take over the buffer of an input that dies there; returns those results."""
+        taken = set()
+        for i, (node, candidate, _, _) in enumerate(steps):
+            if not candidate.in_place:
+                continue
+            source = self._root(candidate.inputs[0])
+            # Asked anew each time: an earlier takeover lengthens the life of a buffer.
+            if self._last_use(steps)[source] == i:
+                self.alias[node.output] = source
+                taken.add(node.output)
+        return taken
+
+    def _buffers(self, steps: list[Any]) -> list[memory.Buffer]:
+        last = self._last_use(steps)
+        buffers = [
+            memory.Buffer(name, self.graph.values[name].nbytes, -1, last.get(name, -1))
+            for name in self.graph.inputs
+        ]
+        for i, (node, _, _, kernel) in enumerate(steps):
+            if self._root(node.output) == node.output:
+                nbytes = self.graph.values[node.output].nbytes
+                buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
+            if kernel.scratch_bytes:
+                buffers.append(memory.Buffer(_scratch(i), kernel.scratch_bytes, i, i))
+        return buffers
+
+    # ---- calls
+
+    def _call(
+        self,
+        index: int,
+        node: Node,
+        candidate: Candidate,
+        why: str,
+        kernel: Kernel,
+        in_place: bool,
+        plan: memory.Plan,
+    ) -> Call:
+        inputs = iter(candidate.inputs)
+        arguments = []
+        for operand in candidate.spec.operands:
+            if operand.role == "constant":
+                data = candidate.constants[operand.name]
+                assert data.size == operand.count and str(data.dtype) == operand.dtype, operand
+                arguments.append(Argument("constant", self._pack(data), operand.nbytes))
+                continue
+            value = next(inputs) if operand.role == "input" else node.output
+            offset = plan.offsets[self._root(value)]
+            arguments.append(Argument(operand.role, offset, operand.nbytes, value))
+        if kernel.scratch_bytes:
+            arguments.append(
+                Argument("scratch", plan.offsets[_scratch(index)], kernel.scratch_bytes)
+            )
+        values = [self.graph.values[i] for i in node.inputs]
+        out = self.graph.values[node.output]
+        return Call(
+            layer=node.name or node.output,
+            op=node.op,
+            kernel=kernel,
+            arguments=tuple(arguments),
+            in_place=in_place,
+            input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
+            output_shape=out.shape,
+            macs=operator(node.op).macs(node, values, out),
+            note=why,
+        )
+
+    def _pack(self, data: np.ndarray) -> int:
+        """Append to the constants (equal arrays once); returns the offset."""
+        raw = np.ascontiguousarray(data).tobytes()
+        if raw not in self.packed:
+            self.constants += bytes(-len(self.constants) % memory.ALIGN)
+            self.packed[raw] = len(self.constants)
+            self.constants += raw
+        return self.packed[raw]
+
+    def _tensor(self, name: str, plan: memory.Plan) -> Tensor:
+        value: Value = self.graph.values[name]
+        if value.dtype != "int8" or value.quant is None:
+            raise EdgekitError(
+                "E312",
+                f"'{name}' is {value.dtype}: inputs and outputs of a program are quantized int8",
+                help="quantize the model with --calibration",
+            )
+        root = self._root(name)
+        if root not in plan.offsets:
+            raise EdgekitError("E313", f"output '{name}' does not depend on any input")
+        return Tensor(
+            name=name,
+            shape=value.shape,
+            dtype=value.dtype,
+            scale=float(value.quant.scale[0]),
+            zero_point=int(value.quant.zero_point[0]),
+            offset=plan.offsets[root],
+            nbytes=value.nbytes,
+            layout=self.graph.metadata.get("layout", {}).get(name, ""),
+        )
+
+
+def _scratch(step: int) -> str:
+    return f"scratch of step {step}"

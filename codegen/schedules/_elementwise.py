@@ -1,0 +1,59 @@
+"""Element by element kernels with numpy broadcasting of their operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from codegen.kernel import Candidate, KernelSpec, Layer, Operand
+
+
+def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
+    """Operands are named a, b, …; those that are graph constants become kernel constants."""
+    operands, inputs, constants = [], [], {}
+    shapes = []
+    in_place = layer.inputs[0].shape == layer.output.shape
+    for letter, value in zip("ab", layer.inputs, strict=False):
+        data = layer.constants.get(value.name)
+        role = "input" if data is None else "constant"
+        alias = in_place and role == "input"
+        operands.append(Operand(letter, "int8", value.size, role, alias))
+        shapes.append(list(value.shape))
+        if data is None:
+            inputs.append(value.name)
+        else:
+            constants[letter] = np.ascontiguousarray(data)
+    in_place = in_place and layer.inputs[0].name not in layer.constants
+    # Both operands may be one tensor, or b larger than a where a is broadcast: a keeps its place
+    # only if every element of the output is written after its own inputs are read.
+    operands.append(Operand("y", "int8", layer.output.size, "output", in_place))
+    spec = KernelSpec(
+        op, "c99", tuple(operands), {"shapes": shapes, "out": list(layer.output.shape), **params}
+    )
+    return Candidate(spec, tuple(inputs), constants, in_place)
+
+
+def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:
+    """`value(*elements)` is the TE expression of one output element."""
+    from tvm import s_tir, te
+
+    out = list(p["out"][1:]) or [1]
+    tensors = []
+    for letter, shape in zip("ab", p["shapes"], strict=False):
+        padded = [1] * (len(p["out"]) - len(shape)) + shape
+        tensors.append(te.placeholder(padded[1:] or [1], "int8", name=letter))
+
+    def element(*index: Any) -> Any:
+        picked = []
+        for tensor in tensors:
+            at = [i if int(d) > 1 else 0 for i, d in zip(index, tensor.shape, strict=True)]
+            picked.append(tensor[tuple(at)].astype("int32"))
+        return value(*picked)
+
+    y = te.compute(out, element, name="y")
+    sch = s_tir.Schedule(te.create_prim_func([*tensors, y]))
+    if all([1] * (len(p["out"]) - len(s)) + s == p["out"] for s in p["shapes"]):
+        sch.fuse(*sch.get_loops(sch.get_sblock("y")))
+    return sch

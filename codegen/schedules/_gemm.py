@@ -1,0 +1,211 @@
+"""Convolution as a matrix product over packed pixels, for SMLAD.
+
+The taps of one pixel are `K` bytes: kernel rows one after the other, each kernel_width * C bytes
+rounded up to a multiple of four (the gap has zero weights). They are widened once to int16 pairs,
+doubled (`codegen.tensor_intrinsics.pack4`), and then meet the weights of every output channel:
+
+* five pixels against one channel at a time (`dot_5x1`) where there are five pixels or more;
+* one pixel against four channels at a time (`dot_1x4`) elsewhere, fully connected included.
+
+Where windows reach into padding or rows are not word-sized, the bytes of a pixel are first gathered
+into a patch; otherwise they are read in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from codegen.schedules import _requant, _window
+
+TILE = 5
+
+
+class Rows:
+    """How the taps of a pixel are laid out for parameters `p` of a conv2d."""
+
+    def __init__(self, p: dict[str, Any]) -> None:
+        self.p = p
+        kh, kw = p["kernel"]
+        self.row_taps = kw * p["C"]
+        self.row_bytes = -(-self.row_taps // 4) * 4
+        self.bytes = kh * self.row_bytes
+        self.steps = self.bytes // 4
+        self.pixels = p["OH"] * p["OW"]
+        self.tiled = self.pixels >= TILE
+        self.aligned = p["C"] % 4 == 0
+        self.patch = _window.padded(p) or not self.aligned
+
+    def pack(self, weights: np.ndarray) -> np.ndarray:
+        """int8 [O, KH, KW, C] as the kernel reads it: [O, K], or [O/4, K/4, 4, 4] untiled."""
+        out, kh, _, _ = weights.shape
+        rows = np.zeros((out, kh, self.row_bytes), np.int8)
+        rows[:, :, : self.row_taps] = weights.reshape(out, kh, -1)
+        flat = rows.reshape(out, self.bytes)
+        if self.tiled:
+            return flat
+        quads = np.zeros((-(-out // 4) * 4, self.bytes), np.int8)
+        quads[:out] = flat
+        packed: np.ndarray = quads.reshape(-1, 4, self.steps, 4).transpose(0, 2, 1, 3)
+        return np.ascontiguousarray(packed)
+
+
+def schedule(p: dict[str, Any]) -> Any:
+    """Schedule of conv2d (arm_dsp); `p` as `conv2d._params` and `_requant.params` give it."""
+    return _tiled(p, Rows(p)) if Rows(p).tiled else _single(p, Rows(p))
+
+
+def _locate(p: dict[str, Any], rows: Rows, pixel: Any, byte: Any) -> tuple[Any, Any]:
+    """TE expressions: where byte `byte` of the taps of `pixel` lies in x, and whether it does."""
+    from codegen.tvm_api import all_of
+
+    oh, ow = pixel // p["OW"], pixel % p["OW"]
+    kh, j = byte // rows.row_bytes, byte % rows.row_bytes
+    ih = _window.row(p, oh, kh)
+    row_length = p["W"] * p["C"]
+    gap = True if rows.row_bytes == rows.row_taps else j < rows.row_taps
+    if rows.aligned or p["dilations"][1] != 1:
+        iw = _window.column(p, ow, j // p["C"])
+        inside = all_of(_window.row_inside(p, ih), _window.column_inside(p, iw), gap)
+        return ih * row_length + iw * p["C"] + j % p["C"], inside
+    # A row of taps is one run of bytes: no division by the number of channels.
+    run = _window.column(p, ow, 0) * p["C"] + j
+    inside = all_of(_window.row_inside(p, ih), *_window.run_inside(p, run), gap)
+    return ih * row_length + run, inside
+
+
+def _stages(p: dict[str, Any], rows: Rows, pixel_of: Any, tiles: int, tile: int) -> Any:
+    """Placeholders and the packing stages; `pixel_of(t, i)` is pixel i of tile t."""
+    from tvm import te, tirx
+
+    from codegen.tvm_api import select
+
+    x = te.placeholder((p["H"] * p["W"] * p["C"],), "int8", name="x")
+    rq = te.placeholder((p["O"], 3), "int32", name="rq")
+    two = tirx.const(2, "int16")
+    outside = tirx.const(p["zx"], "int8")
+
+    def gather(t: Any, i: Any, byte: Any) -> Any:
+        index, inside = _locate(p, rows, pixel_of(t, i), byte)
+        return x[index] if inside is True else select(inside, x[index], outside)
+
+    def in_place(t: Any, i: Any, k: Any, byte: Any) -> Any:
+        return x[_locate(p, rows, pixel_of(t, i), k * 4)[0] + byte]
+
+    if rows.patch:
+        patch = te.compute((tiles, tile, rows.bytes), gather, name="patch")
+
+    def pair(t: Any, i: Any, k: Any, h: Any, low: Any) -> Any:
+        byte = low * 2 + h
+        value = patch[t, i, k * 4 + byte] if rows.patch else in_place(t, i, k, byte)
+        return value.astype("int16") * two
+
+    if tile == 1:
+        pairs = te.compute(
+            (tiles, rows.steps, 2, 2), lambda t, k, h, low: pair(t, 0, k, h, low), name="pairs"
+        )
+    else:
+        pairs = te.compute(
+            (tiles, rows.steps, tile, 2, 2),
+            lambda t, k, i, h, low: pair(t, i, k, h, low),
+            name="pairs",
+        )
+    return x, rq, pairs
+
+
+def _tiled(p: dict[str, Any], rows: Rows) -> Any:
+    from tvm import s_tir, te
+
+    from codegen.tensor_intrinsics import dot_5x1
+
+    tiles = -(-rows.pixels // TILE)
+    x, rq, pairs = _stages(p, rows, lambda t, i: te.min(t * TILE + i, rows.pixels - 1), tiles, TILE)
+    w = te.placeholder((p["O"], rows.steps, 4), "int8", name="w")
+    k, h, low = (te.reduce_axis((0, n), s) for n, s in ((rows.steps, "k"), (2, "h"), (2, "l")))
+    acc = te.compute(
+        (tiles, p["O"], TILE),
+        lambda t, o, i: te.sum(
+            pairs[t, k, i, h, low].astype("int32") * w[o, k, low * 2 + h].astype("int32"),
+            axis=[k, h, low],
+        ),
+        name="acc",
+    )
+    y = te.compute(
+        (rows.pixels, p["O"]),
+        lambda m, o: _requant.apply_cheap(p, acc[m // TILE, o, m % TILE], rq, o),
+        name="y",
+    )
+    sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    m, o = sch.get_loops(sch.get_sblock("y"))
+    tile, pixel = sch.split(m, [None, TILE])
+    sch.reorder(tile, o, pixel)
+    block = sch.get_sblock("acc")
+    sch.compute_at(block, o)
+    _pack_at(sch, rows, tile)
+    sch.unroll(pixel)
+    _tensorize_dot(sch, block, 2, dot_5x1(rows.steps))
+    return sch
+
+
+def _single(p: dict[str, Any], rows: Rows) -> Any:
+    from tvm import s_tir, te
+
+    from codegen.tensor_intrinsics import dot_1x4
+
+    x, rq, pairs = _stages(p, rows, lambda t, i: t + i, rows.pixels, 1)
+    quads = -(-p["O"] // 4)
+    w = te.placeholder((quads, rows.steps, 4, 4), "int8", name="w")
+    k, h, low = (te.reduce_axis((0, n), s) for n, s in ((rows.steps, "k"), (2, "h"), (2, "l")))
+    acc = te.compute(
+        (rows.pixels, quads, 4),
+        lambda t, q, n: te.sum(
+            pairs[t, k, h, low].astype("int32") * w[q, k, n, low * 2 + h].astype("int32"),
+            axis=[k, h, low],
+        ),
+        name="acc",
+    )
+    y = te.compute(
+        (rows.pixels, p["O"]),
+        lambda m, o: _requant.apply_cheap(p, acc[m, o // 4, o % 4], rq, o),
+        name="y",
+    )
+    sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    m, o = sch.get_loops(sch.get_sblock("y"))
+    quad, n = sch.split(o, [None, 4])
+    block = sch.get_sblock("acc")
+    sch.compute_at(block, quad)
+    _pack_at(sch, rows, m)
+    sch.unroll(n)
+    _tensorize_dot(sch, block, 2, dot_1x4(rows.steps))
+    return sch
+
+
+def _pack_at(sch: Any, rows: Rows, loop: Any) -> None:
+    """Pack (and gather) once per iteration of `loop`, four bytes at a time."""
+    from codegen.tensor_intrinsics import pack4
+
+    pairs = sch.get_sblock("pairs")
+    sch.compute_at(pairs, loop, preserve_unit_loops=True)
+    k, *pixel, h, _ = sch.get_loops(pairs)[-4 if rows.tiled else -3 :]
+    if pixel:
+        sch.reorder(pixel[0], k)
+    if rows.patch:
+        patch = sch.get_sblock("patch")
+        sch.compute_at(patch, pixel[0] if pixel else loop, preserve_unit_loops=True)
+        taps = sch.split(sch.get_loops(patch)[-1], [None, rows.row_bytes])[1]
+        if rows.aligned:
+            sch.split(taps, [None, rows.p["C"]])
+    else:
+        taps = sch.split(k, [None, rows.row_bytes // 4])[1]
+        sch.split(taps, [None, rows.p["C"] // 4])
+    sch.tensorize(h, pack4())
+
+
+def _tensorize_dot(sch: Any, block: Any, depth: int, intrinsic: str) -> None:
+    """Replace the loops of `block` below `depth` by a dot-product intrinsic."""
+    loop = sch.get_loops(block)[depth]
+    init = sch.decompose_reduction(block, loop)
+    for inner in sch.get_loops(init)[depth:]:
+        sch.unroll(inner)
+    sch.tensorize(loop, intrinsic)

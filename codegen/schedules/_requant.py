@@ -1,0 +1,71 @@
+"""The epilogue of conv-like kernels: packing per-channel integers, and applying them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from codegen.channels import Channels
+from codegen.kernel import NotApplicable
+
+
+def general(channels: Channels) -> np.ndarray:
+    """int32 [O, 3]: bias, multiplier, shift, for ``ek_requantize``."""
+    return np.stack([channels.bias, channels.multiplier, channels.shift], 1).astype(np.int32)
+
+
+def cheap(channels: Channels) -> np.ndarray:
+    """int32 [O, 3]: 2 * bias, multiplier, 2^(32 - e), for ``ek_rescale``.
+
+    Raises:
+        NotApplicable: where ``ek_rescale`` would not be exact.
+    """
+    if channels.bound >= 1 << 30:
+        raise NotApplicable(f"an accumulator can reach {channels.bound}, the limit is 2^30")
+    if not channels.cheap:
+        worst = int(channels.shift.max() if channels.shift.max() > -2 else channels.shift.min())
+        raise NotApplicable(f"a channel's requantization shift is {worst}, -30 to -2 are covered")
+    power = np.int64(1) << (32 + channels.shift.astype(np.int64))
+    return np.stack([2 * channels.bias, channels.multiplier, power], 1).astype(np.int32)
+
+
+def params(channels: Channels) -> dict[str, Any]:
+    """What the epilogue bakes into the code."""
+    return {
+        "zx": channels.input_zero_point,
+        "zy": channels.output_zero_point,
+        "clamp": [channels.qmin, channels.qmax],
+        "relu": channels.relu,
+    }
+
+
+def apply_general(p: dict[str, Any], acc: Any, rq: Any, channel: Any) -> Any:
+    """TE expression: the int8 result of an accumulator without its bias."""
+    from codegen.tvm_api import call, int32
+
+    low, high = p["clamp"]
+    return call(
+        "int8",
+        "ek_requantize",
+        acc + rq[channel, 0],
+        rq[channel, 1],
+        rq[channel, 2],
+        int32(p["zy"]),
+        int32(low),
+        int32(high),
+    )
+
+
+def apply_cheap(p: dict[str, Any], acc2: Any, rq: Any, channel: Any) -> Any:
+    """TE expression: the int8 result of a doubled accumulator without its doubled bias."""
+    from codegen.tvm_api import call, int32
+
+    function = "ek_rescale_relu" if p["relu"] else "ek_rescale"
+    y = call(
+        "int32", function, acc2 + rq[channel, 0], rq[channel, 1], rq[channel, 2], int32(p["zy"])
+    )
+    low, high = p["clamp"]
+    if (low, high) == (-128, 127):
+        return call("int8", "ek_ssat8", y)
+    return call("int8", "ek_clamp8", y, int32(low), int32(high))

@@ -1,0 +1,44 @@
+"""add: both operands to a common scale, their sum to the output's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codegen.kernel import Candidate, Family, Layer
+from codegen.schedules import _elementwise
+from edgekit.ops.requant import add_params, tensor_quant
+
+
+def _select(layer: Layer) -> Candidate:
+    params = add_params(layer.node, list(layer.inputs), layer.output)._asdict()
+    points = [tensor_quant(v)[1] for v in (*layer.inputs, layer.output)]
+    return _elementwise.select("add", layer, {**params, "zero_points": points})
+
+
+def _schedule(p: dict[str, Any]) -> Any:
+    from codegen.tvm_api import call, int32
+
+    za, zb, zy = p["zero_points"]
+
+    def scaled(x: Any, zero_point: int, which: str) -> Any:
+        wide = (x - zero_point) * (1 << p["left_shift"])
+        return call(
+            "int32",
+            "ek_multiply",
+            wide,
+            int32(p["multiplier_" + which]),
+            int32(p["shift_" + which]),
+        )
+
+    def value(a: Any, b: Any) -> Any:
+        return call(
+            "int8",
+            "ek_requantize",
+            scaled(a, za, "a") + scaled(b, zb, "b"),
+            *(int32(n) for n in (p["multiplier_out"], p["shift_out"], zy, p["qmin"], p["qmax"])),
+        )
+
+    return _elementwise.schedule(p, value)
+
+
+FAMILIES = {"c99": Family(_select, _schedule)}

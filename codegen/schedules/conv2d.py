@@ -1,0 +1,113 @@
+"""conv2d: plain loops (c99), and packed pixel tiles for SMLAD (arm_dsp)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codegen.channels import analyse
+from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
+from codegen.schedules import _gemm, _requant, _window
+
+
+def _params(layer: Layer) -> dict[str, Any]:
+    weights = layer.inputs[1]
+    return {
+        **_window.params(layer, (weights.shape[1], weights.shape[2])),
+        "O": weights.shape[0],
+        "groups": layer.node.attrs.get("groups", 1),
+    }
+
+
+def select_c99(layer: Layer) -> Candidate:
+    w = layer.constants[layer.inputs[1].name]
+    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    spec = KernelSpec(
+        "conv2d",
+        "c99",
+        (
+            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("w", "int8", w.size, "constant"),
+            Operand("rq", "int32", w.shape[0] * 3, "constant"),
+            Operand("y", "int8", layer.output.size, "output"),
+        ),
+        {**_params(layer), **_requant.params(channels)},
+    )
+    constants = {"w": channels.weights, "rq": _requant.general(channels)}
+    return Candidate(spec, (layer.inputs[0].name,), constants)
+
+
+def schedule_c99(p: dict[str, Any]) -> Any:
+    from tvm import s_tir, te
+
+    from codegen.tvm_api import int32
+
+    kh_count, kw_count = p["kernel"]
+    per_group, out_per_group = p["C"] // p["groups"], p["O"] // p["groups"]
+    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    w = te.placeholder((p["O"], kh_count, kw_count, per_group), "int8", name="w")
+    rq = te.placeholder((p["O"], 3), "int32", name="rq")
+    kh = te.reduce_axis((0, kh_count), "kh")
+    kw = te.reduce_axis((0, kw_count), "kw")
+    ci = te.reduce_axis((0, per_group), "ci")
+
+    def tap(oh: Any, ow: Any, o: Any) -> Any:
+        c = ci if p["groups"] == 1 else o // out_per_group * per_group + ci
+        ih, iw = _window.row(p, oh, kh), _window.column(p, ow, kw)
+        # In the padding the zero point is read, which the folded bias cancels.
+        value = _window.pixel(p, AsInt32(x), ih, iw, c, int32(p["zx"]))
+        return te.sum(value * w[o, kh, kw, ci].astype("int32"), axis=[kh, kw, ci])
+
+    acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
+    y = te.compute(
+        acc.shape,
+        lambda oh, ow, o: _requant.apply_general(p, acc[oh, ow, o], rq, o),
+        name="y",
+    )
+    sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    block = sch.get_sblock("acc")
+    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2])
+    sch.decompose_reduction(block, sch.get_loops(block)[3])
+    return sch
+
+
+class AsInt32:
+    """A tensor whose elements read as int32."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    def __getitem__(self, index: tuple[Any, ...]) -> Any:
+        return self.tensor[index].astype("int32")
+
+
+def select_arm_dsp(layer: Layer) -> Candidate:
+    p = _params(layer)
+    if p["groups"] != 1:
+        raise NotApplicable(f"{p['groups']} groups")
+    w = layer.constants[layer.inputs[1].name]
+    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    gemm = _gemm.Rows(p)
+    packed = gemm.pack(channels.weights.reshape(w.shape))
+    spec = KernelSpec(
+        "conv2d",
+        "arm_dsp",
+        (
+            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("w", "int8", packed.size, "constant"),
+            Operand("rq", "int32", w.shape[0] * 3, "constant"),
+            Operand("y", "int8", layer.output.size, "output"),
+        ),
+        {**p, **_requant.params(channels)},
+    )
+    constants = {"w": packed, "rq": _requant.cheap(channels)}
+    return Candidate(spec, (layer.inputs[0].name,), constants)
+
+
+def schedule_arm_dsp(p: dict[str, Any]) -> Any:
+    return _gemm.schedule(p)
+
+
+FAMILIES = {
+    "arm_dsp": Family(select_arm_dsp, schedule_arm_dsp),
+    "c99": Family(select_c99, schedule_c99),
+}

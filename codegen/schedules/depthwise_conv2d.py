@@ -1,0 +1,195 @@
+"""depthwise_conv2d: plain loops (c99), and columns of int16 pairs for SMLAD (arm_dsp).
+
+arm_dsp works channel by channel. The channel's plane is spread into columns of doubled int16, so
+that two vertically adjacent pixels are one word; the taps of a column are int16 pairs as well, in
+two versions: for output rows that start on an even input row, and, shifted by one with a zero in
+front, for those that start on an odd one. Every product is then an aligned SMLAD. A channel is read
+whole before any of it is written, so the layer may run in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from codegen.channels import analyse
+from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.schedules import _requant, _window
+from codegen.schedules.conv2d import AsInt32
+
+
+def _params(layer: Layer) -> dict[str, Any]:
+    kh, kw, out = layer.inputs[1].shape
+    return {**_window.params(layer, (kh, kw)), "O": out}
+
+
+def _by_channel(layer: Layer) -> np.ndarray:
+    """Weights as int8 [O, KH*KW]."""
+    w = layer.constants[layer.inputs[1].name]
+    return np.ascontiguousarray(w.reshape(-1, w.shape[2]).T)
+
+
+def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ...]:
+    return (
+        Operand("x", "int8", layer.inputs[0].size, "input", alias),
+        Operand("w", "int8", weight_count, "constant"),
+        Operand("rq", "int32", layer.output.shape[-1] * 3, "constant"),
+        Operand("y", "int8", layer.output.size, "output", alias),
+    )
+
+
+def _select_c99(layer: Layer) -> Candidate:
+    channels = analyse(layer, _by_channel(layer))
+    taps_first = np.ascontiguousarray(channels.weights.T)
+    spec = KernelSpec(
+        "depthwise_conv2d",
+        "c99",
+        _operands(layer, taps_first.size, alias=False),
+        {**_params(layer), **_requant.params(channels)},
+    )
+    constants = {"w": taps_first, "rq": _requant.general(channels)}
+    return Candidate(spec, (layer.inputs[0].name,), constants)
+
+
+def _schedule_c99(p: dict[str, Any]) -> Any:
+    from tvm import s_tir, te
+
+    from codegen.tvm_api import int32
+
+    kh_count, kw_count = p["kernel"]
+    multiplier = p["O"] // p["C"]
+    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    w = te.placeholder((kh_count, kw_count, p["O"]), "int8", name="w")
+    rq = te.placeholder((p["O"], 3), "int32", name="rq")
+    kh, kw = te.reduce_axis((0, kh_count), "kh"), te.reduce_axis((0, kw_count), "kw")
+
+    def tap(oh: Any, ow: Any, o: Any) -> Any:
+        ih, iw = _window.row(p, oh, kh), _window.column(p, ow, kw)
+        value = _window.pixel(p, AsInt32(x), ih, iw, o // multiplier, int32(p["zx"]))
+        return te.sum(value * w[kh, kw, o].astype("int32"), axis=[kh, kw])
+
+    acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
+    y = te.compute(
+        acc.shape,
+        lambda oh, ow, o: _requant.apply_general(p, acc[oh, ow, o], rq, o),
+        name="y",
+    )
+    sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    block = sch.get_sblock("acc")
+    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2])
+    sch.decompose_reduction(block, sch.get_loops(block)[3])
+    return sch
+
+
+class _Columns:
+    """Sizes of the column buffer for parameters `p`."""
+
+    def __init__(self, p: dict[str, Any]) -> None:
+        self.stride_h, self.dilation_h = p["strides"][0], p["dilations"][0]
+        # Rows that an output reads, first to last; with an odd stride every other output starts on
+        # an odd row and needs one more pair.
+        self.span = (p["kernel"][0] - 1) * self.dilation_h + 1
+        self.parities = 2 if self.stride_h % 2 and p["OH"] > 1 else 1
+        self.taps = (self.span + self.parities) // 2
+        # Output rows in groups of one row per parity; the last group may be padded.
+        self.groups = -(-p["OH"] // self.parities)
+        last = (self.groups * self.parities - 1) * self.stride_h
+        self.pairs = last // 2 + self.taps
+        self.columns = (
+            (p["OW"] - 1) * p["strides"][1] + (p["kernel"][1] - 1) * p["dilations"][1] + 1
+        )
+
+
+def _select_arm_dsp(layer: Layer) -> Candidate:
+    channels = analyse(layer, _by_channel(layer))
+    in_place = layer.inputs[0].shape == layer.output.shape
+    spec = KernelSpec(
+        "depthwise_conv2d",
+        "arm_dsp",
+        _operands(layer, channels.weights.size, alias=in_place),
+        {**_params(layer), **_requant.params(channels)},
+    )
+    constants = {"w": channels.weights, "rq": _requant.cheap(channels)}
+    return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
+
+
+def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
+    from tvm import s_tir, te, tirx
+
+    from codegen.tensor_intrinsics import smlad
+    from codegen.tvm_api import all_of, select
+
+    size = _Columns(p)
+    kh_count, kw_count = p["kernel"]
+    multiplier = p["O"] // p["C"]
+    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    w = te.placeholder((p["O"], kh_count, kw_count), "int8", name="w")
+    rq = te.placeholder((p["O"], 3), "int32", name="rq")
+    two, zero = tirx.const(2, "int16"), tirx.const(0, "int16")
+
+    def column(c: Any, i: Any, j: Any, low: Any) -> Any:
+        ih, iw = j * 2 + low - p["pads"][0], i - p["pads"][1]
+        rows = 2 * size.pairs
+        inside = all_of(
+            ih >= 0 if p["pads"][0] else True,
+            ih < p["H"] if rows - p["pads"][0] > p["H"] else True,
+            iw >= 0 if p["pads"][1] else True,
+            iw < p["W"] if size.columns - p["pads"][1] > p["W"] else True,
+        )
+        value = x[ih, iw, c].astype("int16")
+        if inside is not True:
+            value = select(inside, value, tirx.const(p["zx"], "int16"))
+        return value * two
+
+    def taps(o: Any, parity: Any, kw: Any, j: Any, low: Any) -> Any:
+        offset = j * 2 + low - parity
+        conditions = [offset >= 0, offset < size.span]
+        if size.dilation_h > 1:
+            conditions.append(offset % size.dilation_h == 0)
+        return select(
+            all_of(*conditions), w[o, offset // size.dilation_h, kw].astype("int16"), zero
+        )
+
+    columns = te.compute((p["C"], size.columns, size.pairs, 2), column, name="columns")
+    pairs = te.compute((p["O"], size.parities, kw_count, size.taps, 2), taps, name="taps")
+    kw, j = te.reduce_axis((0, kw_count), "kw"), te.reduce_axis((0, size.taps), "j")
+    low = te.reduce_axis((0, 2), "l")
+
+    def product(c: Any, m: Any, parity: Any, group: Any, ow: Any) -> Any:
+        # The first pair of output row group * parities + parity.
+        first = group * (size.parities * size.stride_h // 2) + parity * size.stride_h // 2
+        iw = ow * p["strides"][1] + kw * p["dilations"][1]
+        a = columns[c, iw, first + j, low].astype("int32")
+        b = pairs[c * multiplier + m, parity, kw, j, low].astype("int32")
+        return te.sum(a * b, axis=[kw, j, low])
+
+    shape = (p["C"], multiplier, size.parities, size.groups, p["OW"])
+    acc = te.compute(shape, product, name="acc")
+
+    def result(oh: Any, ow: Any, c: Any, m: Any) -> Any:
+        total = acc[c, m, oh % size.parities, oh // size.parities, ow]
+        return _requant.apply_cheap(p, total, rq, c * multiplier + m)
+
+    y = te.compute((p["OH"], p["OW"], p["C"], multiplier), result, name="y")
+    sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    oh, ow, c, m = sch.get_loops(sch.get_sblock("y"))
+    group, parity = sch.split(oh, [None, size.parities])
+    sch.reorder(c, m, parity, ow, group)
+    block = sch.get_sblock("acc")
+    sch.compute_at(block, group)
+    sch.compute_at(sch.get_sblock("taps"), m)
+    sch.compute_at(sch.get_sblock("columns"), c)
+    sch.unroll(parity)
+    reduction = sch.get_loops(block)[5:]
+    sch.decompose_reduction(block, reduction[0])
+    for loop in reduction[:-1]:
+        sch.unroll(loop)
+    sch.tensorize(sch.get_loops(block)[-1], smlad())
+    return sch
+
+
+FAMILIES = {
+    "arm_dsp": Family(_select_arm_dsp, _schedule_arm_dsp),
+    "c99": Family(_select_c99, _schedule_c99),
+}

@@ -1,0 +1,30 @@
+"""mul: the product of two tensors, requantized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codegen.kernel import Candidate, Family, Layer
+from codegen.schedules import _elementwise
+from edgekit.ops.requant import mul_params, tensor_quant
+
+
+def _select(layer: Layer) -> Candidate:
+    params = mul_params(layer.node, list(layer.inputs), layer.output)._asdict()
+    points = [tensor_quant(v)[1] for v in (*layer.inputs, layer.output)]
+    return _elementwise.select("mul", layer, {**params, "zero_points": points})
+
+
+def _schedule(p: dict[str, Any]) -> Any:
+    from codegen.tvm_api import call, int32
+
+    za, zb, zy = p["zero_points"]
+
+    def value(a: Any, b: Any) -> Any:
+        numbers = (p["multiplier"], p["shift"], zy, p["qmin"], p["qmax"])
+        return call("int8", "ek_requantize", (a - za) * (b - zb), *(int32(n) for n in numbers))
+
+    return _elementwise.schedule(p, value)
+
+
+FAMILIES = {"c99": Family(_select, _schedule)}

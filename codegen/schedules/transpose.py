@@ -1,0 +1,36 @@
+"""transpose: a copy in another order of axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+
+
+def _select(layer: Layer) -> Candidate:
+    spec = KernelSpec(
+        "transpose",
+        "c99",
+        (
+            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("y", "int8", layer.output.size, "output"),
+        ),
+        {"shape": list(layer.inputs[0].shape), "perm": list(layer.node.attrs["perm"])},
+    )
+    return Candidate(spec, (layer.inputs[0].name,), {})
+
+
+def _schedule(p: dict[str, Any]) -> Any:
+    from tvm import s_tir, te
+
+    perm = p["perm"]
+    x = te.placeholder(p["shape"], "int8", name="x")
+
+    def element(*index: Any) -> Any:
+        return x[tuple(index[perm.index(axis)] for axis in range(len(perm)))]
+
+    y = te.compute([p["shape"][axis] for axis in perm], element, name="y")
+    return s_tir.Schedule(te.create_prim_func([x, y]))
+
+
+FAMILIES = {"c99": Family(_select, _schedule)}

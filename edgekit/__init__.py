@@ -1,0 +1,26 @@
+"""edgekit: compile trained neural networks for small devices.
+
+Importing this package is cheap; TVM, ONNX and the compilers are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edgekit.errors import EdgekitError as EdgekitError
+    from edgekit.pipeline import compile as compile
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EdgekitError":
+        from edgekit.errors import EdgekitError
+
+        return EdgekitError
+    if name == "compile":
+        from edgekit.pipeline import compile
+
+        return compile
+    raise AttributeError(f"module 'edgekit' has no attribute '{name}'")

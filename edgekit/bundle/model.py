@@ -1,0 +1,101 @@
+"""What a bundle says, as plain values: the host's side of `model.fbs`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+FORMAT_VERSION = 1
+FORMAT_OLDEST = 1
+FOOTER_MAGIC = 0x46424B45  # "EKBF"
+FOOTER_BYTES = 16
+FILE_IDENTIFIER = b"EKB1"
+SPACE_ARENA, SPACE_CONSTANTS = 0, 1
+
+
+@dataclass(frozen=True)
+class ArgumentRef:
+    """`nbytes` at `offset` of the arena or of the constants."""
+
+    offset: int
+    nbytes: int
+    space: int
+
+
+@dataclass(frozen=True)
+class CallRef:
+    """A call of the kernel with index `kernel`."""
+
+    kernel: int
+    arguments: tuple[ArgumentRef, ...]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output: int8 in the arena, ``real = scale * (integer - zero_point)``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    offset: int
+    nbytes: int
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What a report says of one call."""
+
+    name: str
+    op: str
+    kernel: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs: int
+    constant_bytes: int
+    scratch_bytes: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One sample and the bytes that every back end must give for it."""
+
+    inputs: tuple[bytes, ...]
+    outputs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The whole of model.ekb."""
+
+    name: str
+    target: str
+    producer: str
+    arena_bytes: int
+    kernels: tuple[int, ...]
+    calls: tuple[CallRef, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    constants: bytes
+    layers: tuple[LayerInfo, ...]
+    golden: tuple[Golden, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def hash(self) -> bytes:
+        """Eight bytes that name what this bundle computes and where its inputs and outputs lie."""
+        digest = hashlib.sha256(self.target.encode() + b"\0")
+        numbers = [self.arena_bytes, *self.kernels]
+        for call in self.calls:
+            numbers += [call.kernel, len(call.arguments)]
+            for a in call.arguments:
+                numbers += [a.offset, a.nbytes, a.space]
+        for tensor in (*self.inputs, *self.outputs):
+            numbers += [tensor.offset, tensor.nbytes, tensor.zero_point & 0xFFFFFFFF]
+            digest.update(repr(tensor.scale).encode())
+        digest.update(b"".join(n.to_bytes(8, "little") for n in numbers))
+        digest.update(self.constants)
+        return digest.digest()[:8]

@@ -1,0 +1,176 @@
+"""A Bundle as bytes: the FlatBuffer of `model.fbs`, then the footer with length and checksum."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgekit.bundle.model import FILE_IDENTIFIER, FOOTER_MAGIC, Bundle, LayerInfo, TensorInfo
+
+CONSTANT_ALIGN = 16
+
+
+def write_bundle(bundle: Bundle) -> bytes:
+    """Serialise; the same bundle always gives the same bytes."""
+    import flatbuffers
+
+    b = flatbuffers.Builder(len(bundle.constants) + 4096)
+    payload = _Writer(b).model(bundle)
+    payload += bytes(-len(payload) % CONSTANT_ALIGN)
+    footer = struct.pack(
+        "<4I", FOOTER_MAGIC, bundle.format_version, len(payload), zlib.crc32(payload)
+    )
+    return payload + footer
+
+
+class _Writer:
+    """FlatBuffers are built from the leaves up: each method returns an offset."""
+
+    def __init__(self, builder: Any) -> None:
+        self.b = builder
+
+    def model(self, bundle: Bundle) -> bytes:
+        from edgekit.bundle.generated import Model as M
+
+        b = self.b
+        golden = self.tables([self.golden(g.inputs, g.outputs) for g in bundle.golden])
+        layers = self.tables([self.layer(layer) for layer in bundle.layers])
+        inputs = self.tables([self.tensor(t) for t in bundle.inputs])
+        outputs = self.tables([self.tensor(t) for t in bundle.outputs])
+        program = self.program(bundle)
+        constants = self.bytes(bundle.constants, CONSTANT_ALIGN)
+        digest = self.bytes(bundle.hash)
+        name, target, producer = map(b.CreateString, (bundle.name, bundle.target, bundle.producer))
+        M.Start(b)
+        M.AddFormatVersion(b, bundle.format_version)
+        M.AddProgram(b, program)
+        M.AddInputs(b, inputs)
+        M.AddOutputs(b, outputs)
+        M.AddConstants(b, constants)
+        M.AddHash(b, digest)
+        M.AddName(b, name)
+        M.AddTarget(b, target)
+        M.AddProducer(b, producer)
+        M.AddLayers(b, layers)
+        M.AddGolden(b, golden)
+        b.Finish(M.End(b), file_identifier=FILE_IDENTIFIER)
+        return bytes(b.Output())
+
+    def program(self, bundle: Bundle) -> int:
+        from edgekit.bundle.generated import ArgumentRef, CallRef, KernelRef
+        from edgekit.bundle.generated import Program as P
+
+        b = self.b
+        arguments = [a for call in bundle.calls for a in call.arguments]
+        firsts, total = [], 0
+        for call in bundle.calls:
+            firsts.append(total)
+            total += len(call.arguments)
+        kernel_vector = self.structs(
+            P.StartKernelsVector, [(k,) for k in bundle.kernels], KernelRef.CreateKernelRef
+        )
+        call_vector = self.structs(
+            P.StartCallsVector,
+            [(f, c.kernel, len(c.arguments)) for f, c in zip(firsts, bundle.calls, strict=True)],
+            CallRef.CreateCallRef,
+        )
+        argument_vector = self.structs(
+            P.StartArgumentsVector,
+            [(a.offset, a.nbytes, a.space) for a in arguments],
+            ArgumentRef.CreateArgumentRef,
+        )
+        P.Start(b)
+        P.AddArenaBytes(b, bundle.arena_bytes)
+        P.AddKernels(b, kernel_vector)
+        P.AddCalls(b, call_vector)
+        P.AddArguments(b, argument_vector)
+        return int(P.End(b))
+
+    def tensor(self, t: TensorInfo) -> int:
+        from edgekit.bundle.generated import Tensor as T
+
+        b = self.b
+        name, dtype, layout = map(b.CreateString, (t.name, t.dtype, t.layout))
+        shape = self.int32s(t.shape)
+        T.Start(b)
+        T.AddOffset(b, t.offset)
+        T.AddNbytes(b, t.nbytes)
+        T.AddName(b, name)
+        T.AddDtype(b, dtype)
+        T.AddShape(b, shape)
+        T.AddScale(b, t.scale)
+        T.AddZeroPoint(b, t.zero_point)
+        T.AddLayout(b, layout)
+        return int(T.End(b))
+
+    def layer(self, layer: LayerInfo) -> int:
+        from edgekit.bundle.generated import Layer as L
+
+        b = self.b
+        name, op, kernel, note = map(
+            b.CreateString, (layer.name, layer.op, layer.kernel, layer.note)
+        )
+        input_shape, output_shape = self.int32s(layer.input_shape), self.int32s(layer.output_shape)
+        L.Start(b)
+        L.AddName(b, name)
+        L.AddOp(b, op)
+        L.AddKernel(b, kernel)
+        L.AddInputShape(b, input_shape)
+        L.AddOutputShape(b, output_shape)
+        L.AddMacs(b, layer.macs)
+        L.AddConstantBytes(b, layer.constant_bytes)
+        L.AddScratchBytes(b, layer.scratch_bytes)
+        L.AddNote(b, note)
+        return int(L.End(b))
+
+    def golden(self, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> int:
+        from edgekit.bundle.generated import Golden as G
+
+        b = self.b
+        ins = self.tables([self.blob(data) for data in inputs])
+        outs = self.tables([self.blob(data) for data in outputs])
+        G.Start(b)
+        G.AddInputs(b, ins)
+        G.AddOutputs(b, outs)
+        return int(G.End(b))
+
+    def blob(self, data: bytes) -> int:
+        from edgekit.bundle.generated import Blob
+
+        offset = self.bytes(data)
+        Blob.Start(self.b)
+        Blob.AddData(self.b, offset)
+        return int(Blob.End(self.b))
+
+    # ---- vectors
+
+    def bytes(self, data: bytes, align: int = 1) -> int:
+        b = self.b
+        b.StartVector(1, len(data), align)
+        b.head = int(b.Head()) - len(data)
+        b.Bytes[b.Head() : b.Head() + len(data)] = data
+        return int(b.EndVector())
+
+    def int32s(self, values: Sequence[int]) -> int:
+        b = self.b
+        b.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            b.PrependInt32(value)
+        return int(b.EndVector())
+
+    def tables(self, offsets: Sequence[int]) -> int:
+        b = self.b
+        b.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            b.PrependUOffsetTRelative(offset)
+        return int(b.EndVector())
+
+    def structs(
+        self, start: Callable[..., Any], rows: Sequence[tuple[int, ...]], create: Callable[..., Any]
+    ) -> int:
+        start(self.b, len(rows))
+        for row in reversed(rows):
+            create(self.b, *row)
+        return int(self.b.EndVector())

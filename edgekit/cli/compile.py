@@ -1,0 +1,127 @@
+"""``edgekit compile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekit.cli.common import compiler_option, json_option, progress, table, write_json
+
+if TYPE_CHECKING:
+    from edgekit.report import Report
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--target", default="cortex-m4", show_default=True, help="CPU: edgekit targets.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="Samples (.npz, .npy) for float models."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write."
+)
+@click.option("--ranges", type=click.Choice(["mse", "minmax"]), default="mse", show_default=True)
+@click.option("--no-bias-correction", is_flag=True, help="Leave quantized biases as they are.")
+@click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
+@click.option("--max-flash", type=int, metavar="BYTES", help="Fail where the flash is larger.")
+@click.option("--max-ram", type=int, metavar="BYTES", help="Fail where the RAM is larger.")
+@compiler_option
+@json_option
+def compile_command(
+    model: Path,
+    target: str,
+    calibration: Path | None,
+    output: Path,
+    ranges: str,
+    no_bias_correction: bool,
+    bind: tuple[str, ...],
+    max_flash: int | None,
+    max_ram: int | None,
+    compiler: str,
+    json_file: str | None,
+) -> None:
+    """Compile MODEL (.onnx, or a quantized .tflite) for a target."""
+    from edgekit import pipeline
+
+    with progress() as say:
+        done = pipeline.compile(
+            model,
+            output=output,
+            target=target,
+            calibration=calibration,
+            ranges=ranges,
+            bias_correction=not no_bias_correction,
+            bind=parse_bindings(bind),
+            max_flash=max_flash,
+            max_ram=max_ram,
+            compiler=compiler,
+            progress=say,
+        )
+    if not write_json(json_file, done.report.as_json()):
+        print_report(done.report, str(output))
+
+
+def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:
+    """``("N=1",)`` as ``{"N": 1}``; a usage error otherwise."""
+    sizes = {}
+    for text in bind:
+        name, _, size = text.partition("=")
+        if not name or not size.isdigit() or int(size) < 1:
+            raise click.UsageError(f"--bind takes NAME=N with N of 1 or more, not '{text}'")
+        sizes[name] = int(size)
+    return sizes
+
+
+def print_report(report: Report, output: str) -> None:
+    """The report as tables on standard output."""
+    columns = ("layer", "operator", "in", "out", "MACs", "kernel", "constants B", "scratch B")
+    rows = [
+        (
+            short_name(layer.name),
+            layer.op,
+            layer.input_shape[1:],
+            layer.output_shape[1:],
+            layer.macs,
+            layer.family,
+            layer.constant_bytes,
+            layer.scratch_bytes,
+            layer.cycles,
+        )
+        for layer in report.layers
+    ]
+    total = ("total", "", "", "", report.macs, "", None, None, report.cycles)
+    table(f"{report.name} for {report.target}", (*columns, "cycles (est.)"), rows, total)
+    for layer in report.layers:
+        if layer.note:
+            click.echo(f"  {short_name(layer.name)}: {layer.note}")
+    click.echo(f"flash    {_b(report.flash_bytes)}: {_join(report.flash)}")
+    click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
+    if report.ram["arena"] == report.arena_lower_bound:
+        click.echo("         the arena is as small as these kernels allow")
+    if report.latency_ms is not None:
+        click.echo(
+            f"latency  {report.latency_ms:.2f} ms estimated at {report.clock_hz / 1e6:g} MHz "
+            f"on {report.board} (zero wait states, +-20 %)"
+        )
+    if report.logits_sqnr_db is not None:
+        click.echo(
+            f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "
+            f"{report.calibration_samples} calibration samples"
+        )
+    click.echo(f"wrote    {output}")
+
+
+def _b(nbytes: int) -> str:
+    return f"{nbytes:,} B".replace(",", " ")
+
+
+def _join(parts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {_b(nbytes)}" for name, nbytes in parts.items())
+
+
+def short_name(name: str, width: int = 36) -> str:
+    """The telling end of a long layer name."""
+    first = name.split(";")[0]
+    return first if len(first) <= width else "…" + first[-(width - 1) :]

@@ -1,0 +1,59 @@
+"""``edgekit doctor``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from edgekit.cli.common import json_option, table, write_json
+
+PACKAGES = ("numpy", "onnx", "tflite", "apache-tvm", "apache-tvm-ffi", "ziglang", "unicorn",
+            "capstone", "pyelftools", "flatbuffers")  # fmt: skip
+OPTIONAL_TOOLS = {
+    "qemu-system-arm": "exact instruction counts: apt install qemu-system-arm",
+    "arm-none-eabi-gcc": "--compiler gcc: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
+}
+
+
+@click.command("doctor")
+@json_option
+def doctor_command(json_file: str | None) -> None:
+    """Check this installation; exit status 1 where something needed is missing."""
+    from codegen.tvm_api import PINNED
+    from edgekit.toolchain import cache_dir
+
+    rows: list[tuple[str, str, str]] = [("python", sys.version.split()[0], "ok")]
+    for name in PACKAGES:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            rows.append((name, "missing", f"needed: pip install {name}"))
+            continue
+        wanted = PINNED.get(name, found)
+        rows.append((name, found, "ok" if found == wanted else f"needed: {wanted}"))
+    rows.append(("zig", *_zig()))
+    for tool, why in OPTIONAL_TOOLS.items():
+        path = shutil.which(tool)
+        rows.append((tool, _first_line(path) if path else "missing", "ok" if path else why))
+    rows.append(("cache", str(cache_dir()), "ok"))
+    columns = ("what", "found", "verdict")
+    if not write_json(json_file, [dict(zip(columns, row, strict=True)) for row in rows]):
+        table("doctor", columns, rows)
+    if any(verdict.startswith("needed") for _, _, verdict in rows):
+        raise click.exceptions.Exit(1)
+
+
+def _zig() -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ziglang", "version"], capture_output=True, text=True, check=False
+    )
+    return (done.stdout.strip(), "ok") if done.returncode == 0 else ("missing", "needed: ziglang")
+
+
+def _first_line(path: str) -> str:
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return (done.stdout or path).splitlines()[0][:60]

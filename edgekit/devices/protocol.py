@@ -1,0 +1,109 @@
+"""The link protocol's frames and codes; docs/PROTOCOL.md describes the conversation."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from cobs import cobs
+
+VERSION = 1
+DATA = 256
+HELLO, SIZE, WRITE, RUN = b"H", b"Z", b"W", b"R"
+OUTPUT, PROFILE, LAYERS, STACK = b"O", b"P", b"L", b"S"
+NAK, REFUSED, FAULT = b"!", b"?", b"F"
+
+REFUSALS = {
+    1: "it does not know this request (built without profiling, or an older version)",
+    2: "the request has a wrong length",
+    3: "index or offset out of range",
+    4: "its model could not be opened",
+}
+_LONGEST = 600
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A whole, checked frame."""
+
+    type: bytes
+    seq: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that the device reported; 0xFFFFFFFF where it does not know."""
+
+    pc: int
+    lr: int
+    cfsr: int
+    hfsr: int
+    address: int
+    sp: int
+
+    @staticmethod
+    def parse(payload: bytes) -> Fault:
+        """From a FAULT frame's payload."""
+        return Fault(*struct.unpack("<6I", payload))
+
+    def kinds(self) -> list[str]:
+        """What the fault status registers say (Armv7-M reference manual, B3.2.15)."""
+        names = [name for bit, name in _CFSR.items() if self.cfsr >> bit & 1]
+        return names or ["unknown fault"]
+
+
+_CFSR = {
+    0: "instruction access violation",
+    1: "data access violation",
+    4: "stacking failed (stack overflow)",
+    8: "instruction bus error",
+    9: "data bus error",
+    10: "imprecise data bus error",
+    12: "stacking failed (stack overflow)",
+    16: "undefined instruction",
+    17: "invalid state",
+    18: "invalid return",
+    19: "no coprocessor (the FPU is off)",
+    24: "unaligned access",
+    25: "division by zero",
+}
+
+
+def encode(type: bytes, seq: int, payload: bytes = b"") -> bytes:
+    """One frame: 0x00 COBS(type | seq | payload | crc32) 0x00; the first zero ends any noise."""
+    body = type + bytes([seq]) + payload
+    return b"\0" + cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+
+
+class Decoder:
+    """Bytes in, whole frames out; damaged frames are counted and dropped."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self.damaged = 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Frames completed by `data`."""
+        self._pending += data
+        *parts, rest = bytes(self._pending).split(b"\0")
+        self._pending = bytearray(rest[-_LONGEST:])
+        frames = []
+        for part in parts:
+            frame = _decode(part) if part else None
+            if frame:
+                frames.append(frame)
+            elif part:
+                self.damaged += 1
+        return frames
+
+
+def _decode(part: bytes) -> Frame | None:
+    try:
+        body = cobs.decode(part)
+    except cobs.DecodeError:
+        return None
+    if len(body) < 6 or zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "little"):
+        return None
+    return Frame(body[:1], body[1], body[2:-4])

@@ -1,0 +1,192 @@
+"""The virtual board: pip packages only, exact instructions, estimated cycles.
+
+A `Machine` with the board's flash and RAM, a CMSDK UART, and the debug registers that profiling
+firmware uses: DWT's cycle counter counts the estimated cycles. There are no interrupts and no
+SysTick. Writes to flash fault, as does everything that is not mapped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from pathlib import Path
+from typing import Any
+
+from edgekit.devices.image import FlashImage, load_elf
+from edgekit.devices.machine import Counts, Machine, map_native_mmio, native
+from edgekit.errors import EdgekitError
+from targets import Board
+
+_ERASED, _POWER_UP = b"\xff", b"\xaa"
+_BUFFER = 1 << 16
+_SLICE = 2_000_000
+_PRIVATE_BUS, _PRIVATE_SIZE = 0xE000_0000, 0x10_0000
+_DEMCR, _DWT_CTRL, _CYCCNT = 0xE000_EDFC, 0xE000_1000, 0xE000_1004
+_TRCENA, _CYCCNTENA, _NOCYCCNT = 1 << 24, 1, 1 << 25
+_CPACR = 0xE000_ED88
+
+
+class _Uart(ctypes.Structure):
+    """Mirrors uart_t of native/virtual.c."""
+
+    _fields_ = [
+        ("received", ctypes.POINTER(ctypes.c_uint8)),
+        ("sent", ctypes.POINTER(ctypes.c_uint8)),
+        ("size", ctypes.c_uint32),
+        ("received_head", ctypes.c_uint32),
+        ("received_tail", ctypes.c_uint32),
+        ("sent_count", ctypes.c_uint32),
+        ("empty_polls", ctypes.c_uint32),
+        ("idle", ctypes.c_uint32),
+        ("request", ctypes.c_void_p),
+    ]
+
+
+class VirtualBoard:
+    """A board of route "virtual" with an image in its flash, reset and ready to run.
+
+    Args:
+        board: the board; its UART must be of kind "cmsdk".
+        image: what its flash holds: an ELF file or a `FlashImage`.
+    """
+
+    def __init__(self, board: Board, image: Path | FlashImage) -> None:
+        self.board = board
+        self.image = load_elf(image) if isinstance(image, Path) else image
+        self.image.check_fits(board)
+        self.machine = Machine(board.target, board.regions, self.image.functions)
+        self._map_uart()
+        self._registers: dict[int, int] = {}
+        self._cycle_base = 0
+        self.machine.engine.mmio_map(
+            _PRIVATE_BUS,
+            _PRIVATE_SIZE,
+            self.machine.guarded(self._read_private),
+            None,
+            self.machine.guarded(self._write_private),
+            None,
+        )
+        for region in board.regions:  # neither memory powers up as zeros
+            fill = _ERASED if region.kind == "flash" else _POWER_UP
+            self.machine.write(region.start, fill * region.size)
+        for address, data in self.image.segments:
+            self.machine.write(address, data)
+        self.reset()
+
+    def _map_uart(self) -> None:
+        if self.board.uart.kind != "cmsdk":
+            raise ValueError(f"the virtual board has no '{self.board.uart.kind}' UART")
+        self._received = (ctypes.c_uint8 * _BUFFER)()
+        self._sent = (ctypes.c_uint8 * _BUFFER)()
+        byte_pointer = ctypes.POINTER(ctypes.c_uint8)
+        self._uart = _Uart(
+            received=ctypes.cast(self._received, byte_pointer),
+            sent=ctypes.cast(self._sent, byte_pointer),
+            size=_BUFFER,
+            request=self.machine.stop_request,
+        )
+        library = native()
+        map_native_mmio(
+            self.machine,
+            self.board.uart.base,
+            library.ek_virtual_uart_read,
+            library.ek_virtual_uart_write,
+            self._uart,
+        )
+
+    def reset(self) -> None:
+        """Load the stack pointer and program counter from the vector table."""
+        start = self.board.flash.start
+        vectors = self.machine.read(start, 8)
+        self.machine.set_register("sp", int.from_bytes(vectors[:4], "little"))
+        self._pc = int.from_bytes(vectors[4:], "little")
+        if not self._pc & 1 or not self.board.flash.holds(self._pc & ~1):
+            raise EdgekitError(
+                "E606",
+                f"the flash of '{self.board.name}' has no program: its reset vector is "
+                f"{self._pc:#010x}",
+                help="flash one first: edgekit flash",
+            )
+        self._registers = {_DWT_CTRL: 0, _DEMCR: 0, _CPACR: 0}
+        self.machine.new_flow()
+
+    # ---- the private peripheral bus: debug registers
+
+    def _counting(self) -> bool:
+        enabled = self._registers[_DEMCR] & _TRCENA and self._registers[_DWT_CTRL] & _CYCCNTENA
+        return bool(enabled) and "dwt" in self.board.counters
+
+    def _read_private(self, _engine: Any, offset: int, _size: int, _user: Any) -> int:
+        address = _PRIVATE_BUS + offset
+        if address == _CYCCNT:
+            now = self.machine.cycles_now() if self._counting() else 0
+            return (now - self._cycle_base) & 0xFFFFFFFF if self._counting() else 0
+        if address == _DWT_CTRL and "dwt" not in self.board.counters:
+            return _NOCYCCNT
+        return self._registers.get(address, 0)
+
+    def _write_private(self, _engine: Any, offset: int, _size: int, value: int, _user: Any) -> None:
+        address = _PRIVATE_BUS + offset
+        if address == _CYCCNT:
+            self._cycle_base = self.machine.cycles_now() - value
+        elif address in self._registers:
+            self._registers[address] = value
+
+    # ---- running and the UART
+
+    @property
+    def counts(self) -> Counts:
+        """Executed instructions (exact) and cycles (estimated) since power-up."""
+        return self.machine.counts
+
+    def by_function(self) -> dict[str, Counts]:
+        """The counts of each function."""
+        return self.machine.by_function()
+
+    def send(self, data: bytes) -> None:
+        """Give the device's UART bytes to receive."""
+        uart = self._uart
+        if uart.received_tail - uart.received_head + len(data) > _BUFFER:
+            raise EdgekitError("E607", f"'{self.board.name}' does not read its UART")
+        for byte in data:
+            self._received[uart.received_tail % _BUFFER] = byte
+            uart.received_tail += 1
+
+    def take(self) -> bytes:
+        """Bytes that the device has sent since the last call."""
+        data = bytes(self._sent[: self._uart.sent_count])
+        self._uart.sent_count = 0
+        return data
+
+    def run(self, seconds: float = 10.0, limit: int | None = None) -> bool:
+        """Run until the device waits for its UART.
+
+        Args:
+            seconds: host time at most.
+            limit: instructions at most.
+
+        Returns:
+            True where the device waits for input, False where time or the limit ran out.
+
+        Raises:
+            EdgekitError: E609 on a fault.
+        """
+        end = time.monotonic() + seconds
+        left = limit
+        self._uart.idle = 0
+        self._uart.empty_polls = 0
+        while True:
+            step = _SLICE if left is None else min(_SLICE, left)
+            before = self.counts.instructions
+            self.machine.run(self._pc, limit=step)
+            self._pc = self.machine.register("pc")
+            if self._uart.idle:
+                return True
+            if self._uart.sent_count >= _BUFFER // 2:
+                return False
+            if left is not None:
+                left -= self.counts.instructions - before
+                if left <= 0:
+                    return False
+            if time.monotonic() > end:
+                return False

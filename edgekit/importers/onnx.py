@@ -1,0 +1,215 @@
+"""ONNX to a float graph: walks the nodes and lets one handler per operator append ours.
+
+Handlers write canonical operators at once. Where ONNX works on NCHW, a handler puts a transpose to
+NHWC in front and one back behind; the layout pass removes the pairs. So the graph has one layout
+and one meaning at every moment, and no operator exists in two forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph, Value
+from edgekit.importers.common import Builder, Refused, Unsupported, invalid
+from edgekit.importers.onnx_read import OnnxModel, OnnxNode, read
+
+Handler = Callable[["OnnxBuilder", OnnxNode], None]
+HANDLERS: dict[str, Handler] = {}
+
+TO_NHWC = (0, 2, 3, 1)
+TO_NCHW = (0, 3, 1, 2)
+
+
+def handles(*ops: str) -> Callable[[Handler], Handler]:
+    """Register a function as the importer of these ONNX operators."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(ops, handler))
+        return handler
+
+    return register
+
+
+class OnnxBuilder(Builder):
+    """A graph builder that knows ONNX names: constants, aliases, and what came to nothing."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        super().__init__(model.name)
+        self.opset = model.opset
+        #: Data of every name known at import time, of any dtype; a copy enters the graph on use.
+        self.data = dict(model.constants)
+        self.alias: dict[str, str] = {}
+        self._operands: dict[str, str] = {}
+
+    # ---- reading operands
+
+    def const(self, name: str) -> np.ndarray | None:
+        """The data of `name`, or None where it is computed at run time."""
+        return self.data.get(name)
+
+    def const_of(self, node: OnnxNode, index: int, what: str) -> np.ndarray:
+        """Operand `index` as a constant.
+
+        Raises:
+            Refused: where it is computed at run time; EdgekitError (E103) where it is missing.
+        """
+        name = operand(node, index)
+        data = self.const(name) if name else None
+        if data is None:
+            if not name:
+                raise invalid(f"node '{node.name}' ({node.op}) has no {what}")
+            raise Refused(f"its {what} '{name}' must be a constant")
+        return data
+
+    def floats(self, node: OnnxNode, index: int, what: str) -> np.ndarray:
+        """Operand `index` as constant float32 data; float16 and float64 are converted."""
+        data = self.const_of(node, index, what)
+        return as_float(data, what)
+
+    def integers(self, node: OnnxNode, index: int, key: str) -> list[int] | None:
+        """A list of integers that newer opsets pass as an operand and older ones as attribute."""
+        if operand(node, index):
+            data = self.const_of(node, index, key)
+            if data.dtype.kind not in "iu":
+                raise invalid(f"node '{node.name}' ({node.op}): {key} is {data.dtype}")
+            return [int(v) for v in data.reshape(-1)]
+        return node.integers(key)
+
+    def x(self, node: OnnxNode, index: int = 0) -> str:
+        """The graph's name of operand `index`, a float32 tensor.
+
+        Raises:
+            Refused: where the operand is no float; EdgekitError (E103) where it is missing.
+        """
+        name = operand(node, index)
+        if not name:
+            raise invalid(f"node '{node.name}' ({node.op}) has no operand {index}")
+        if name in self.data:
+            if name not in self._operands:
+                data = as_float(self.data[name], f"operand '{name}'")
+                self._operands[name] = self.constant(name, data)
+            return self._operands[name]
+        return self.alias.get(name, name)
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Shape of an ONNX name, constant or not."""
+        data = self.data.get(name)
+        return data.shape if data is not None else self.value(self.alias.get(name, name)).shape
+
+    def image(self, node: OnnxNode, index: int = 0) -> tuple[str, Value]:
+        """Operand `index`, a rank-4 NCHW tensor, as NHWC: its name and value."""
+        name = self.x(node, index)
+        rank = len(self.value(name).shape)
+        if rank != 4:
+            raise Refused(f"its operand has {rank} axes, only 2-D images with 4 are supported")
+        name = self.transpose(name, TO_NHWC, node=node.name)
+        return name, self.value(name)
+
+    # ---- writing results
+
+    def rename(self, node: OnnxNode, name: str) -> None:
+        """Let the node's result be another name for `name`."""
+        self.alias[node.outputs[0]] = name
+
+    def image_result(self, node: OnnxNode, name: str) -> None:
+        """Let the node's result be the NHWC tensor `name` as NCHW."""
+        self.transpose(name, TO_NCHW, node=node.name, out=node.outputs[0])
+
+
+def operand(node: OnnxNode, index: int) -> str:
+    """Name of operand `index`, '' where it is absent."""
+    return node.inputs[index] if index < len(node.inputs) else ""
+
+
+def as_float(data: np.ndarray, what: str) -> np.ndarray:
+    if data.dtype.kind != "f" and str(data.dtype) != "bfloat16":
+        raise Refused(f"its {what} is {data.dtype}, only floats are supported here")
+    with np.errstate(over="ignore"):  # infinities are refused where they enter the graph
+        return data.astype(np.float32)
+
+
+def import_onnx(
+    path: Path, data: bytes, bind: dict[str, int] | None = None
+) -> tuple[Graph, list[Unsupported]]:
+    """The graph of an ONNX file before any pass, and the nodes that edgekit cannot express.
+
+    Where the second is not empty the graph is incomplete and must not be used.
+
+    Args:
+        path: the file, for messages and to find external data.
+        data: its content.
+        bind: sizes of symbolic dimensions by name.
+
+    Raises:
+        EdgekitError: E101 to E107, see `edgekit.importers`.
+    """
+    from edgekit.importers import onnx_math, onnx_nn, onnx_shape  # noqa: F401  fill HANDLERS
+
+    model = read(path, data, bind or {})
+    builder = OnnxBuilder(model)
+    builder.reserved = frozenset(o for n in model.nodes for o in n.outputs) | set(model.constants)
+    for name, shape in model.inputs.items():
+        builder.add_input(name, shape, "float32")
+    found: list[Unsupported] = []
+    unknown: set[str] = set()  # results of unsupported nodes and all that depends on them
+    for node in model.nodes:
+        reason = _import_node(builder, node, unknown)
+        if reason is None:
+            continue
+        unknown.update(node.outputs)
+        if reason:
+            found.append(Unsupported(node.name, node.op, reason))
+    if not found:
+        _finish(builder, model.outputs)
+    return builder.graph, found
+
+
+def _import_node(builder: OnnxBuilder, node: OnnxNode, unknown: set[str]) -> str | None:
+    """None where the node was imported, else why not ('' where that lies in its operands)."""
+    from edgekit.importers.onnx_fold import EVALUATE, fold
+
+    if not node.outputs or not node.outputs[0]:
+        raise invalid(f"node '{node.name}' ({node.op}) has no result")
+    if node.domain:
+        return f"operators of the domain '{node.domain}' are not supported"
+    try:
+        depends = bool(unknown.intersection(node.inputs))
+        if not depends and fold(builder, node):
+            return None
+        handler = HANDLERS.get(node.op)
+        if depends and (handler or node.op in EVALUATE):
+            return ""
+        if handler is None:
+            return "the operator is not supported"
+        builder.hint = node.outputs[0]
+        handler(builder, node)
+    except Refused as reason:
+        return str(reason)
+    return None
+
+
+def _finish(builder: OnnxBuilder, outputs: Sequence[str]) -> None:
+    """Give every graph output a tensor of its own name."""
+    graph = builder.graph
+    if len(set(outputs)) != len(outputs):
+        raise invalid(f"an output is listed twice: {', '.join(outputs)}")
+    for name in outputs:
+        if name in builder.data:
+            raise EdgekitError(
+                "E103",
+                f"output '{name}' is a constant: it does not depend on any input",
+                help="remove the output, or export the model with its weights as inputs removed",
+            )
+        source = builder.alias.get(name, name)
+        if source not in graph.values:
+            raise invalid(f"output '{name}' is made by no node")
+        if source != name or source in graph.inputs:
+            out = name if name not in graph.values else builder.fresh(f"{name}:output")
+            shape = builder.value(source).shape
+            builder.reshape(source, shape, node=f"output {name}", out=out)
+            name = out
+        graph.outputs.append(name)

@@ -1,0 +1,37 @@
+"""The operator table: one module per operator, found by looking into this folder.
+
+A module that defines ``OPERATOR = SomeOperator()`` is in the table; nothing is listed by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from edgekit.ops.base import Operator
+
+
+@cache
+def operators() -> dict[str, Operator]:
+    """Every operator by name, sorted."""
+    found: dict[str, Operator] = {}
+    for info in pkgutil.iter_modules(__path__):
+        entry = getattr(importlib.import_module(f"{__name__}.{info.name}"), "OPERATOR", None)
+        if entry is not None:
+            found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
+def operator(name: str) -> Operator:
+    """The operator called `name`.
+
+    Raises:
+        GraphError: where there is none (a bug: importers report unsupported operators themselves).
+    """
+    from edgekit.graph import GraphError
+
+    try:
+        return operators()[name]
+    except KeyError:
+        raise GraphError(f"unknown operator '{name}'") from None

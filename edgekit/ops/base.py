@@ -1,0 +1,84 @@
+"""What an operator is: shape rule, float meaning, integer meaning, and its cost in MACs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgekit.graph import Graph, GraphError, Node, Shape, Value
+
+Inferred = list[tuple[Shape, str]]
+
+
+class Operator:
+    """Base class. An operator is one subclass in one module with an ``OPERATOR`` instance.
+
+    The first line of the class docstring is the operator's row in ``edgekit ops``.
+    References take any batch size in the leading axis although graphs are bound to batch 1, so
+    that calibration and evaluation run many samples at once.
+    """
+
+    name: str = ""
+    #: False for operators that only importers produce and passes must remove.
+    canonical: bool = True
+
+    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
+        """Shapes and dtypes of the outputs; raises GraphError on illegal operands."""
+        raise NotImplementedError
+
+    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        """The operator on float32 arrays."""
+        raise NotImplementedError
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        """The operator on integers, bit for bit as docs/SPEC.md defines it.
+
+        `values` are the operands' values (with their quantization), `out` the result's.
+        """
+        raise NotImplementedError
+
+    def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
+        """Multiply-accumulates of one inference, padding included."""
+        return 0
+
+    @property
+    def summary(self) -> str:
+        return (self.__doc__ or "").strip().splitlines()[0]
+
+
+def clamp_of(node: Node) -> tuple[float, float]:
+    """The fused activation as a real interval; an absent or None bound is infinite."""
+    lo, hi = node.attrs.get("clamp") or (None, None)
+    return (-math.inf if lo is None else lo, math.inf if hi is None else hi)
+
+
+def clamp_float(node: Node, x: np.ndarray) -> np.ndarray:
+    lo, hi = clamp_of(node)
+    return x if (lo, hi) == (-math.inf, math.inf) else np.clip(x, lo, hi).astype(np.float32)
+
+
+def window_out(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Output length of a sliding window along one axis."""
+    out = (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
+    if out < 1:
+        raise GraphError(f"window of {kernel} (dilation {dilation}) does not fit into {size}")
+    return out
+
+
+def require(condition: bool, node: Node, message: str) -> None:
+    if not condition:
+        raise GraphError(f"'{node.name or node.op}' ({node.op}): {message}")
+
+
+def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    """Evaluate one node on arrays: integer semantics where the result is quantized, else float."""
+    from edgekit.ops import operator
+
+    op = operator(node.op)
+    out = graph.values[node.output]
+    if out.quant is None:
+        return op.reference_float(node, inputs)
+    return op.reference_int(node, inputs, [graph.values[i] for i in node.inputs], out)

@@ -1,0 +1,116 @@
+"""conv2d: a two-dimensional convolution with optional groups and a fused clamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgekit.graph import Node, Value
+from edgekit.ops import fixedpoint as fp
+from edgekit.ops import windows as win
+from edgekit.ops.base import Inferred, Operator, clamp_float, require
+from edgekit.ops.requant import channel_requant, tensor_quant
+
+#: Up to this many products every partial sum of int8 x int8 is an integer below 2**24 in
+#: magnitude (1024 * 128 * 128), so that a float32 matmul is exact whatever its order.
+EXACT_IN_FLOAT32 = 1024
+
+
+def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) -> None:
+    """Operand dtypes of conv-like operators: all float32, or int8, int8, int32."""
+    kinds = (x.dtype, w.dtype, bias.dtype)
+    require(
+        kinds in (("float32",) * 3, ("int8", "int8", "int32")),
+        node,
+        f"operands must be float32 or int8, int8, int32; they are {', '.join(kinds)}",
+    )
+    require(bias.shape == (channels,), node, f"bias must be [{channels}], it is {bias.shape}")
+
+
+def exact_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x [..., K] int8 @ w [O, K] int8 transposed -> [..., O] int64, through a float BLAS."""
+    dtype = np.dtype(np.float32 if w.shape[1] <= EXACT_IN_FLOAT32 else np.float64)
+    product: np.ndarray = np.matmul(x.astype(dtype), w.astype(dtype).T)
+    return product.astype(np.int64)
+
+
+class Conv2d(Operator):
+    """2-D convolution over NHWC with [O, KH, KW, C/groups] weights, bias and fused clamp."""
+
+    name = "conv2d"
+
+    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
+        require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
+        x, w, bias = inputs
+        groups = node.attrs.get("groups", 1)
+        require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
+        require(len(w.shape) == 4, node, f"w must be [O, KH, KW, C/groups], it is {w.shape}")
+        require(
+            isinstance(groups, int) and groups >= 1 and w.shape[0] % groups == 0,
+            node,
+            f"{w.shape[0]} output channels do not split into {groups} groups",
+        )
+        require(
+            w.shape[3] * groups == x.shape[3],
+            node,
+            f"w reads {w.shape[3]} x {groups} channels, x has {x.shape[3]}",
+        )
+        check_weights(node, x, w, bias, w.shape[0])
+        return [(win.window_shape(node, x, (w.shape[1], w.shape[2]), w.shape[0]), x.dtype)]
+
+    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, w, bias = inputs
+        out = self._blocks(node, x, w, 0.0, lambda a, b: a @ b.T, np.dtype(np.float32))
+        out += bias
+        return clamp_float(node, out)
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        x, w, bias = inputs
+        acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
+        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
+        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax)
+
+    def accumulate(
+        self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int
+    ) -> np.ndarray:
+        """int32 accumulators [n, OH, OW, O]: sum of (x - zero_point) * w, plus bias, wrapped."""
+        acc = self._blocks(node, x, w, zero_point, exact_matmul, np.dtype(np.int64))
+        folded = bias.astype(np.int64) - zero_point * w.astype(np.int64).sum(axis=(1, 2, 3))
+        acc += folded
+        return acc.astype(np.int32)
+
+    @staticmethod
+    def _blocks(
+        node: Node,
+        x: np.ndarray,
+        w: np.ndarray,
+        pad_value: float,
+        matmul: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        dtype: np.dtype,
+    ) -> np.ndarray:
+        """matmul(im2col block, weights) group by group, in blocks of the batch."""
+        kernel = (w.shape[1], w.shape[2])
+        strides, dilations = win.pair(node, "strides", 1), win.pair(node, "dilations", 1)
+        groups = node.attrs.get("groups", 1)
+        probe = Value("x", (1, *x.shape[1:]))
+        shape = win.window_shape(node, probe, kernel, w.shape[0])
+        out = np.empty((len(x), *shape[1:]), dtype)
+        per_group, per_out = w.shape[3], w.shape[0] // groups
+        elements = shape[1] * shape[2] * max(w[0].size, w.shape[0])
+        for block in win.batch_blocks(len(x), elements):
+            padded = win.pad_hw(x[block], win.pads_of(node), pad_value)
+            for g in range(groups):
+                part = padded if groups == 1 else padded[..., g * per_group : (g + 1) * per_group]
+                columns = win.im2col(part, kernel, strides, dilations)
+                rows = slice(g * per_out, (g + 1) * per_out)
+                out[block, :, :, rows] = matmul(columns, w[rows].reshape(per_out, -1))
+        return out
+
+    def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
+        return out.size * inputs[1].size // inputs[1].shape[0]
+
+
+OPERATOR = Conv2d()

@@ -1,0 +1,203 @@
+"""Fixed-point primitives of TFLite and gemmlowp on numpy arrays, bit for bit.
+
+Everything computes in int64 and wraps to int32 exactly where TFLite Micro's int32 would. "Qm.n"
+below is a signed 32-bit fixed-point number with m integer and n fractional bits, m + n = 31.
+Formula sources: ``quantization_util.cc`` and ``common.h`` of TFLite, ``fixedpoint.h`` of gemmlowp;
+docs/SPEC.md repeats the formulas.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+INT32_MAX = 2**31 - 1
+INT32_MIN = -(2**31)
+
+
+def wrap32(x: ArrayLike) -> np.ndarray:
+    """Two's complement wrap to int32, kept as int64."""
+    return np.asarray(x, np.int64).astype(np.int32).astype(np.int64)
+
+
+def round_half_away(x: ArrayLike) -> np.ndarray:
+    """Round to the nearest integer, halves away from zero (C's ``round``); dtype is kept."""
+    a = np.asarray(x)
+    whole = np.trunc(a)
+    # The fraction of a - trunc(a) is exact, so that 0.49999999999999994 does not become 1.
+    return (whole + np.copysign(np.abs(a - whole) >= 0.5, a)).astype(a.dtype)
+
+
+def quantize_multiplier(real: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """TFLite's QuantizeMultiplier: ``real ~ multiplier * 2**(shift - 31)``.
+
+    Args:
+        real: non-negative float64 numbers of any shape.
+
+    Returns:
+        (multiplier int32 in [2**30, 2**31) or 0, shift int32 in [-31, ...)); both 0 where `real`
+        is 0 or below 2**-32.
+    """
+    fraction, exponent = np.frexp(np.asarray(real, np.float64))
+    q = round_half_away(fraction * float(1 << 31)).astype(np.int64)
+    exponent = exponent.astype(np.int64)
+    carry = q == 1 << 31
+    q = np.where(carry, 1 << 30, q)
+    exponent = np.where(carry, exponent + 1, exponent)
+    tiny = exponent < -31
+    return (
+        np.where(tiny, 0, q).astype(np.int32),
+        np.where(tiny | (q == 0), 0, exponent).astype(np.int32),
+    )
+
+
+def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """gemmlowp's SRDHM: ``round(a * b / 2**31)`` of int32 operands, as int64 holding int32.
+
+    gemmlowp adds a sign-dependent nudge and divides with C truncation, which is the same as
+    rounding halves up: ``floor((a * b + 2**30) / 2**31)``. Only INT32_MIN squared saturates.
+    """
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+
+
+def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> np.ndarray:
+    """``x / 2**exponent`` with halves away from zero; exponent in [0, 31]; int64."""
+    v = np.asarray(x, np.int64)
+    e = np.asarray(exponent, np.int64)
+    half = (np.int64(1) << e) >> 1
+    return (v + half - ((v < 0) & (e > 0))) >> e
+
+
+def saturating_rounding_multiply_by_pot(x: ArrayLike, exponent: int) -> np.ndarray:
+    """``x * 2**exponent``: saturates to int32 for positive exponents, rounds for negative ones."""
+    v = np.asarray(x, np.int64)
+    if exponent <= 0:
+        return rounding_divide_by_pot(v, -exponent)
+    return np.clip(v << exponent, INT32_MIN, INT32_MAX)
+
+
+def multiply_by_quantized_multiplier(
+    x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike
+) -> np.ndarray:
+    """TFLM's MultiplyByQuantizedMultiplier with its two roundings; a positive shift is left.
+
+    Args:
+        x: int32 values; `multiplier`, `shift` broadcast against them.
+
+    Returns:
+        int64 array that holds int32 values.
+    """
+    s = np.asarray(shift, np.int64)
+    left, right = np.maximum(s, 0), np.maximum(-s, 0)
+    v = np.asarray(x, np.int64)
+    if left.any():
+        v = wrap32(v << left)
+    return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(v, multiplier), right)
+
+
+def requantize(
+    acc: np.ndarray, multiplier: ArrayLike, shift: ArrayLike, zero_point: int, qmin: int, qmax: int
+) -> np.ndarray:
+    """int8 of int32 accumulators whose last axis is the channel (`multiplier` is [C] or [1]).
+
+    Works in blocks of rows so that the int64 temporaries stay in the cache.
+    """
+    channels = acc.shape[-1]
+    rows = acc.reshape(-1, channels)
+    out = np.empty(rows.shape, np.int8)
+    step = max(1, 65536 // channels)
+    for i in range(0, len(rows), step):
+        y = multiply_by_quantized_multiplier(rows[i : i + step], multiplier, shift)
+        out[i : i + step] = np.clip(y + zero_point, qmin, qmax)
+    return out.reshape(acc.shape)
+
+
+def exp_on_interval_between_negative_one_quarter_and_0_excl(a: np.ndarray) -> np.ndarray:
+    """exp(a) for a in [-1/4, 0), Q0.31 in and out: a Taylor expansion around -1/8."""
+    mul = saturating_rounding_doubling_high_mul
+    term = 1895147668  # exp(-1/8)
+    third = 715827883  # 1/3
+    x = np.asarray(a, np.int64) + (1 << 28)
+    x2 = mul(x, x)
+    x3 = mul(x2, x)
+    x4_over_4 = rounding_divide_by_pot(mul(x2, x2), 2)
+    higher = rounding_divide_by_pot(mul(x4_over_4 + x3, third) + x2, 1)
+    return term + mul(term, x + higher)
+
+
+#: exp(-2**k) in Q0.31 for k = -2 .. 4.
+_EXP_OF_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+
+
+def exp_on_negative_values(a: ArrayLike, integer_bits: int = 5) -> np.ndarray:
+    """gemmlowp's exp of Q(integer_bits).n numbers <= 0; the result is Q0.31 (1.0 is INT32_MAX)."""
+    v = np.asarray(a, np.int64)
+    fractional_bits = 31 - integer_bits
+    quarter = 1 << (fractional_bits - 2)
+    rest = (v & (quarter - 1)) - quarter
+    result = exp_on_interval_between_negative_one_quarter_and_0_excl(
+        saturating_rounding_multiply_by_pot(rest, integer_bits)
+    )
+    remainder = rest - v
+    for exponent, factor in zip(range(-2, integer_bits), _EXP_OF_POWERS, strict=False):
+        bit = (remainder & (1 << (fractional_bits + exponent))) != 0
+        result = np.where(bit, saturating_rounding_doubling_high_mul(result, factor), result)
+    return np.where(v == 0, INT32_MAX, result)
+
+
+def one_over_one_plus_x_for_x_in_0_1(a: ArrayLike) -> np.ndarray:
+    """1 / (1 + a) for a in [0, 1), Q0.31 in and out: three Newton-Raphson steps in Q2.29."""
+    mul = saturating_rounding_doubling_high_mul
+    total = np.asarray(a, np.int64) + INT32_MAX
+    half_denominator = (total + 1) >> 1  # a rounding half sum of two non-negative numbers
+    x = 1515870810 + mul(half_denominator, -1010580540)  # 48/17 - 32/17 * d
+    for _ in range(3):
+        error = (1 << 29) - mul(half_denominator, x)
+        x = x + saturating_rounding_multiply_by_pot(mul(x, error), 2)
+    return saturating_rounding_multiply_by_pot(x, 1)
+
+
+def reciprocal(x: ArrayLike, integer_digits: int) -> tuple[np.ndarray, np.ndarray]:
+    """TFLite's GetReciprocal of positive int32 `x` in Q(integer_digits).n.
+
+    Returns:
+        (scale in Q0.31, num_bits_over_unit): ``1 / x = scale * 2**-num_bits_over_unit``.
+    """
+    v = np.asarray(x, np.int64)
+    headroom = 32 - np.frexp(v.astype(np.float64))[1].astype(np.int64)  # leading zeros of uint32
+    return (
+        one_over_one_plus_x_for_x_in_0_1((v << headroom) - (1 << 31)),
+        integer_digits - headroom,
+    )
+
+
+def clamp_range(
+    clamp: tuple[float, float], scale: float, zero_point: int, qmin: int = -128, qmax: int = 127
+) -> tuple[int, int]:
+    """The integers between which a fused activation clamps (CalculateActivationRangeQuantized).
+
+    Each finite bound becomes ``zero_point + round(bound / scale)``, in float32 and with halves
+    away from zero, and is then limited to [qmin, qmax].
+    """
+
+    def quantized(bound: float) -> int:
+        q = float(round_half_away(np.float32(bound) / np.float32(scale))) + zero_point
+        return int(min(max(q, qmin), qmax))
+
+    lo, hi = clamp
+    return (
+        qmin if math.isinf(lo) else quantized(lo),
+        qmax if math.isinf(hi) else quantized(hi),
+    )
+
+
+def conv_multipliers(in_scale: float, w_scales: np.ndarray, out_scale: float) -> np.ndarray:
+    """Effective scale per channel, float64, from float32 scales widened first.
+
+    TFLM's PopulateConvolutionQuantizationParams: ``double(in) * double(filter) / double(out)``.
+    """
+    wide = np.float64(np.float32(in_scale)) * np.asarray(w_scales, np.float32).astype(np.float64)
+    return wide / np.float64(np.float32(out_scale))

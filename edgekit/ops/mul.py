@@ -1,0 +1,31 @@
+"""mul: the product of two tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.graph import Node, Value
+from edgekit.ops import fixedpoint as fp
+from edgekit.ops.base import clamp_float
+from edgekit.ops.elementwise import Elementwise
+from edgekit.ops.requant import mul_params, tensor_quant
+
+
+class Mul(Elementwise):
+    """Product of two tensors with numpy broadcasting and a fused clamp."""
+
+    name = "mul"
+
+    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return clamp_float(node, inputs[0] * inputs[1])
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        p = mul_params(node, values, out)
+        a = inputs[0].astype(np.int64) - tensor_quant(values[0])[1]
+        b = inputs[1].astype(np.int64) - tensor_quant(values[1])[1]
+        return fp.requantize(a * b, p.multiplier, p.shift, tensor_quant(out)[1], p.qmin, p.qmax)
+
+
+OPERATOR = Mul()

@@ -1,0 +1,171 @@
+"""The integers of every quantized operator, from one place.
+
+The numpy reference, code generation and the tests all take multipliers, shifts, clamps and tables
+from here, so that they cannot differ. `values` are the operands' values and `out` the result's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from edgekit.graph import GraphError, Node, Quant, Value
+from edgekit.ops import fixedpoint as fp
+from edgekit.ops.base import clamp_of
+
+#: TFLM's softmax: integer bits of the scaled difference and of the sum of exponentials.
+SOFTMAX_DIFF_BITS = 5
+SOFTMAX_SUM_BITS = 12
+#: Both operands of an addition are scaled up by 2**20 before they meet.
+ADD_LEFT_SHIFT = 20
+
+
+class ChannelRequant(NamedTuple):
+    """Per-channel requantization: multiplier and shift are int32[O], the clamp is in int8."""
+
+    multiplier: np.ndarray
+    shift: np.ndarray
+    qmin: int
+    qmax: int
+
+
+class Requant(NamedTuple):
+    """Per-tensor requantization."""
+
+    multiplier: int
+    shift: int
+    qmin: int
+    qmax: int
+
+
+class AddParams(NamedTuple):
+    """Shifts are <= 0 (right shifts), as in TFLM's QuantizeMultiplierSmallerThanOneExp."""
+
+    left_shift: int
+    multiplier_a: int
+    shift_a: int
+    multiplier_b: int
+    shift_b: int
+    multiplier_out: int
+    shift_out: int
+    qmin: int
+    qmax: int
+
+
+class SoftmaxParams(NamedTuple):
+    """`exp_table[d]` is exp(-d * beta * scale) in Q0.31 for ``d = max - x`` in 0..255.
+
+    Entries with ``-d < diff_min`` are 0, which is what skipping them amounts to.
+    """
+
+    multiplier: int
+    left_shift: int
+    diff_min: int
+    exp_table: np.ndarray
+
+
+def quant_of(value: Value) -> Quant:
+    if value.quant is None:
+        raise GraphError(f"'{value.name}' has no quantization")
+    return value.quant
+
+
+def tensor_quant(value: Value) -> tuple[float, int]:
+    """(scale, zero point) of a tensor with one of each; the scale is exactly a float32."""
+    q = quant_of(value)
+    if q.scale.size != 1:
+        raise GraphError(f"'{value.name}' has {q.scale.size} scales, one is allowed")
+    return float(q.scale[0]), int(q.zero_point[0])
+
+
+def clamp_of_output(node: Node, out: Value) -> tuple[int, int]:
+    """The node's fused activation in the output's integers."""
+    scale, zero_point = tensor_quant(out)
+    return fp.clamp_range(clamp_of(node), scale, zero_point)
+
+
+def require_same_quant(node: Node, values: list[Value], out: Value) -> None:
+    """Operators that only move or compare integers keep their operand's quantization."""
+    if quant_of(values[0]) != quant_of(out):
+        raise GraphError(f"'{node.name or node.op}': input and output must share quantization")
+
+
+def effective_scales(node: Node, values: list[Value], out: Value) -> np.ndarray:
+    """Input scale x weight scale / output scale of a conv-like node, float64[1 or O].
+
+    All three float32 scales are widened before they meet, for fully connected operators too
+    (tests/ops/test_fully_connected.py shows it where float32 would give other bytes).
+    """
+    s_in, _ = tensor_quant(values[0])
+    s_out, _ = tensor_quant(out)
+    s_w = quant_of(values[1]).scale
+    return fp.conv_multipliers(s_in, s_w, s_out)
+
+
+def channel_requant(node: Node, values: list[Value], out: Value) -> ChannelRequant:
+    """Requantization of conv2d, depthwise_conv2d and fully_connected; `values` is x, w, bias."""
+    if quant_of(values[1]).zero_point.any():
+        raise GraphError(f"'{values[1].name}': weights must be symmetric (zero point 0)")
+    multiplier, shift = fp.quantize_multiplier(effective_scales(node, values, out))
+    channels = out.shape[-1]
+    return ChannelRequant(
+        np.broadcast_to(multiplier, channels).copy(),
+        np.broadcast_to(shift, channels).copy(),
+        *clamp_of_output(node, out),
+    )
+
+
+def _scalar(real: float | np.floating) -> tuple[int, int]:
+    multiplier, shift = fp.quantize_multiplier(real)
+    return int(multiplier), int(shift)
+
+
+def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
+    """TFLM's CalculateOpDataAdd: both operands go to a common scale of twice the larger one."""
+    s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
+    twice_max = 2.0 * max(s_a, s_b)
+    s_out = tensor_quant(out)[0]
+    return AddParams(
+        ADD_LEFT_SHIFT,
+        *_scalar(s_a / twice_max),
+        *_scalar(s_b / twice_max),
+        *_scalar(twice_max / ((1 << ADD_LEFT_SHIFT) * s_out)),
+        *clamp_of_output(node, out),
+    )
+
+
+def mul_params(node: Node, values: list[Value], out: Value) -> Requant:
+    """Requantization of the product of two tensors (operands with zero points subtracted)."""
+    s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
+    return Requant(*_scalar(s_a * s_b / tensor_quant(out)[0]), *clamp_of_output(node, out))
+
+
+def clip_params(node: Node, values: list[Value], out: Value) -> Requant:
+    """Requantization of a clip, as TFLM's ReLU does it."""
+    ratio = tensor_quant(values[0])[0] / tensor_quant(out)[0]
+    return Requant(*_scalar(ratio), *clamp_of_output(node, out))
+
+
+def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams:
+    """TFLM's PreprocessSoftmaxScaling and CalculateInputRadius for int8 in and out.
+
+    Raises:
+        GraphError: where the output is not quantized with scale 1/256 and zero point -128.
+    """
+    if tensor_quant(out) != (1 / 256, -128):
+        raise GraphError(f"'{out.name}': a softmax gives scale 1/256 and zero point -128")
+    beta = float(np.float32(node.attrs.get("beta", 1.0)))
+    fractional = 31 - SOFTMAX_DIFF_BITS
+    real = min(beta * tensor_quant(values[0])[0] * (1 << fractional), 2.0**31 - 1)
+    multiplier, left_shift = _scalar(real)
+    if left_shift < 0 or multiplier == 0:
+        raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
+    radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
+    d = np.arange(256, dtype=np.int64)
+    live = d <= radius
+    scaled = fp.saturating_rounding_doubling_high_mul(
+        np.where(live, -d, 0) << left_shift, multiplier
+    )
+    table = np.where(live, fp.exp_on_negative_values(scaled, SOFTMAX_DIFF_BITS), 0)
+    return SoftmaxParams(multiplier, left_shift, -radius, table.astype(np.int32))

@@ -1,0 +1,45 @@
+"""reshape: the same numbers in another shape."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgekit.graph import GraphError, Node, Value
+from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.requant import require_same_quant
+
+
+class Reshape(Operator):
+    """The same elements in the same order under another static shape."""
+
+    name = "reshape"
+
+    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
+        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
+        x, shape = inputs[0], node.attrs.get("shape")
+        ok = isinstance(shape, list | tuple) and all(isinstance(d, int) and d >= 1 for d in shape)
+        require(ok, node, f"'shape' must be positive integers, it is {shape}")
+        assert shape is not None
+        require(
+            math.prod(shape) == x.size, node, f"{x.shape} has {x.size} elements, {shape} has not"
+        )
+        return [(tuple(shape), x.dtype)]
+
+    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, shape = inputs[0], node.attrs["shape"]
+        if x.size == math.prod(shape):
+            return x.reshape(shape)
+        if shape[0] != 1:
+            raise GraphError(f"'{node.name or node.op}': {shape} does not keep the batch in front")
+        return x.reshape(len(x), *shape[1:])
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        require_same_quant(node, values, out)
+        return self.reference_float(node, inputs)
+
+
+OPERATOR = Reshape()

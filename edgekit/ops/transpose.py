@@ -1,0 +1,41 @@
+"""transpose: a permutation of axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.graph import GraphError, Node, Value
+from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.requant import require_same_quant
+
+
+class Transpose(Operator):
+    """Axis i of the result is axis perm[i] of the operand."""
+
+    name = "transpose"
+
+    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
+        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
+        x, perm = inputs[0], node.attrs.get("perm")
+        require(
+            isinstance(perm, list | tuple) and sorted(perm) == list(range(len(x.shape))),
+            node,
+            f"perm {perm} is no permutation of {len(x.shape)} axes",
+        )
+        assert perm is not None
+        return [(tuple(x.shape[i] for i in perm), x.dtype)]
+
+    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, perm = inputs[0], node.attrs["perm"]
+        if perm[0] != 0 and len(x) != 1:
+            raise GraphError(f"'{node.name or node.op}': perm {perm} moves the batch")
+        return np.ascontiguousarray(x.transpose(perm))
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        require_same_quant(node, values, out)
+        return self.reference_float(node, inputs)
+
+
+OPERATOR = Transpose()

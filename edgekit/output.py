@@ -1,0 +1,167 @@
+"""The folder that `compile` writes and every later command reads.
+
+    OUT/edgekit.json    says that the folder is ours; name, target, hash, the report
+    OUT/model.ekb       the bundle
+    OUT/graph.txt       the integer graph, for people and for the numpy reference
+    OUT/src/            generated C: kernels, the interpreter's table, ahead-of-time entry points
+
+It appears under its name only when everything in it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from edgekit.bundle import Bundle, read_bundle
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph
+
+MARKER = "edgekit.json"
+BUNDLE = "model.ekb"
+GRAPH = "graph.txt"
+SOURCES = "src"
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output folder that has been found to be ours."""
+
+    path: Path
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The contents of edgekit.json."""
+        data: dict[str, Any] = json.loads((self.path / MARKER).read_text(encoding="utf-8"))
+        return data
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        path = self.path / BUNDLE
+        return read_bundle(_read(path), str(path))
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The integer graph."""
+        from edgekit.text import loads
+
+        return loads(_read(self.path / GRAPH).decode("utf-8"))
+
+    @property
+    def sources(self) -> Path:
+        return self.path / SOURCES
+
+    @property
+    def name(self) -> str:
+        return str(self.description["name"])
+
+    @property
+    def target(self) -> str:
+        return str(self.description["target"])
+
+
+def open_output(path: Path) -> Output:
+    """The output folder at `path`.
+
+    Raises:
+        EdgekitError: E701 where there is no such folder or it is not ours.
+    """
+    marker = path / MARKER
+    try:
+        description = json.loads(marker.read_text(encoding="utf-8"))
+        ours = isinstance(description, dict) and "name" in description and "target" in description
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        what = "is not a folder that edgekit compile wrote" if path.exists() else "does not exist"
+        raise EdgekitError(
+            "E701", f"'{path}' {what}", help="edgekit compile MODEL --target T -o OUT makes one"
+        )
+    return Output(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before any work is done, a destination that is somebody else's.
+
+    Raises:
+        EdgekitError: E703.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise EdgekitError(
+            "E703", f"'{path}' exists and is not a folder", help="choose another -o OUT"
+        )
+    if path.is_dir() and not (path / MARKER).is_file() and any(path.iterdir()):
+        raise EdgekitError(
+            "E703",
+            f"folder '{path}' has {len(list(path.iterdir()))} entries and none is {MARKER}: "
+            "it is not ours to replace",
+            help="choose another -o OUT, or empty the folder",
+        )
+
+
+def write_output(
+    path: Path, files: Mapping[str, bytes | str], description: Mapping[str, Any]
+) -> Output:
+    """Write all files under a temporary name beside `path`, then put them in its place.
+
+    Args:
+        files: contents by name relative to the folder.
+        description: what goes into edgekit.json.
+
+    Raises:
+        EdgekitError: E703 as `check_writable`, E704 where writing fails; `path` is then untouched.
+    """
+    check_writable(path)
+    path = path.absolute()
+    staging: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.part-", dir=path.parent))
+        staging.chmod(0o755)
+        text = json.dumps(description, indent=1) + "\n"
+        for name, data in {**files, MARKER: text}.items():
+            file = staging / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data.encode() if isinstance(data, str) else data)
+        _replace(staging, path)
+    except OSError as error:
+        raise EdgekitError(
+            "E704",
+            f"cannot write '{path}': {error.strerror or error}",
+            help="check rights and space",
+        ) from None
+    finally:
+        if staging is not None and staging.exists():
+            shutil.rmtree(staging, ignore_errors=True)
+    return Output(path)
+
+
+def _replace(staging: Path, path: Path) -> None:
+    """Rename `staging` to `path`; a folder that is there already is moved aside first."""
+    if not path.exists():
+        os.replace(staging, path)
+        return
+    aside = staging.with_name(staging.name + ".old")
+    os.replace(path, aside)
+    try:
+        os.replace(staging, path)
+    except OSError:
+        os.replace(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EdgekitError(
+            "E702", f"cannot read {path}: {error.strerror or error}", help="compile again"
+        ) from None

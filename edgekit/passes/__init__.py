@@ -1,0 +1,42 @@
+"""Passes bring an imported graph to the canonical form of docs/DESIGN.md.
+
+A pass is one function in one file: it edits the graph in place and returns whether it changed
+anything. The numbered rules in a file's docstring are all that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgekit.graph import Graph
+from edgekit.passes.fold_affine import fold_affine
+from edgekit.passes.fuse_clamp import fuse_clamp
+from edgekit.passes.identities import identities
+from edgekit.passes.layout import layout
+from edgekit.passes.tidy_names import tidy_names
+
+Pass = Callable[[Graph], bool]
+
+# Layout comes before folding, so that channels are always the last axis, and folding before
+# fusing, because a clamp bars the way for a scale.
+PASSES: tuple[Pass, ...] = (identities, layout, fold_affine, fuse_clamp)
+
+
+def canonicalize(graph: Graph) -> Graph:
+    """A canonical copy of `graph`; the graph is verified before the first and after each pass.
+
+    Raises:
+        GraphError: where a pass broke a rule of legal graphs (a bug).
+    """
+    graph = graph.copy()
+    graph.drop_unused()
+    graph.verify()
+    changed = True
+    while changed:
+        changed = False
+        for run in PASSES:
+            if run(graph):
+                changed = True
+                graph.verify()
+    tidy_names(graph)
+    return graph.verify()

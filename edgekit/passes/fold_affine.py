@@ -1,0 +1,163 @@
+"""Fold per-channel scales and offsets (batch normalization, above all) into weights and biases.
+
+Float graphs only. `c` is a constant that varies along the last axis at most.
+
+1. mul by c or add of c behind conv2d, depthwise_conv2d or fully_connected that nothing else reads
+   and that has no clamp yet: the weights and the bias take it up.
+2. mul by c in front of one of these that alone reads it: the weights take it up. Padding stays
+   right, since zero times c is zero. A reshape in front of fully_connected is looked through.
+3. add of c in front of one of these, where no padding would have to become -c: the bias takes up
+   the products of c with the weights.
+4. mul and add (either order) on an image where none of these apply: a 1x1 depthwise_conv2d.
+
+Products are formed in float64 and rounded to float32 once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgekit.graph import Graph, Node
+from edgekit.passes.edit import (
+    add_constant,
+    bypass,
+    channel_vector,
+    is_float,
+    make,
+    only_reader,
+    private_producer,
+    replace_node,
+    with_inputs,
+)
+
+LINEAR = ("conv2d", "depthwise_conv2d", "fully_connected")
+
+
+def fold_affine(graph: Graph) -> bool:
+    """Apply the rules until nothing changes; returns whether anything did."""
+    changed = False
+    while any(rule(graph, n) for rule in (_behind, _in_front, _pair) for n in list(graph.nodes)):
+        graph.drop_unused()
+        changed = True
+    return changed
+
+
+def _vector(graph: Graph, node: Node) -> np.ndarray | None:
+    """The per-channel constant of a float mul or add that keeps its operand's shape."""
+    if node.op not in ("add", "mul") or not is_float(graph, node.output):
+        return None
+    x, y = graph.values[node.inputs[0]], graph.values[node.output]
+    if x.shape != y.shape or graph.is_constant(node.inputs[0]):
+        return None
+    return channel_vector(graph, node.inputs[1], y.shape[-1])
+
+
+def _is_linear(graph: Graph, node: Node | None) -> bool:
+    return (
+        node is not None
+        and node.op in LINEAR
+        and is_float(graph, node.output)
+        and all(graph.is_constant(i) for i in node.inputs[1:])
+    )
+
+
+def _weights(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
+    w, bias = (graph.constants[i].astype(np.float64) for i in node.inputs[1:])
+    return w, bias
+
+
+def _fits_float32(*arrays: np.ndarray) -> bool:
+    return all(np.abs(a).max(initial=0) < np.finfo(np.float32).max for a in arrays)
+
+
+def _store(graph: Graph, node: Node, w: np.ndarray, bias: np.ndarray) -> tuple[str, str, str]:
+    """Inputs of `node` with new weights and bias."""
+    names = [
+        add_constant(graph, name, data.astype(np.float32))
+        for name, data in zip(node.inputs[1:], (w, bias), strict=True)
+    ]
+    return node.inputs[0], names[0], names[1]
+
+
+def _behind(graph: Graph, node: Node) -> bool:
+    """Rule 1."""
+    c = _vector(graph, node)
+    linear = private_producer(graph, node.inputs[0])
+    if c is None or linear is None or not _is_linear(graph, linear) or linear.attrs.get("clamp"):
+        return False
+    w, bias = _weights(graph, linear)
+    if node.op == "mul":
+        bias = bias * c
+        w = w * (c if linear.op == "depthwise_conv2d" else c.reshape(-1, *[1] * (w.ndim - 1)))
+    else:
+        bias = bias + c
+    if not _fits_float32(w, bias):
+        return False
+    attrs = {**linear.attrs, **({"clamp": node.attrs["clamp"]} if node.attrs.get("clamp") else {})}
+    inputs = _store(graph, linear, w, bias)
+    merged = replace(linear, inputs=inputs, outputs=node.outputs, attrs=attrs)
+    replace_node(graph, linear)
+    replace_node(graph, node, merged)
+    return True
+
+
+def _in_front(graph: Graph, node: Node) -> bool:
+    """Rules 2 and 3."""
+    if _vector(graph, node) is None or node.attrs.get("clamp"):
+        return False
+    linear = only_reader(graph, node.output)
+    if linear is not None and linear.op == "reshape":
+        linear = only_reader(graph, linear.output)
+        if linear is not None and linear.op != "fully_connected":
+            return False
+    if linear is None or not _is_linear(graph, linear):
+        return False
+    # c as seen by each element of w: along its input axis.
+    x = graph.values[node.output]
+    full = np.broadcast_to(graph.constants[node.inputs[1]], x.shape).astype(np.float64)
+    w, bias = _weights(graph, linear)
+    if linear.op == "fully_connected":
+        seen = full.reshape(1, -1)
+    elif linear.op == "depthwise_conv2d":
+        seen = np.repeat(full[0, 0, 0], w.shape[2] // x.shape[3])
+    else:
+        groups = linear.attrs.get("groups", 1)
+        per_group = full[0, 0, 0].reshape(groups, 1, 1, -1)
+        seen = np.repeat(per_group, w.shape[0] // groups, axis=0)
+    if node.op == "mul":
+        w = w * seen
+    elif any(linear.attrs.get("pads") or []) and np.any(full):
+        return False
+    else:
+        axes = (0, 1) if linear.op == "depthwise_conv2d" else tuple(range(1, w.ndim))
+        bias = bias + (w * seen).sum(axis=axes)
+    if not _fits_float32(w, bias):
+        return False
+    replace_node(graph, linear, with_inputs(linear, *_store(graph, linear, w, bias)))
+    return bypass(graph, node)
+
+
+def _pair(graph: Graph, node: Node) -> bool:
+    """Rule 4."""
+    outer = _vector(graph, node)
+    first = private_producer(graph, node.inputs[0])
+    if outer is None or first is None or first.op == node.op or first.attrs.get("clamp"):
+        return False
+    inner = _vector(graph, first)
+    shape = graph.values[node.output].shape
+    if inner is None or len(shape) != 4:
+        return False
+    scale, shift = (outer, outer * inner) if node.op == "mul" else (inner, outer)
+    if not _fits_float32(scale, shift):
+        return False
+    w = add_constant(graph, f"{node.output}:weights", scale.astype(np.float32).reshape(1, 1, -1))
+    bias = add_constant(graph, f"{node.output}:bias", shift.astype(np.float32))
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
+    if node.attrs.get("clamp"):
+        attrs["clamp"] = node.attrs["clamp"]
+    conv = make(graph, "depthwise_conv2d", (first.inputs[0], w, bias), attrs, node)
+    replace_node(graph, first)
+    replace_node(graph, node, replace(conv, outputs=node.outputs))
+    return True

@@ -1,0 +1,215 @@
+"""Remove transposes, so that images are NHWC from the inputs to the outputs.
+
+A transpose is moved towards the outputs, operator by operator, until it meets its inverse, an
+input or output that may be declared in the other layout, or weights that can be permuted.
+
+1. A graph input that is transposed from NCHW to NHWC is declared NHWC; `metadata["layout"]` notes
+   what the model file said, and a transpose back serves its other readers.
+2. A graph output that is NHWC transposed to NCHW is declared NHWC and noted in the same way.
+3. A transpose in front of clip, or of softmax where the last axis stays, moves behind it.
+4. A transpose in front of add or mul moves behind it where the other operand has the same
+   transpose, is a constant (which is permuted) or an input that rule 1 may declare.
+5. fully_connected of a reshape of a transpose reads the numbers untransposed with its weights
+   permuted.
+6. A transpose of a constant is done at once.
+7. A transpose that moves only axes of size 1 becomes a reshape (after rules 1 to 6 have settled).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgekit.graph import Graph, Node, Shape
+from edgekit.passes.edit import (
+    add_constant,
+    fresh,
+    make,
+    redirect,
+    rename,
+    replace_node,
+    with_inputs,
+)
+from edgekit.passes.identities import identities
+
+TO_NHWC = [0, 2, 3, 1]
+TO_NCHW = [0, 3, 1, 2]
+
+
+def layout(graph: Graph) -> bool:
+    """Apply the rules until nothing changes; returns whether anything did."""
+    changed = False
+    while _rules_1_to_6(graph) or _rule_7(graph):
+        changed = True
+        graph.drop_unused()
+        identities(graph)
+    return changed
+
+
+def _rules_1_to_6(graph: Graph) -> bool:
+    done = _inputs(graph) or _outputs(graph)
+    for name in [n.output for n in graph.nodes]:
+        node = graph.producer(name)
+        if node is not None:
+            done |= _sink(graph, node) or _permute_weights(graph, node) or _constant(graph, node)
+    return done
+
+
+def _rule_7(graph: Graph) -> bool:
+    changed = False
+    for node in list(graph.nodes):
+        shape = graph.values[node.inputs[0]].shape
+        if node.op == "transpose" and _moves_units_only(shape, node.attrs["perm"]):
+            attrs = {"shape": list(graph.values[node.output].shape)}
+            replace_node(graph, node, replace(node, op="reshape", attrs=attrs))
+            changed = True
+    return changed
+
+
+def _moves_units_only(shape: Shape, perm: list[int]) -> bool:
+    order = [p for p in perm if shape[p] != 1]
+    return order == sorted(order)
+
+
+def _note(graph: Graph, name: str) -> None:
+    graph.metadata["layout"] = {**graph.metadata.get("layout", {}), name: "NCHW"}
+
+
+def _inputs(graph: Graph) -> bool:
+    changed = False
+    for name in graph.inputs:
+        value = graph.values[name]
+        readers = graph.consumers(name)
+        noted = name in graph.metadata.get("layout", {})
+        if noted or len(value.shape) != 4 or name in graph.outputs:
+            continue
+        if not any(n.op == "transpose" and n.attrs["perm"] == TO_NHWC for n in readers):
+            continue
+        n, c, h, w = value.shape
+        old = fresh(graph, name)
+        redirect(graph, name, old)
+        graph.add_value(replace(value, name=old))
+        graph.add_value(replace(value, shape=(n, h, w, c)))
+        graph.nodes.insert(
+            0, Node("transpose", (name,), (old,), {"perm": TO_NCHW}, f"input {name}")
+        )
+        _note(graph, name)
+        changed = True
+    return changed
+
+
+def _outputs(graph: Graph) -> bool:
+    changed = False
+    for name in list(graph.outputs):
+        node = graph.producer(name)
+        if node is None or node.op != "transpose" or node.attrs["perm"] != TO_NCHW:
+            continue
+        source = node.inputs[0]
+        if source in graph.inputs or source in graph.outputs or graph.is_constant(source):
+            continue
+        # Readers of the NCHW result get it from a transpose of their own.
+        aside = fresh(graph, name)
+        keep = list(graph.outputs)
+        rename(graph, name, aside)
+        rename(graph, source, name)
+        graph.outputs = keep
+        _note(graph, name)
+        changed = True
+    return changed
+
+
+def _transpose(graph: Graph, name: str) -> Node | None:
+    node = graph.producer(name)
+    return node if node is not None and node.op == "transpose" else None
+
+
+def _sink(graph: Graph, node: Node) -> bool:
+    """Rules 3 and 4: let `node` read what is in front of the transpose, transpose its result."""
+    if node.op not in ("clip", "softmax", "add", "mul"):
+        return False
+    first = next((t for t in (_transpose(graph, i) for i in node.inputs) if t is not None), None)
+    if first is None:
+        return False
+    perm = first.attrs["perm"]
+    if node.op == "softmax" and perm[-1] != len(perm) - 1:
+        return False
+    if len(graph.values[node.output].shape) != len(perm):
+        return False  # the other operand has more axes than are permuted
+    inputs: list[str] = []
+    for name in node.inputs:
+        moved = _untransposed(graph, name, perm)
+        if moved is None:
+            return False
+        inputs.append(moved)
+    inner = make(graph, node.op, inputs, node.attrs, node)
+    replace_node(
+        graph,
+        node,
+        inner,
+        Node("transpose", (inner.output,), node.outputs, {"perm": perm}, node.name),
+    )
+    return True
+
+
+def _untransposed(graph: Graph, name: str, perm: list[int]) -> str | None:
+    """The tensor whose transpose by `perm` is `name`, or None where there is none for free."""
+    value = graph.values[name]
+    node = _transpose(graph, name)
+    if node is not None and node.attrs["perm"] == perm:
+        return node.inputs[0]
+    if value.size == 1 and len(value.shape) <= 1:
+        return name
+    if graph.is_constant(name):
+        inverse = np.argsort(perm)
+        data = graph.constants[name]
+        data = data.reshape((1,) * (len(perm) - data.ndim) + data.shape).transpose(inverse)
+        quant = value.quant
+        if quant is not None and quant.axis is not None:
+            axis = quant.axis + len(perm) - len(value.shape)
+            quant = replace(quant, axis=perm[axis])
+        return add_constant(graph, name, data, quant)
+    if name in graph.inputs and perm == TO_NCHW and len(value.shape) == 4:
+        # Rule 1 will declare this input NHWC: the transpose made here ends there.
+        out = fresh(graph, name)
+        n, c, h, w = value.shape
+        graph.add_value(replace(value, name=out, shape=(n, h, w, c)))
+        graph.nodes.insert(
+            0, Node("transpose", (name,), (out,), {"perm": TO_NHWC}, f"input {name}")
+        )
+        return out
+    return None
+
+
+def _permute_weights(graph: Graph, node: Node) -> bool:
+    """Rule 5."""
+    if node.op != "fully_connected" or not graph.is_constant(node.inputs[1]):
+        return False
+    reshape = graph.producer(node.inputs[0])
+    if reshape is None or reshape.op != "reshape":
+        return False
+    transpose = _transpose(graph, reshape.inputs[0])
+    if transpose is None:
+        return False
+    source = graph.values[transpose.inputs[0]]
+    # order[k] is the place in the source of what fully_connected reads as number k.
+    order = np.arange(source.size).reshape(source.shape).transpose(transpose.attrs["perm"]).ravel()
+    w = graph.constants[node.inputs[1]]
+    permuted = np.empty_like(w)
+    permuted[:, order] = w
+    weights = add_constant(graph, node.inputs[1], permuted, graph.values[node.inputs[1]].quant)
+    flat = make(graph, "reshape", transpose.inputs, {"shape": [1, source.size]}, reshape)
+    replace_node(graph, node, flat, with_inputs(node, flat.output, weights, *node.inputs[2:]))
+    return True
+
+
+def _constant(graph: Graph, node: Node) -> bool:
+    """Rule 6."""
+    if node.op != "transpose" or not graph.is_constant(node.inputs[0]):
+        return False
+    if node.output in graph.outputs or graph.values[node.output].quant is not None:
+        return False
+    data = graph.constants[node.inputs[0]].transpose(node.attrs["perm"])
+    graph.nodes = [n for n in graph.nodes if n is not node]
+    redirect(graph, node.output, add_constant(graph, node.output, data))
+    return True

@@ -1,0 +1,83 @@
+/* ek_kernel.h - what generated kernels call: the integer arithmetic of docs/SPEC.md in portable C.
+ *
+ * Right shifts of negative integers are arithmetic on every compiler that edgekit supports (gcc,
+ * clang); the tests compare every function here with the numpy reference.
+ */
+#ifndef EK_KERNEL_H
+#define EK_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define EK_INLINE static inline __attribute__((always_inline, unused))
+
+EK_INLINE int32_t ek_min(int32_t a, int32_t b) { return a < b ? a : b; }
+EK_INLINE int32_t ek_max(int32_t a, int32_t b) { return a > b ? a : b; }
+
+/* Four int8 in one word, for copies that do not care what they copy. */
+typedef uint32_t ek_int8x4;
+EK_INLINE ek_int8x4 ek_ld_int8x4(const int8_t *p)
+{
+    ek_int8x4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+EK_INLINE void ek_st_int8x4(int8_t *p, ek_int8x4 v) { memcpy(p, &v, sizeof v); }
+EK_INLINE ek_int8x4 ek_dup_int8x4(int32_t v) { return (uint32_t)(uint8_t)v * 0x01010101u; }
+
+/* SPEC "Requantization": doubling high multiply, rounded half away from zero for positive and
+ * truncated towards zero after a nudge, as gemmlowp defines it. */
+EK_INLINE int32_t ek_srdhm(int32_t a, int32_t b)
+{
+    const int64_t ab = (int64_t)a * b;
+    const int64_t nudged = ab + (ab >= 0 ? (INT64_C(1) << 30) : 1 - (INT64_C(1) << 30));
+    return (a == b && a == INT32_MIN) ? INT32_MAX : (int32_t)(nudged / (INT64_C(1) << 31));
+}
+
+/* Divide by 2^exponent, exponent 0..31, rounding half away from zero. */
+EK_INLINE int32_t ek_rounding_shift(int32_t x, int32_t exponent)
+{
+    const int32_t mask = (int32_t)((UINT32_C(1) << exponent) - 1u);
+    const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
+    return (x >> exponent) + ((x & mask) > threshold ? 1 : 0);
+}
+
+/* x * multiplier * 2^(shift - 31) with both roundings; a positive shift goes left and wraps. */
+EK_INLINE int32_t ek_multiply(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t right = shift > 0 ? 0 : -shift;
+    return ek_rounding_shift(ek_srdhm((int32_t)((uint32_t)x << left), multiplier), right);
+}
+
+EK_INLINE int8_t ek_clamp8(int32_t x, int32_t low, int32_t high)
+{
+    return (int8_t)ek_min(ek_max(x, low), high);
+}
+
+EK_INLINE int8_t ek_requantize(int32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point,
+                               int32_t low, int32_t high)
+{
+    /* The sum wraps as two's complement does; the verifier of accumulators makes that rare. */
+    const uint32_t y = (uint32_t)ek_multiply(acc, multiplier, shift) + (uint32_t)zero_point;
+    return ek_clamp8((int32_t)y, low, high);
+}
+
+/* Average pooling: sum / count, rounded half away from zero. */
+EK_INLINE int32_t ek_average(int32_t sum, int32_t count)
+{
+    return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+}
+
+/* Softmax: the reciprocal of a sum of exponentials with 12 integer bits (SPEC "softmax"). */
+int32_t ek_softmax_scale(int32_t sum);
+int32_t ek_softmax_shift(int32_t sum);
+
+EK_INLINE int8_t ek_softmax_value(int32_t exponential, int32_t scale, int32_t shift)
+{
+    return ek_clamp8(ek_rounding_shift(ek_srdhm(scale, exponential), shift) - 128, -128, 127);
+}
+
+#endif

@@ -1,0 +1,139 @@
+/* ek_runtime.c - binds a verified bundle to kernels and an arena, and walks its calls. */
+#include "ek_bundle.h"
+#include "ek_profile.h"
+
+static const ek_kernel_t *find(const ek_kernel_t *kernels, uint32_t count, const uint8_t *ref)
+{
+    const uint64_t fingerprint = (uint64_t)ek_get32(ref + 4) << 32 | ek_get32(ref);
+    for (uint32_t i = 0; i < count; ++i) {
+        if (kernels[i].fingerprint == fingerprint) {
+            return &kernels[i];
+        }
+    }
+    return NULL;
+}
+
+/* One argument against what the kernel will do with it. */
+static ek_status_t check_argument(const ek_model_t *m, ek_argument_t a, const ek_operand_t *operand)
+{
+    const uint32_t space =
+        operand->role == (uint32_t)EK_CONSTANT ? EK_SPACE_CONSTANTS : EK_SPACE_ARENA;
+    const uint32_t size = space == EK_SPACE_CONSTANTS ? m->constant_bytes : m->arena_bytes;
+    if (a.space != space || a.nbytes < operand->nbytes || a.offset > size ||
+        a.nbytes > size - a.offset) {
+        return EK_BOUNDS;
+    }
+    return a.offset % EK_ARGUMENT_ALIGN == 0u ? EK_OK : EK_ALIGNMENT;
+}
+
+static ek_status_t check_calls(ek_model_t *m)
+{
+    for (uint32_t i = 0; i < m->call_count; ++i) {
+        const ek_call_t call = ek_get_call(m, i);
+        m->detail = i;
+        if (call.kernel >= m->kernel_count || call.first_argument > m->argument_count ||
+            call.argument_count > m->argument_count - call.first_argument) {
+            return EK_MALFORMED;
+        }
+        const ek_kernel_t *kernel = m->kernels[call.kernel];
+        if (call.argument_count != kernel->operand_count) {
+            return EK_MALFORMED;
+        }
+        if (call.argument_count > EK_MAX_ARGUMENTS) {
+            return EK_TOO_MANY_CALLS;
+        }
+        for (uint32_t j = 0; j < call.argument_count; ++j) {
+            const ek_argument_t a = ek_get_argument(m, call.first_argument + j);
+            const ek_status_t status = check_argument(m, a, &kernel->operands[j]);
+            if (status != EK_OK) {
+                return status;
+            }
+        }
+    }
+    return EK_OK;
+}
+
+static ek_status_t bind(ek_model_t *m, const ek_kernel_t *kernels, uint32_t kernel_count,
+                        const ek_kernel_t **slots, uint32_t slot_count)
+{
+    if (m->kernel_count > slot_count) {
+        return EK_TOO_MANY_CALLS;
+    }
+    for (uint32_t i = 0; i < m->kernel_count; ++i) {
+        slots[i] = find(kernels, kernel_count, m->fingerprints + EK_KERNEL_REF_BYTES * i);
+        if (slots[i] == NULL) {
+            m->detail = i;
+            return EK_KERNEL_MISSING;
+        }
+    }
+    m->kernels = slots;
+    return check_calls(m);
+}
+
+ek_status_t ek_open(ek_model_t *model, const void *bundle, size_t bundle_bytes,
+                    const ek_kernel_t *kernels, uint32_t kernel_count, const ek_kernel_t **slots,
+                    uint32_t slot_count, void *arena, size_t arena_bytes)
+{
+    model->arena = NULL;
+    model->arena_bytes = 0u;
+    model->detail = 0u;
+    ek_status_t status = ek_verify(model, (const uint8_t *)bundle, bundle_bytes);
+    if (status == EK_OK) {
+        status = bind(model, kernels, kernel_count, slots, slot_count);
+    }
+    if (status == EK_OK && model->arena_bytes > arena_bytes) {
+        status = EK_ARENA_TOO_SMALL;
+    }
+    if (status == EK_OK && (uintptr_t)arena % EK_BUNDLE_ALIGN != 0u) {
+        status = EK_ALIGNMENT;
+    }
+    if (status == EK_OK) {
+        model->arena = (uint8_t *)arena;
+    }
+    return status;
+}
+
+ek_status_t ek_invoke(const ek_model_t *m)
+{
+    if (m->arena == NULL) {
+        return EK_STATE;
+    }
+    EK_EDGE(0u);
+    for (uint32_t i = 0; i < m->call_count; ++i) {
+        const ek_call_t call = ek_get_call(m, i);
+        void *pointers[EK_MAX_ARGUMENTS];
+        for (uint32_t j = 0; j < call.argument_count; ++j) {
+            const ek_argument_t a = ek_get_argument(m, call.first_argument + j);
+            const uint8_t *base = a.space == EK_SPACE_CONSTANTS ? m->constants : m->arena;
+            /* Kernels take constants as const again; check_argument has seen to the roles. */
+            pointers[j] = (void *)(uintptr_t)(base + a.offset);
+        }
+        m->kernels[call.kernel]->run(pointers);
+        EK_EDGE(i + 1u);
+    }
+    return EK_OK;
+}
+
+uint8_t *ek_input(const ek_model_t *m, uint32_t index, uint32_t *nbytes)
+{
+    if (m->arena == NULL || index >= m->input_count) {
+        return NULL;
+    }
+    const ek_argument_t place = ek_get_tensor(m, m->inputs, index);
+    if (nbytes != NULL) {
+        *nbytes = place.nbytes;
+    }
+    return m->arena + place.offset;
+}
+
+const uint8_t *ek_output(const ek_model_t *m, uint32_t index, uint32_t *nbytes)
+{
+    if (m->arena == NULL || index >= m->output_count) {
+        return NULL;
+    }
+    const ek_argument_t place = ek_get_tensor(m, m->outputs, index);
+    if (nbytes != NULL) {
+        *nbytes = place.nbytes;
+    }
+    return m->arena + place.offset;
+}

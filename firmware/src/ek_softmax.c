@@ -1,0 +1,48 @@
+/* ek_softmax.c - the fixed-point reciprocal behind softmax; docs/SPEC.md has the derivation. */
+#include "ek_kernel.h"
+
+static int32_t leading_zeros(uint32_t x)
+{
+    int32_t n = 0;
+    while (n < 32 && (x & 0x80000000u) == 0u) {
+        x <<= 1;
+        ++n;
+    }
+    return n;
+}
+
+static int32_t saturating_left(int32_t x, int32_t bits)
+{
+    const int64_t wide = (int64_t)x * (INT64_C(1) << bits);
+    if (wide > INT32_MAX) {
+        return INT32_MAX;
+    }
+    return wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+/* 1 / (1 + x) for x in [0, 1) with 31 fractional bits: three Newton-Raphson steps. */
+static int32_t reciprocal_of_one_plus(int32_t x)
+{
+    const int32_t constant_48_over_17 = 1515870810;     /* 29 fractional bits */
+    const int32_t constant_neg_32_over_17 = -1010580540;
+    const int32_t one = INT32_C(1) << 29;
+    const int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) / 2);
+    int32_t y = constant_48_over_17 + ek_srdhm(half_denominator, constant_neg_32_over_17);
+    for (int32_t i = 0; i < 3; ++i) {
+        const int32_t error = one - ek_srdhm(half_denominator, y);
+        y += saturating_left(ek_srdhm(y, error), 2);
+    }
+    return saturating_left(y, 1);
+}
+
+int32_t ek_softmax_scale(int32_t sum)
+{
+    const uint32_t normalised = (uint32_t)sum << leading_zeros((uint32_t)sum);
+    return reciprocal_of_one_plus((int32_t)(normalised - 0x80000000u));
+}
+
+int32_t ek_softmax_shift(int32_t sum)
+{
+    /* 12 integer bits of the sum, 31 of the product, 8 of the result. */
+    return 12 - leading_zeros((uint32_t)sum) + 31 - 8;
+}

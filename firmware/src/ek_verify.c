@@ -1,0 +1,227 @@
+/* ek_verify.c - reads a bundle that may be anything, and believes nothing of it before checking.
+ *
+ * Every offset is compared with the size of the file before it is followed, every count with the
+ * bytes that are left, in the order in which they are read. Work is bounded by the file's size.
+ */
+#include "ek_bundle.h"
+
+#include <stdbool.h>
+
+uint32_t ek_get16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
+
+uint32_t ek_get32(const uint8_t *p) { return ek_get16(p) | ek_get16(p + 2) << 16; }
+
+/* CRC-32 (IEEE 802.3, as zlib's), four bits at a time. */
+static uint32_t crc32(const uint8_t *p, uint32_t n)
+{
+    static const uint32_t nibble[16] = {
+        0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
+        0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
+        0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
+    };
+    uint32_t crc = 0xFFFFFFFFu;
+    for (uint32_t i = 0; i < n; ++i) {
+        crc ^= p[i];
+        crc = crc >> 4 ^ nibble[crc & 15u];
+        crc = crc >> 4 ^ nibble[crc & 15u];
+    }
+    return ~crc;
+}
+
+typedef struct {
+    const uint8_t *data;
+    uint32_t size;
+} span_t;
+
+typedef struct {
+    uint32_t at;
+    uint32_t size;
+    uint32_t vtable;
+    uint32_t vtable_size;
+} table_t;
+
+typedef struct {
+    uint32_t at; /* of the first element */
+    uint32_t count;
+} vector_t;
+
+/* The offset that is stored at `at` (which has been checked), followed; false where it leaves. */
+static bool follow(span_t s, uint32_t at, uint32_t *to)
+{
+    const uint32_t distance = ek_get32(s.data + at);
+    if (distance > s.size - at) {
+        return false;
+    }
+    *to = at + distance;
+    return true;
+}
+
+static bool open_table(span_t s, uint32_t at, table_t *t)
+{
+    if (s.size < 4u || at > s.size - 4u || at % 4u != 0u) {
+        return false;
+    }
+    /* The vtable lies at `at` minus a signed distance: modulo 2^32, then checked. */
+    const uint32_t vtable = at - ek_get32(s.data + at);
+    if (vtable > s.size - 4u || vtable % 2u != 0u) {
+        return false;
+    }
+    t->at = at;
+    t->vtable = vtable;
+    t->vtable_size = ek_get16(s.data + vtable);
+    t->size = ek_get16(s.data + vtable + 2u);
+    return t->vtable_size >= 4u && t->vtable_size % 2u == 0u &&
+           t->vtable_size <= s.size - vtable && t->size >= 4u && t->size <= s.size - at;
+}
+
+/* Where field `id` of `nbytes` lies, 0 where it is absent; false where it leaves the table. */
+static bool field(span_t s, const table_t *t, uint32_t id, uint32_t nbytes, uint32_t *at)
+{
+    const uint32_t slot = 4u + 2u * id;
+    const uint32_t inside =
+        slot + 2u <= t->vtable_size ? ek_get16(s.data + t->vtable + slot) : 0u;
+    *at = inside == 0u ? 0u : t->at + inside;
+    return inside == 0u || (inside >= 4u && nbytes <= t->size && inside <= t->size - nbytes);
+}
+
+/* A 32-bit scalar field, 0 where it is absent. */
+static bool scalar(span_t s, const table_t *t, uint32_t id, uint32_t *value)
+{
+    uint32_t at;
+    if (!field(s, t, id, 4u, &at)) {
+        return false;
+    }
+    *value = at == 0u ? 0u : ek_get32(s.data + at);
+    return true;
+}
+
+static bool child(span_t s, const table_t *t, uint32_t id, uint32_t *at)
+{
+    uint32_t place;
+    return field(s, t, id, 4u, &place) && place != 0u && follow(s, place, at);
+}
+
+static bool vector(span_t s, const table_t *t, uint32_t id, uint32_t element, vector_t *v)
+{
+    uint32_t at;
+    if (!child(s, t, id, &at) || s.size < 4u || at > s.size - 4u) {
+        return false;
+    }
+    v->count = ek_get32(s.data + at);
+    v->at = at + 4u;
+    return v->count <= (s.size - v->at) / element;
+}
+
+/* Tensors of `v`: each a table whose bytes lie in the arena. */
+static ek_status_t check_tensors(span_t s, vector_t v, ek_model_t *m)
+{
+    for (uint32_t i = 0; i < v.count; ++i) {
+        uint32_t at, offset, nbytes;
+        table_t t;
+        m->detail = i;
+        if (!follow(s, v.at + 4u * i, &at) || !open_table(s, at, &t) ||
+            !scalar(s, &t, 0u, &offset) || !scalar(s, &t, 1u, &nbytes)) {
+            return EK_MALFORMED;
+        }
+        if (offset > m->arena_bytes || nbytes > m->arena_bytes - offset) {
+            return EK_BOUNDS;
+        }
+    }
+    return EK_OK;
+}
+
+static ek_status_t check_footer(const uint8_t *bundle, size_t bundle_bytes, uint32_t *payload)
+{
+    if (bundle_bytes < EK_FOOTER_BYTES + 8u || bundle_bytes > UINT32_MAX) {
+        return EK_TRUNCATED;
+    }
+    const uint32_t size = (uint32_t)bundle_bytes - EK_FOOTER_BYTES;
+    const uint8_t *footer = bundle + size;
+    if (ek_get32(bundle + 4u) != EK_FILE_MAGIC) {
+        return EK_MAGIC;
+    }
+    if (ek_get32(footer) != EK_FOOTER_MAGIC || ek_get32(footer + 8u) != size) {
+        return EK_TRUNCATED;
+    }
+    const uint32_t version = ek_get32(footer + 4u);
+    if (version < EK_FORMAT_OLDEST || version > EK_FORMAT_VERSION) {
+        return EK_VERSION;
+    }
+    *payload = size;
+    return crc32(bundle, size) == ek_get32(footer + 12u) ? EK_OK : EK_CHECKSUM;
+}
+
+ek_status_t ek_verify(ek_model_t *m, const uint8_t *bundle, size_t bundle_bytes)
+{
+    uint32_t payload = 0u, at;
+    table_t model, program;
+    vector_t kernels, calls, arguments, inputs, outputs, constants, hash;
+
+    if ((uintptr_t)bundle % EK_BUNDLE_ALIGN != 0u) {
+        return EK_ALIGNMENT;
+    }
+    const ek_status_t footer = check_footer(bundle, bundle_bytes, &payload);
+    if (footer != EK_OK) {
+        return footer;
+    }
+    const span_t s = {bundle, payload};
+    if (!follow(s, 0u, &at) || !open_table(s, at, &model) || !child(s, &model, 1u, &at) ||
+        !open_table(s, at, &program) || !scalar(s, &program, 0u, &m->arena_bytes) ||
+        !vector(s, &program, 1u, EK_KERNEL_REF_BYTES, &kernels) ||
+        !vector(s, &program, 2u, EK_CALL_BYTES, &calls) ||
+        !vector(s, &program, 3u, EK_ARGUMENT_BYTES, &arguments) ||
+        !vector(s, &model, 2u, 4u, &inputs) || !vector(s, &model, 3u, 4u, &outputs) ||
+        !vector(s, &model, 4u, 1u, &constants) || !vector(s, &model, 5u, 1u, &hash) ||
+        hash.count != sizeof m->hash) {
+        return EK_MALFORMED;
+    }
+    if (constants.at % EK_BUNDLE_ALIGN != 0u && constants.count != 0u) {
+        return EK_ALIGNMENT;
+    }
+    m->bundle = bundle;
+    m->bundle_bytes = payload;
+    m->calls = bundle + calls.at;
+    m->call_count = calls.count;
+    m->arguments = bundle + arguments.at;
+    m->argument_count = arguments.count;
+    m->constants = bundle + constants.at;
+    m->constant_bytes = constants.count;
+    m->fingerprints = bundle + kernels.at;
+    m->kernel_count = kernels.count;
+    m->inputs = bundle + inputs.at;
+    m->input_count = inputs.count;
+    m->outputs = bundle + outputs.at;
+    m->output_count = outputs.count;
+    for (uint32_t i = 0; i < sizeof m->hash; ++i) {
+        m->hash[i] = bundle[hash.at + i];
+    }
+    const ek_status_t status = check_tensors(s, inputs, m);
+    return status == EK_OK ? check_tensors(s, outputs, m) : status;
+}
+
+ek_call_t ek_get_call(const ek_model_t *m, uint32_t index)
+{
+    const uint8_t *p = m->calls + EK_CALL_BYTES * index;
+    const ek_call_t call = {ek_get32(p), ek_get16(p + 4), ek_get16(p + 6)};
+    return call;
+}
+
+ek_argument_t ek_get_argument(const ek_model_t *m, uint32_t index)
+{
+    const uint8_t *p = m->arguments + EK_ARGUMENT_BYTES * index;
+    const ek_argument_t argument = {ek_get32(p), ek_get32(p + 4), ek_get32(p + 8)};
+    return argument;
+}
+
+ek_argument_t ek_get_tensor(const ek_model_t *m, const uint8_t *tables, uint32_t index)
+{
+    const span_t s = {m->bundle, m->bundle_bytes};
+    ek_argument_t place = {0u, 0u, EK_SPACE_ARENA};
+    uint32_t at;
+    table_t t;
+    if (follow(s, (uint32_t)(tables - m->bundle) + 4u * index, &at) && open_table(s, at, &t)) {
+        (void)scalar(s, &t, 0u, &place.offset);
+        (void)scalar(s, &t, 1u, &place.nbytes);
+    }
+    return place;
+}

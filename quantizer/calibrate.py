@@ -1,0 +1,102 @@
+"""Run the float graph over the calibration data and choose each tensor's quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph, Node, Quant
+from edgekit.reference import steps
+from quantizer.pooling import PoolInputs
+from quantizer.ranges import Observer, activation_quant, mse_range, with_zero
+
+Ranges = Literal["mse", "minmax"]
+#: Operators whose result has the quantization of their operand.
+SHARING = ("average_pool2d", "max_pool2d", "reshape", "transpose")
+SOFTMAX_QUANT = Quant.make(1 / 256, -128)
+#: Elements of the largest tensor in one batch: 16 MB of float32.
+BATCH_ELEMENTS = 1 << 22
+
+
+def batches(graph: Graph, data: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The data as float32 in batches of bounded memory."""
+    largest = max(value.size for value in graph.values.values())
+    step = max(1, BATCH_ELEMENTS // largest)
+    n = len(next(iter(data.values())))
+    for i in range(0, n, step):
+        yield {name: x[i : i + step].astype(np.float32) for name, x in data.items()}
+
+
+def observe(
+    graph: Graph, data: dict[str, np.ndarray], progress: Callable[[str, float], None]
+) -> tuple[dict[str, Observer], PoolInputs]:
+    """Extremes and histogram of every input and node result, samples of what pools read.
+
+    Raises:
+        EdgekitError: E206 where the float network itself gives NaN or infinity.
+    """
+    names = [*graph.inputs, *(node.output for node in graph.nodes)]
+    observers = {name: Observer() for name in names}
+    count = len(next(iter(data.values())))
+    pools = PoolInputs(graph, count)
+
+    for number, see in enumerate((Observer.see_extremes, Observer.see_histogram)):
+        done = 0
+        for feeds in batches(graph, data):
+            for name in graph.inputs:
+                see(observers[name], feeds[name])
+            for node, _, result in steps(graph, feeds):
+                if number == 0 and not np.isfinite(result).all():
+                    _refuse(node, result, done)
+                see(observers[node.output], result)
+                if number == 1:
+                    pools.see(node.output, result)
+            done += len(next(iter(feeds.values())))
+            progress("calibrate", (number + done / count) / 2)
+    return observers, pools
+
+
+def _refuse(node: Node, result: np.ndarray, first: int) -> None:
+    bad = ~np.isfinite(result.reshape(len(result), -1))
+    row = int(np.argmax(bad.any(axis=1)))
+    raise EdgekitError(
+        "E206",
+        f"layer '{node.name or node.output}' ({node.op}) gives NaN or infinity for sample "
+        f"{first + row} ({int(bad[row].sum())} of {bad.shape[1]} numbers)",
+        help="the float model itself does so: check its weights and the scale of the inputs",
+    )
+
+
+def choose_quants(
+    graph: Graph, observers: dict[str, Observer], pools: PoolInputs, ranges: Ranges
+) -> dict[str, Quant]:
+    """The quantization of every activation by name.
+
+    Graph inputs, graph outputs and what a final softmax reads keep their observed extremes:
+    clipping there would merge the largest scores, or pixels that calibration saw rarely.
+    """
+    exact = set(graph.inputs) | set(graph.outputs)
+    exact |= {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
+    quants: dict[str, Quant] = {}
+
+    def choose(name: str) -> Quant:
+        seen = observers[name]
+        if ranges == "mse" and name in pools.pools:
+            return activation_quant(*with_zero(*pools.range_of(name, seen.lo, seen.hi)))
+        if ranges == "mse" and name not in exact:
+            return activation_quant(*mse_range(seen))
+        return activation_quant(*with_zero(seen.lo, seen.hi))
+
+    for name in graph.inputs:
+        quants[name] = choose(name)
+    for node in graph.nodes:
+        if node.op == "softmax":
+            quants[node.output] = SOFTMAX_QUANT
+        elif node.op in SHARING:
+            quants[node.output] = quants[node.inputs[0]]
+        else:
+            quants[node.output] = choose(node.output)
+    return quants

@@ -1,0 +1,120 @@
+"""What a target and a board are: plain frozen values, all sizes in bytes, all clocks in Hz."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ROUTES = ("virtual", "qemu-gdb")
+REGION_KINDS = ("flash", "ram")
+UART_KINDS = ("cmsdk",)
+TIMER_KINDS = ("cmsdk",)
+COUNTERS = ("dwt", "cmsdk-timer", "systick")
+
+
+class TargetFileError(ValueError):
+    """A target or board file breaks the rules; the message names the file and the key."""
+
+
+class UnknownName(LookupError):
+    """No target or board of that name.
+
+    Attributes:
+        kind: "target" or "board".
+        name: what was asked for.
+        known: the names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"unknown {kind} '{name}'; known: {', '.join(known)}")
+        self.kind, self.name, self.known = kind, name, known
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CPU: which kernels it can run and how compilers are told about it.
+
+    `families` are kernel families, best first. `cycle_model` and `unicorn_cpu` name the entries
+    that the virtual board uses.
+    """
+
+    name: str
+    description: str
+    families: tuple[str, ...]
+    default_board: str
+    cycle_model: str
+    unicorn_cpu: str
+    zig_triple: str
+    zig_cpu: str
+    zig_flags: tuple[str, ...]
+    gcc_command: str
+    gcc_flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A memory of a board; `kind` is "flash" or "ram"."""
+
+    name: str
+    kind: str
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First address after the region."""
+        return self.start + self.size
+
+    def holds(self, address: int, size: int = 1) -> bool:
+        """Whether all of [address, address + size) lies in the region."""
+        return self.start <= address and address + size <= self.end
+
+
+@dataclass(frozen=True)
+class Peripheral:
+    """A UART or timer: `kind` names the driver, `base` is its address."""
+
+    kind: str
+    base: int
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """How QEMU is started; an instruction takes 2**icount_shift ns of virtual time."""
+
+    command: str
+    machine: str
+    icount_shift: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board: its target, memories, UART, cycle counters in the order to try, and its route."""
+
+    name: str
+    description: str
+    target: Target
+    clock_hz: int
+    regions: tuple[Region, ...]
+    uart: Peripheral
+    counters: tuple[str, ...]
+    route: str
+    notes: str
+    timer: Peripheral | None = None
+    qemu: Qemu | None = None
+
+    def region(self, kind: str) -> Region:
+        """The first region of that kind; every board has a flash and a ram region."""
+        return next(r for r in self.regions if r.kind == kind)
+
+    @property
+    def flash(self) -> Region:
+        return self.region("flash")
+
+    @property
+    def ram(self) -> Region:
+        return self.region("ram")
+
+    @property
+    def ticks_per_instruction(self) -> float | None:
+        """Counter ticks per executed instruction where time is emulated (QEMU -icount)."""
+        return self.clock_hz * 2**self.qemu.icount_shift / 1e9 if self.qemu else None

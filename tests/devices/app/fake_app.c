@@ -1,0 +1,78 @@
+/* A stand-in for a model: three layers of arithmetic on an int8 buffer, with one byte of state. */
+#include <stddef.h>
+#include <string.h>
+
+#include "ek_app.h"
+#include "ek_profile.h"
+
+#ifndef FAKE_BYTES
+#define FAKE_BYTES 600u
+#endif
+#ifndef FAKE_STATUS
+#define FAKE_STATUS 0
+#endif
+
+static uint8_t input[FAKE_BYTES];
+static uint8_t output[FAKE_BYTES];
+static uint8_t runs;
+static uint8_t runs_out;
+
+#ifdef FAKE_BUNDLE
+extern const uint8_t ek_bundle_start[], ek_bundle_end[];
+#endif
+
+int32_t ek_app_open(ek_app_info_t *info) {
+  info->mode = "aot";
+  for (uint32_t i = 0; i < 8; i++) info->model_hash[i] = (uint8_t)(i * 17u);
+#ifdef FAKE_BUNDLE
+  for (uint32_t i = 0; i < 8; i++) info->model_hash[i] = ek_bundle_start[i];
+  info->arena_bytes = (uint32_t)(ek_bundle_end - ek_bundle_start);
+#else
+  info->arena_bytes = sizeof input + sizeof output;
+#endif
+  info->inputs = 1;
+  info->outputs = 2;
+  info->layers = 3;
+  return FAKE_STATUS;
+}
+
+uint8_t *ek_app_input(uint32_t index, uint32_t *bytes) {
+  if (index != 0) return NULL;
+  *bytes = sizeof input;
+  return input;
+}
+
+const uint8_t *ek_app_output(uint32_t index, uint32_t *bytes) {
+  if (index > 1) return NULL;
+  *bytes = index == 0 ? (uint32_t)sizeof output : 1u;
+  return index == 0 ? output : &runs_out;
+}
+
+static void negate(void) {
+  for (uint32_t i = 0; i < FAKE_BYTES; i++) output[i] = (uint8_t)(255u - input[i]);
+}
+
+static void add(uint32_t times) {
+  for (uint32_t n = 0; n < times; n++) {
+    for (volatile uint32_t i = 0; i < FAKE_BYTES; i++) output[i] = (uint8_t)(output[i] + 1u);
+  }
+}
+
+int32_t ek_app_invoke(void) {
+#ifdef FAKE_FAULT
+  *(volatile uint32_t *)0x60000000u = input[0];
+#endif
+#ifdef FAKE_OVERFLOW
+  volatile uint8_t deep[8192];
+  for (uint32_t i = 0; i < sizeof deep; i++) deep[i] = input[0];
+#endif
+  EK_EDGE(0);
+  negate();
+  EK_EDGE(1);
+  add(3);
+  EK_EDGE(2);
+  add(1);
+  EK_EDGE(3);
+  runs_out = ++runs;
+  return 0;
+}

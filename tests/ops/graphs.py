@@ -1,0 +1,188 @@
+"""Random one-operator integer graphs for hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from tflm import same_pads
+
+from edgekit.graph import Graph, Node, Quant, Value
+
+CLAMPS = [None, [0, None], [0, 6], [-1, 1]]
+SOFTMAX_QUANT = Quant.make(1 / 256, -128)
+
+
+def scales(lo: float = 1e-4, hi: float = 1.0) -> st.SearchStrategy[float]:
+    """Log-uniform float32 scales."""
+    return st.floats(np.log(lo), np.log(hi)).map(lambda v: float(np.float32(np.exp(v))))
+
+
+def quants(lo: float = 1e-3, hi: float = 1.0) -> st.SearchStrategy[Quant]:
+    return st.builds(Quant.make, scales(lo, hi), st.integers(-128, 127))
+
+
+def one_node(
+    op: str, inputs: list[Value], out: Value, constants: dict[str, Any], **attrs: Any
+) -> Graph:
+    """A verified graph of one node; `inputs` whose name is in `constants` are constant."""
+    g = Graph(op)
+    for v in inputs:
+        g.add_value(v)
+        if v.name in constants:
+            g.constants[v.name] = constants[v.name]
+        else:
+            g.inputs.append(v.name)
+    g.add_value(out)
+    g.nodes.append(Node(op, tuple(v.name for v in inputs), (out.name,), attrs, op))
+    g.outputs = [out.name]
+    return g.verify()
+
+
+def batch(graph: Graph, seed: int, n: int = 3) -> dict[str, np.ndarray]:
+    """Random int8 samples that contain both extremes."""
+    r = np.random.default_rng(seed)
+    feeds = {}
+    for name in graph.inputs:
+        x = r.integers(-128, 128, (n, *graph.values[name].shape[1:])).astype(np.int8)
+        x.reshape(-1)[:2] = (-128, 127)
+        feeds[name] = x
+    return feeds
+
+
+def window_attrs(draw: st.DrawFn, h: int, w: int, kernel: tuple[int, int], dilate: bool) -> dict:
+    """Strides, dilations and pads (none or SAME) that fit."""
+    strides = [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
+    dilations = [draw(st.integers(1, 2)) if dilate else 1 for _ in range(2)]
+    fits = all((k - 1) * d + 1 <= s for k, d, s in zip(kernel, dilations, (h, w), strict=True))
+    pads = [0, 0, 0, 0]
+    if not fits or draw(st.booleans()):
+        top, bottom = same_pads(h, kernel[0], strides[0], dilations[0])
+        left, right = same_pads(w, kernel[1], strides[1], dilations[1])
+        pads = [top, left, bottom, right]
+    return {"strides": strides, "dilations": dilations, "pads": pads}
+
+
+@st.composite
+def conv_graphs(draw: st.DrawFn, op: str) -> Graph:
+    """conv2d, depthwise_conv2d or fully_connected with random everything."""
+    r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x_quant, out_quant = draw(quants(1e-3, 0.5)), draw(quants(1e-2, 2.0))
+    attrs: dict[str, Any] = {}
+    if op == "fully_connected":
+        x_shape: tuple[int, ...] = (1, draw(st.integers(1, 40)))
+        channels, axis = draw(st.integers(1, 9)), 0
+        w_shape: tuple[int, ...] = (channels, x_shape[1])
+        out_shape: tuple[int, ...] = (1, channels)
+        per_channel = draw(st.booleans())
+    else:
+        h, w, c = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 5))
+        kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+        attrs = window_attrs(draw, h, w, kernel, dilate=True)
+        x_shape, per_channel = (1, h, w, c), True
+        if op == "conv2d":
+            attrs["groups"] = draw(st.sampled_from([1, c]))
+            channels, axis = attrs["groups"] * draw(st.integers(1, 4)), 0
+            w_shape = (channels, *kernel, c // attrs["groups"])
+        else:
+            channels, axis = c * draw(st.integers(1, 3)), 2
+            w_shape = (*kernel, channels)
+        extent = [(k - 1) * d + 1 for k, d in zip(kernel, attrs["dilations"], strict=True)]
+        pads, strides = attrs["pads"], attrs["strides"]
+        out_shape = (
+            1,
+            (h + pads[0] + pads[2] - extent[0]) // strides[0] + 1,
+            (w + pads[1] + pads[3] - extent[1]) // strides[1] + 1,
+            channels,
+        )
+    attrs["clamp"] = draw(st.sampled_from(CLAMPS))
+    w_scale = np.exp(r.uniform(np.log(1e-4), np.log(0.1), channels if per_channel else 1))
+    w_quant = Quant.make(w_scale, 0, axis if per_channel else None)
+    bias_quant = Quant.make(x_quant.scale[0] * w_quant.scale, 0, 0 if per_channel else None)
+    spread = draw(st.sampled_from([0, 3_000, 100_000, 2**30]))
+    return one_node(
+        op,
+        [
+            Value("x", x_shape, "int8", x_quant),
+            Value("w", w_shape, "int8", w_quant),
+            Value("b", (channels,), "int32", bias_quant),
+        ],
+        Value("y", out_shape, "int8", out_quant),
+        {
+            "w": r.integers(-127, 128, w_shape).astype(np.int8),
+            "b": r.integers(-spread, spread + 1, channels).astype(np.int32),
+        },
+        **attrs,
+    )
+
+
+@st.composite
+def elementwise_graphs(draw: st.DrawFn, op: str) -> Graph:
+    """add or mul: equal shapes, or broadcasting in either operand, or a constant operand."""
+    full = (1, draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 5)))
+    small = draw(st.sampled_from([full, (1, 1, 1, full[3]), (1, full[1], 1, full[3])]))
+    shapes = [full, small] if draw(st.booleans()) else [small, full]
+    a = Value("a", shapes[0], "int8", draw(quants()))
+    b = Value("b", shapes[1], "int8", draw(quants()))
+    constants = {}
+    if draw(st.booleans()):
+        r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        constants["b"] = r.integers(-128, 128, b.shape).astype(np.int8)
+    lo = 1e-3 if op == "add" else 1e-4
+    return one_node(
+        op,
+        [a, b],
+        Value("y", full, "int8", draw(quants(lo, 2.0))),
+        constants,
+        clamp=draw(st.sampled_from(CLAMPS)),
+    )
+
+
+@st.composite
+def pool_graphs(draw: st.DrawFn, op: str) -> Graph:
+    h, w, c = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 5))
+    kernel = (draw(st.integers(1, min(h, 5))), draw(st.integers(1, min(w, 5))))
+    attrs = window_attrs(draw, h, w, kernel, dilate=False)
+    del attrs["dilations"]
+    pads, strides = attrs["pads"], attrs["strides"]
+    out = (
+        1,
+        (h + pads[0] + pads[2] - kernel[0]) // strides[0] + 1,
+        (w + pads[1] + pads[3] - kernel[1]) // strides[1] + 1,
+        c,
+    )
+    quant = draw(quants(1e-3, 0.5))
+    return one_node(
+        op,
+        [Value("x", (1, h, w, c), "int8", quant)],
+        Value("y", out, "int8", quant),
+        {},
+        kernel=list(kernel),
+        clamp=draw(st.sampled_from(CLAMPS)),
+        **attrs,
+    )
+
+
+@st.composite
+def softmax_graphs(draw: st.DrawFn) -> Graph:
+    shape = (1, draw(st.integers(1, 3)), draw(st.integers(1, 300)))
+    return one_node(
+        "softmax",
+        [Value("x", shape, "int8", draw(quants(1e-5, 20.0)))],
+        Value("y", shape, "int8", SOFTMAX_QUANT),
+        {},
+        beta=draw(st.sampled_from([1.0, 0.5, 0.1, 2.0])),
+    )
+
+
+@st.composite
+def clip_graphs(draw: st.DrawFn) -> Graph:
+    shape = (1, draw(st.integers(1, 40)))
+    return one_node(
+        "clip",
+        [Value("x", shape, "int8", draw(quants()))],
+        Value("y", shape, "int8", draw(quants())),
+        {},
+        clamp=[0, None],
+    )

@@ -1,0 +1,218 @@
+"""The quantizer on small graphs: TFLite's rules, degenerate tensors, errors, the report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from quantizer_small import Builder, network, samples
+from tflm import run_graph
+
+from edgekit.data import dequantize_output, quantize_inputs
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph
+from edgekit.reference import run
+from quantizer import quantize
+from quantizer.ranges import Observer, activation_quant, mse_range
+
+
+@pytest.fixture(scope="module")
+def result() -> Any:
+    return quantize(network(), samples())
+
+
+def test_follows_tflites_specification(result: Any) -> None:
+    graph: Graph = result.graph
+    assert all(graph.values[n.output].dtype == "int8" for n in graph.nodes)
+    for node in graph.nodes:
+        out = graph.values[node.output].quant
+        assert out is not None and not out.per_channel
+        if node.op in ("average_pool2d", "max_pool2d", "reshape"):
+            assert out == graph.values[node.inputs[0]].quant
+        if node.op == "softmax":
+            assert (out.scale[0], out.zero_point[0]) == (np.float32(1 / 256), -128)
+        if node.op in ("conv2d", "depthwise_conv2d", "fully_connected"):
+            w, b = (graph.values[i] for i in node.inputs[1:])
+            assert w.quant is not None and b.quant is not None
+            assert w.dtype == "int8" and b.dtype == "int32"
+            assert w.quant.axis == (2 if node.op == "depthwise_conv2d" else 0)
+            assert np.abs(graph.constants[w.name].astype(int)).max() == 127
+        if node.attrs.get("clamp", [None])[0] == 0:
+            assert out.zero_point[0] == -128
+
+
+def test_is_close_to_the_float_network(result: Any) -> None:
+    data = samples(64, seed=9)
+    want = run(result.float_graph, data)[result.float_graph.outputs[0]]
+    have = run(result.graph, quantize_inputs(result.graph, data))[result.graph.outputs[0]]
+    real = dequantize_output(result.graph, result.graph.outputs[0], have)
+    assert np.abs(real - want).max() < 0.1
+    assert (real.argmax(1) == want.argmax(1)).mean() > 0.9
+
+
+def test_same_bytes_as_tflm() -> None:
+    """The graph without its (non-TFLite) -1..6 clamp, in TFLM's interpreter."""
+    graph = network()
+    graph.nodes = [
+        replace(n, attrs={**n.attrs, "clamp": [0, 6]}) if n.op == "mul" else n for n in graph.nodes
+    ]
+    integer = quantize(graph, samples()).graph
+    feeds = quantize_inputs(integer, samples(8, seed=3))
+    np.testing.assert_array_equal(
+        run(integer, feeds)[integer.outputs[0]], run_graph(integer, feeds)
+    )
+
+
+def test_report(result: Any) -> None:
+    assert result.samples == 32
+    assert set(result.sqnr_db) == {n.output for n in result.float_graph.nodes[-2:]}
+    assert result.logits_sqnr_db > 25
+    tensor = result.tensors["image"]
+    assert tensor.lo < 0 < tensor.hi
+    assert tensor.range_hi == pytest.approx((127 - tensor.zero_point) * tensor.scale)
+    assert tensor.sqnr_db > 30
+
+
+@pytest.mark.parametrize("ranges", ["mse", "minmax"])
+@pytest.mark.parametrize("bias_correction", [False, True])
+def test_options(ranges: Any, bias_correction: bool) -> None:
+    stages = []
+    result = quantize(
+        network(3),
+        samples(),
+        ranges=ranges,
+        bias_correction=bias_correction,
+        progress=lambda stage, fraction: stages.append((stage, fraction)),
+    )
+    assert result.logits_sqnr_db > 20
+    assert stages[-1] == ("compare", 1.0)
+    assert all(0 <= fraction <= 1 for _, fraction in stages)
+
+
+def test_bias_correction_brings_the_means_together() -> None:
+    def error(correct: bool) -> float:
+        result = quantize(network(5), samples(64), bias_correction=correct)
+        name = result.float_graph.nodes[-2].output
+        want = run(result.float_graph, samples(64), keep={name})[name]
+        have = run(result.graph, quantize_inputs(result.graph, samples(64)), keep={name})
+        real = dequantize_output(result.graph, name, have[name])
+        return float(np.abs((want - real).mean(axis=0)).max())
+
+    assert error(True) < error(False)
+
+
+def degenerate(kind: str) -> Graph:
+    graph = network()
+    if kind == "zero channel":
+        graph.constants["w0"] = graph.constants["w0"].copy()
+        graph.constants["w0"][2] = 0
+    elif kind == "zero layer":
+        graph.constants["w1"] = np.zeros_like(graph.constants["w1"])
+        graph.constants["b1"] = np.zeros_like(graph.constants["b1"])
+    elif kind == "all dead":
+        graph.constants["b0"] = np.full_like(graph.constants["b0"], -1e6)
+    elif kind == "huge bias, tiny weights":
+        graph.constants["w0"] = graph.constants["w0"] * np.float32(1e-9)
+        graph.constants["b0"] = np.full_like(graph.constants["b0"], 3e4)
+    elif kind == "tiny numbers":
+        graph.constants["w0"] = graph.constants["w0"] * np.float32(1e-20)
+        graph.constants["b0"] = graph.constants["b0"] * np.float32(1e-20)
+    elif kind == "zero gain":
+        graph.constants["gain"] = np.zeros_like(graph.constants["gain"])
+    return graph
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "zero channel",
+        "zero layer",
+        "all dead",
+        "huge bias, tiny weights",
+        "tiny numbers",
+        "zero gain",
+    ],
+)
+def test_degenerate_layers(kind: str) -> None:
+    result = quantize(degenerate(kind), samples())
+    have = run(result.graph, quantize_inputs(result.graph, samples()))
+    want = run(result.float_graph, samples())
+    name = result.graph.outputs[0]
+    real = dequantize_output(result.graph, name, have[name])
+    assert np.abs(real - want[name]).max() < 0.15
+
+
+def test_constant_input() -> None:
+    for fill in (0.0, 5.0, -2.0):
+        data = {"image": np.full((16, 8, 8, 2), fill, np.float32)}
+        result = quantize(network(), data)
+        assert result.graph.values["image"].quant is not None
+
+
+def test_uint8_calibration_is_real_values() -> None:
+    rng = np.random.default_rng(0)
+    data = {"image": rng.integers(0, 256, (16, 8, 8, 2)).astype(np.uint8)}
+    data["image"][0, 0, 0] = (0, 255)
+    quant = quantize(network(), data).graph.values["image"].quant
+    assert quant is not None
+    assert (quant.scale[0], quant.zero_point[0]) == (1.0, -128)
+
+
+def test_two_inputs_and_names() -> None:
+    b = Builder()
+    x, y = b.input("left", 1, 4), b.input("right", 1, 4)
+    graph = b.done(b.node("add", x, y))
+    rng = np.random.default_rng(0)
+    data = {"left": rng.normal(size=(9, 4)), "right": rng.normal(size=(9, 4)) * 10}
+    assert quantize(graph, data).logits_sqnr_db > 35
+
+
+def test_nan_inside_names_the_layer() -> None:
+    graph = network()
+    graph.constants["b1"] = np.full_like(graph.constants["b1"], np.nan)
+    with pytest.raises(EdgekitError, match=r"depthwise_conv2d_1.*sample 0") as error:
+        quantize(graph, samples())
+    assert error.value.code == "E206"
+
+
+def test_too_few_samples() -> None:
+    with pytest.raises(EdgekitError, match="3 samples, at least 8") as error:
+        quantize(network(), samples(3))
+    assert error.value.code == "E205"
+
+
+def test_already_quantized(result: Any) -> None:
+    with pytest.raises(EdgekitError) as error:
+        quantize(result.graph, samples())
+    assert error.value.code == "E207"
+
+
+def observed(x: np.ndarray) -> Observer:
+    o = Observer()
+    o.see_extremes(x)
+    o.see_histogram(x)
+    return o
+
+
+def test_mse_range_cuts_outliers_and_beats_the_extremes() -> None:
+    rng = np.random.default_rng(0)
+    x = np.append(rng.normal(0, 1, 1_000_000), [40.0, -9.0]).astype(np.float32)
+    low, high = mse_range(observed(x))
+    assert -9 <= low < -3 and 3 < high < 20
+
+    def error(lo: float, hi: float) -> float:
+        quant = activation_quant(lo, hi)
+        s, z = quant.scale[0], quant.zero_point[0]
+        return float(((((np.clip(np.rint(x / s) + z, -128, 127)) - z) * s - x) ** 2).mean())
+
+    assert error(low, high) < error(-9, 40) / 2
+
+
+def test_ranges_hold_zero() -> None:
+    rng = np.random.default_rng(0)
+    for shift in (-50.0, 50.0):
+        low, high = mse_range(observed(rng.normal(shift, 1, 1000).astype(np.float32)))
+        assert low <= 0 <= high
+        assert activation_quant(low, high).zero_point[0] in (-128, 127)

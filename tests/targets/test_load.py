@@ -1,0 +1,99 @@
+"""Target and board files: what is in the folder, and what a wrong file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import targets
+from edgekit.devices import find_board, find_target
+from edgekit.devices.cycles import CYCLE_MODELS
+from edgekit.errors import EdgekitError
+
+FOLDER = Path(targets.__file__).parent
+BOARD = (FOLDER / "boards" / "qemu-mps2-an386.toml").read_text()
+TARGET = (FOLDER / "cortex-m4.toml").read_text()
+
+
+def load_board(tmp_path: Path, text: str) -> targets.Board:
+    path = tmp_path / "qemu-mps2-an386.toml"
+    path.write_text(text)
+    return targets.load_board(path, targets.targets())
+
+
+def test_every_file_loads_and_names_fit() -> None:
+    assert set(targets.targets()) == {p.stem for p in FOLDER.glob("*.toml")}
+    assert set(targets.boards()) == {p.stem for p in (FOLDER / "boards").glob("*.toml")}
+    for target in targets.targets().values():
+        assert targets.board(target.default_board).target is target
+        assert target.cycle_model in CYCLE_MODELS
+
+
+def test_a_new_board_is_one_file(tmp_path: Path) -> None:
+    board = load_board(tmp_path, BOARD)
+    assert board == targets.board("qemu-mps2-an386")
+    assert board.flash.size == board.ram.size == 4 << 20
+    assert board.ticks_per_instruction == pytest.approx(1.6)
+
+
+def test_unknown_names_carry_the_known_ones() -> None:
+    with pytest.raises(LookupError) as caught:
+        targets.board("virtual")
+    assert "virtual-cortex-m4" in caught.value.known  # type: ignore[attr-defined]
+    with pytest.raises(EdgekitError, match="did you mean 'virtual-cortex-m4'") as error:
+        find_board("virtual-cortex-m3")
+    assert error.value.code == "E601"
+    with pytest.raises(EdgekitError, match="did you mean 'cortex-m4'") as error:
+        find_target("cortexm4")
+    assert error.value.code == "E301"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('name = "qemu-mps2-an386"', 'name = "other"', "'name' is 'other', must be"),
+        ("clock_hz", "clock", "key 'clock_hz' is missing"),
+        ("[uart]", "colour = 1\n[uart]", r"\[\[regions\]\] 1: unknown key 'colour'"),
+        ('description = "', 'extra = 1\ndescription = "', "unknown key 'extra'"),
+        ("clock_hz = 25_000_000", 'clock_hz = "fast"', "'clock_hz' must be int, is str"),
+        ("clock_hz = 25_000_000", "clock_hz = true", "'clock_hz' must be int, is bool"),
+        ("clock_hz = 25_000_000", "clock_hz = 0", "'clock_hz' is 0, must be 1 to"),
+        ('target = "cortex-m4"', 'target = "z80"', "'target' is 'z80', must be one of: cortex-m4"),
+        ("start = 0x2000_0000", "start = 0x0000_1000", "'FLASH' ends at 0x400000 and overlaps"),
+        ("start = 0x2000_0000", "start = 0x2000_0001", "multiples of 4096"),
+        ('kind = "ram"', 'kind = "flash"', "no region of kind 'ram'"),
+        ('name = "RAM"', 'name = "FLASH"', "two regions have the same name"),
+        ('route = "qemu-gdb"', 'route = "virtual"', r"\[qemu\] and route 'qemu-gdb' go together"),
+        ('"systick"]', '"sundial"]', "not 'sundial'"),
+        ("[timer]", "[timers]", "unknown key 'timers'"),
+        ("icount_shift = 6", "icount_shift = 11", "'icount_shift' is 11, must be 0 to 10"),
+        ("[uart]", "[uart", "qemu-mps2-an386.toml: "),
+    ],
+)
+def test_a_wrong_board_file_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in BOARD
+    with pytest.raises(targets.TargetFileError, match=says):
+        load_board(tmp_path, BOARD.replace(old, new, 1))
+
+
+def test_a_counter_needs_its_timer(tmp_path: Path) -> None:
+    text = BOARD.replace('[timer]\nkind = "cmsdk"\nbase = 0x4000_0000\n', "")
+    with pytest.raises(targets.TargetFileError, match=r"'cmsdk-timer' needs a table \[timer\]"):
+        load_board(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('families = ["arm_dsp", "c99"]', "families = []", "'families' is empty"),
+        ('families = ["arm_dsp", "c99"]', "families = [1]", "must be a list of strings"),
+        ("[zig]", "[zag]", "key 'zig' is missing"),
+        ("flags = []", "flags = []\nfast = 1", "unknown key 'fast'"),
+    ],
+)
+def test_a_wrong_target_file_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = tmp_path / "cortex-m4.toml"
+    path.write_text(TARGET.replace(old, new, 1))
+    with pytest.raises(targets.TargetFileError, match=says):
+        targets.load_target(path)

@@ -1,0 +1,158 @@
+"""TFLite Micro as an oracle: write an integer graph as .tflite, run it in TFLM's interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from tflite_micro import runtime
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from edgekit.graph import Graph, Node, Value
+
+TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9}
+ACTIVATIONS = {(None, None): 0, (0, None): 1, (-1, 1): 2, (0, 6): 3}
+OPERATORS = {
+    "conv2d": ("CONV_2D", "Conv2DOptions"),
+    "depthwise_conv2d": ("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"),
+    "fully_connected": ("FULLY_CONNECTED", "FullyConnectedOptions"),
+    "add": ("ADD", "AddOptions"),
+    "mul": ("MUL", "MulOptions"),
+    "average_pool2d": ("AVERAGE_POOL_2D", "Pool2DOptions"),
+    "max_pool2d": ("MAX_POOL_2D", "Pool2DOptions"),
+    "softmax": ("SOFTMAX", "SoftmaxOptions"),
+    "reshape": ("RESHAPE", "ReshapeOptions"),
+    "transpose": ("TRANSPOSE", "TransposeOptions"),
+    "clip": ("RELU", None),
+}
+
+
+def same_pads(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """TFLite's SAME padding (before, after) along one axis."""
+    extent = (kernel - 1) * dilation + 1
+    total = max((-(-size // stride) - 1) * stride + extent - size, 0)
+    return total // 2, total - total // 2
+
+
+def to_tflite(graph: Graph) -> bytes:
+    """The integer graph as a .tflite file, its tensors in the order of `graph.values`.
+
+    Padding must be none or TFLite's SAME, clamps must be TFLite's activations.
+    """
+    index = {name: i for i, name in enumerate(graph.values)}
+    model, sub = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs, model.operatorCodes = 3, [sub], []
+    model.buffers = [schema.BufferT()]
+    sub.tensors, sub.operators = [], []
+    for value in graph.values.values():
+        sub.tensors.append(_tensor(graph, value, model.buffers))
+    codes: dict[str, int] = {}
+    for node in graph.nodes:
+        code_name, options_name = OPERATORS[node.op]
+        if node.op not in codes:
+            codes[node.op] = len(model.operatorCodes)
+            code = schema.OperatorCodeT()
+            code.builtinCode = getattr(schema.BuiltinOperator, code_name)
+            code.deprecatedBuiltinCode = code.builtinCode
+            code.version = 5 if node.op == "conv2d" else 3
+            model.operatorCodes.append(code)
+        op = schema.OperatorT()
+        op.opcodeIndex = codes[node.op]
+        op.inputs, op.outputs = [index[i] for i in node.inputs], [index[node.output]]
+        if node.op == "transpose":
+            op.inputs.append(len(sub.tensors))
+            sub.tensors.append(_perm(node.attrs["perm"], model.buffers))
+        if options_name:
+            op.builtinOptionsType = getattr(schema.BuiltinOptions, options_name)
+            op.builtinOptions = _options(graph, node, getattr(schema, options_name + "T")())
+        sub.operators.append(op)
+    sub.inputs, sub.outputs = [index[i] for i in graph.inputs], [index[o] for o in graph.outputs]
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _tensor(graph: Graph, value: Value, buffers: list[Any]) -> Any:
+    t = schema.TensorT()
+    shape = value.shape
+    depthwise = any(n.op == "depthwise_conv2d" and n.inputs[1] == value.name for n in graph.nodes)
+    t.shape = [1, *shape] if depthwise else list(shape)
+    t.type, t.name, t.buffer = TYPES[value.dtype], value.name, 0
+    if value.name in graph.constants:
+        buffer = schema.BufferT()
+        raw = np.ascontiguousarray(graph.constants[value.name]).tobytes()
+        buffer.data = np.frombuffer(raw, np.uint8)
+        t.buffer = len(buffers)
+        buffers.append(buffer)
+    if value.quant is not None:
+        q = schema.QuantizationParametersT()
+        q.scale = value.quant.scale
+        q.zeroPoint = value.quant.zero_point.astype(np.int64)
+        q.quantizedDimension = (value.quant.axis or 0) + depthwise
+        t.quantization = q
+    return t
+
+
+def _perm(perm: list[int], buffers: list[Any]) -> Any:
+    t, buffer = schema.TensorT(), schema.BufferT()
+    buffer.data = np.frombuffer(np.array(perm, np.int32).tobytes(), np.uint8)
+    t.shape, t.type, t.name, t.buffer = [len(perm)], TYPES["int32"], "perm", len(buffers)
+    buffers.append(buffer)
+    return t
+
+
+def _options(graph: Graph, node: Node, o: Any) -> Any:
+    a = node.attrs
+    if hasattr(o, "fusedActivationFunction"):
+        o.fusedActivationFunction = ACTIVATIONS[tuple(a.get("clamp") or (None, None))]
+    if hasattr(o, "strideH"):
+        o.strideH, o.strideW = a.get("strides", (1, 1))
+        o.padding = 1 if not any(a.get("pads", [0])) else 0
+    if hasattr(o, "dilationHFactor"):
+        o.dilationHFactor, o.dilationWFactor = a.get("dilations", (1, 1))
+    if hasattr(o, "depthMultiplier"):
+        o.depthMultiplier = (
+            graph.values[node.output].shape[-1] // graph.values[node.inputs[0]].shape[-1]
+        )
+    if hasattr(o, "filterHeight"):
+        o.filterHeight, o.filterWidth = a["kernel"]
+    if hasattr(o, "beta"):
+        o.beta = a.get("beta", 1.0)
+    if hasattr(o, "newShape"):
+        o.newShape = a["shape"]
+    return o
+
+
+class Tflm:
+    """One model in TFLM's interpreter with every tensor readable after a run."""
+
+    def __init__(self, model: bytes, arena: int = 8 << 20) -> None:
+        self.interpreter = runtime.Interpreter.from_bytes(
+            model,
+            arena_size=arena,
+            intrepreter_config=runtime.InterpreterConfig.kPreserveAllTensors,
+        )
+
+    def run(self, sample: dict[int, np.ndarray] | np.ndarray) -> np.ndarray:
+        """The first output of one sample [1, ...]; several inputs go by their index."""
+        feeds = sample if isinstance(sample, dict) else {0: sample}
+        for i, array in feeds.items():
+            self.interpreter.set_input(array, i)
+        self.interpreter.invoke()
+        return self.interpreter.get_output(0)
+
+    def tensor(self, index: int) -> np.ndarray:
+        """Tensor `index` of the file after the last run."""
+        return self.interpreter.GetTensor(index, 0)["tensor_data"]
+
+
+def run_graph(graph: Graph, batch: dict[str, np.ndarray]) -> np.ndarray:
+    """The graph's first output for each sample of the batch, stacked, by TFLM."""
+    oracle = Tflm(to_tflite(graph))
+    n = len(next(iter(batch.values())))
+    rows = [
+        oracle.run({k: batch[name][i : i + 1] for k, name in enumerate(graph.inputs)})
+        for i in range(n)
+    ]
+    return np.concatenate([r.reshape(graph.values[graph.outputs[0]].shape) for r in rows])
