@@ -75,7 +75,9 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
     low, high = w * (-128 - zx), w * (127 - zx)
     smallest = bias + np.minimum(low, high).sum(1)
     largest = bias + np.maximum(low, high).sum(1)
-    fits = np.maximum(np.abs(smallest), np.abs(largest)) < 1 << 31
+    # Requantization is monotone, which the test for constants needs, as long as nothing wraps.
+    left = np.maximum(shift, 0).astype(np.int64)
+    fits = np.maximum(np.abs(smallest), np.abs(largest)) << left < 1 << 31
 
     def output(acc: np.ndarray) -> np.ndarray:
         y = fp.multiply_by_quantized_multiplier(acc, requant.multiplier, requant.shift) + zy

@@ -119,7 +119,10 @@ class _Printer:
         self._scan(self.func.body)
         self.statement(self.func.body)
         params = [self._parameter(p) for p in self.func.params]
-        head: list[str] = []
+        body = "\n".join(self.lines)
+        # An input goes unread where every window lies in the padding.
+        names = (self.name(p) for p in self.func.params)
+        head = [f"    (void){n};" for n in names if not re.search(rf"\b{n}\b", body)]
         if self.scratch:
             params.append("void *restrict scratch")
         text = f"void {name}({', '.join(params)})\n{{\n" + "\n".join(head + self.lines) + "\n}\n"
@@ -246,6 +249,8 @@ class _Printer:
 
     def expr(self, node: Any, parent: int = 0) -> str:
         kind = _kind(node)
+        if kind == "And" and self._never(node):
+            return "false"
         if kind in BINARY:
             return self._binary(*BINARY[kind], node.a, node.b, parent)
         handler = getattr(self, f"_e_{kind}", None)
@@ -253,6 +258,34 @@ class _Printer:
             raise PrintError(f"no C for the expression {kind}")
         text: str = handler(node, parent)
         return text
+
+    def _never(self, conjunction: Any) -> bool:
+        """Whether two conjuncts bound one expression to an empty range.
+
+        Windows that lie in the padding whole give ``1 <= i && i < 1``, which compilers warn about.
+        """
+        lows: dict[str, int] = {}
+        highs: dict[str, int] = {}
+
+        def bound(text: str, low: int | None, high: int | None) -> None:
+            if low is not None:
+                lows[text] = max(low, lows.get(text, low))
+            if high is not None:
+                highs[text] = min(high, highs.get(text, high))
+
+        waiting = [conjunction]
+        while waiting:
+            node = waiting.pop()
+            kind = _kind(node)
+            if kind == "And":
+                waiting += [node.a, node.b]
+            elif kind == "LE" and _kind(node.a) == "IntImm":
+                bound(self.expr(node.b), int(node.a), None)
+            elif kind == "LT" and _kind(node.b) == "IntImm":
+                bound(self.expr(node.a), None, int(node.b))
+            elif kind == "EQ" and _kind(node.b) == "IntImm":
+                bound(self.expr(node.a), int(node.b), int(node.b) + 1)
+        return any(low >= highs.get(text, low + 1) for text, low in lows.items())
 
     def _binary(self, op: str, level: int, a: Any, b: Any, parent: int) -> str:
         if op == "+" and _kind(b) == "IntImm" and int(b) < 0:

@@ -82,6 +82,9 @@ def prepare(
 ) -> dict[str, np.ndarray]:
     """Check arrays against the graph's inputs and bring them to the graph's layout.
 
+    Arrays come in the layout that the model file declares or in the graph's; one that fits both
+    (C = H = W) is taken as the graph's. Preparing twice is preparing once.
+
     Returns:
         {input name: array [n, *shape[1:]]} in NHWC, dtypes unchanged.
 

@@ -10,6 +10,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant
 from edgekit.reference import steps
+from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
 from quantizer.ranges import Observer, activation_quant, mse_range, with_zero
 
@@ -36,7 +37,7 @@ def observe(
     """Extremes and histogram of every input and node result, samples of what pools read.
 
     Raises:
-        EdgekitError: E206 where the float network itself gives NaN or infinity.
+        EdgekitError: E208 where the float network itself gives NaN or infinity.
     """
     names = [*graph.inputs, *(node.output for node in graph.nodes)]
     observers = {name: Observer() for name in names}
@@ -63,7 +64,7 @@ def _refuse(node: Node, result: np.ndarray, first: int) -> None:
     bad = ~np.isfinite(result.reshape(len(result), -1))
     row = int(np.argmax(bad.any(axis=1)))
     raise EdgekitError(
-        "E206",
+        "E208",
         f"layer '{node.name or node.output}' ({node.op}) gives NaN or infinity for sample "
         f"{first + row} ({int(bad[row].sum())} of {bad.shape[1]} numbers)",
         help="the float model itself does so: check its weights and the scale of the inputs",
@@ -82,21 +83,22 @@ def choose_quants(
     exact |= {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
     quants: dict[str, Quant] = {}
 
-    def choose(name: str) -> Quant:
+    def choose(name: str) -> tuple[float, float]:
         seen = observers[name]
         if ranges == "mse" and name in pools.pools:
-            return activation_quant(*with_zero(*pools.range_of(name, seen.lo, seen.hi)))
+            return with_zero(*pools.range_of(name, seen.lo, seen.hi))
         if ranges == "mse" and name not in exact:
-            return activation_quant(*mse_range(seen))
-        return activation_quant(*with_zero(seen.lo, seen.hi))
+            return mse_range(seen)
+        return with_zero(seen.lo, seen.hi)
 
     for name in graph.inputs:
-        quants[name] = choose(name)
+        quants[name] = activation_quant(*choose(name))
     for node in graph.nodes:
         if node.op == "softmax":
             quants[node.output] = SOFTMAX_QUANT
         elif node.op in SHARING:
             quants[node.output] = quants[node.inputs[0]]
         else:
-            quants[node.output] = choose(node.output)
+            low, high = widened(*choose(node.output), least_scale(graph, node, quants))
+            quants[node.output] = activation_quant(low, high)
     return quants

@@ -82,11 +82,13 @@ def quantize(
         progress: called with (stage, fraction done).
 
     Raises:
-        EdgekitError: E201 .. E205 calibration data, E206 NaN in the float network, E207 the
-            graph is quantized already.
+        EdgekitError: E201 .. E205 calibration data, E206 the graph is quantized already,
+            E208 NaN in the float network.
     """
     report = progress or (lambda stage, fraction: None)
     _check_float(graph)
+    graph = graph.copy()
+    graph.drop_unused()
     data = prepare(graph, calibration, source="the calibration data")
     count = len(next(iter(data.values())))
     if count < MIN_SAMPLES:
@@ -124,7 +126,7 @@ def _check_float(graph: Graph) -> None:
     integer = [n for n in [*graph.inputs, *graph.outputs] if graph.values[n].dtype != "float32"]
     if integer:
         raise EdgekitError(
-            "E207",
+            "E206",
             f"'{integer[0]}' is {graph.values[integer[0]].dtype}: the model is quantized already",
             help="compile it without calibration data",
         )

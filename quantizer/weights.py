@@ -11,6 +11,9 @@ from edgekit.ops.fixedpoint import round_half_away
 CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
 #: Biases stay below half of int32, so that the accumulator has the other half.
 BIAS_LIMIT = float(1 << 30)
+#: The most that one product can add to an accumulator: |x - zero point| <= 255, |w| <= 127, and as
+#: much as 256 * 127 with the zero point folded into the bias.
+LARGEST_TERM = 256 * 127
 
 
 def quantize_weights(
@@ -20,15 +23,18 @@ def quantize_weights(
 
     Returns:
         (weights int8, their quantization, the scale of each channel's bias float64[O]). A scale
-        is at least large enough for the channel's bias to stay below `BIAS_LIMIT`; a channel
-        whose weights are all zero takes the median scale of the others.
+        is at least large enough for the channel's bias to leave room for its products and to
+        stay below `BIAS_LIMIT`; a channel whose weights are all zero takes the median scale of
+        the others.
     """
     axis = CHANNEL_AXIS[node.op]
     others = tuple(i for i in range(w.ndim) if i != axis)
     scale = np.abs(w).max(axis=others).astype(np.float64) / 127
     dead = scale < 1e-30
     scale[dead] = float(np.median(scale[~dead])) if (~dead).any() else 1.0
-    scale = np.maximum(scale, np.abs(bias).astype(np.float64) / (in_scale * BIAS_LIMIT))
+    room = max(2.0**31 - 1 - LARGEST_TERM * (w.size // w.shape[axis]), 1.0)
+    limit = min(BIAS_LIMIT, room)
+    scale = np.maximum(scale, np.abs(bias).astype(np.float64) / (in_scale * limit))
     quant = Quant.make(scale.astype(np.float32), 0, axis)
     shape = [1] * w.ndim
     shape[axis] = -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import flatbuffers
@@ -38,7 +39,8 @@ def same_pads(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[i
 def to_tflite(graph: Graph) -> bytes:
     """The integer graph as a .tflite file, its tensors in the order of `graph.values`.
 
-    Padding must be none or TFLite's SAME, clamps must be TFLite's activations.
+    Convolutions whose padding is neither none nor TFLite's SAME get a PAD operator in front, as
+    converters do it; pooling must have one of the two. Clamps must be TFLite's activations.
     """
     index = {name: i for i, name in enumerate(graph.values)}
     model, sub = schema.ModelT(), schema.SubGraphT()
@@ -48,21 +50,39 @@ def to_tflite(graph: Graph) -> bytes:
     for value in graph.values.values():
         sub.tensors.append(_tensor(graph, value, model.buffers))
     codes: dict[str, int] = {}
-    for node in graph.nodes:
-        code_name, options_name = OPERATORS[node.op]
-        if node.op not in codes:
-            codes[node.op] = len(model.operatorCodes)
+
+    def operator(code_name: str, inputs: list[int], outputs: list[int]) -> Any:
+        if code_name not in codes:
+            codes[code_name] = len(model.operatorCodes)
             code = schema.OperatorCodeT()
             code.builtinCode = getattr(schema.BuiltinOperator, code_name)
             code.deprecatedBuiltinCode = code.builtinCode
-            code.version = 5 if node.op == "conv2d" else 3
+            code.version = 5 if code_name == "CONV_2D" else 3
             model.operatorCodes.append(code)
         op = schema.OperatorT()
-        op.opcodeIndex = codes[node.op]
-        op.inputs, op.outputs = [index[i] for i in node.inputs], [index[node.output]]
+        op.opcodeIndex, op.inputs, op.outputs = codes[code_name], inputs, outputs
+        return op
+
+    def integers(name: str, data: Any) -> int:
+        sub.tensors.append(_integers(name, data, model.buffers))
+        return len(sub.tensors) - 1
+
+    for node in graph.nodes:
+        code_name, options_name = OPERATORS[node.op]
+        inputs = [index[i] for i in node.inputs]
         if node.op == "transpose":
-            op.inputs.append(len(sub.tensors))
-            sub.tensors.append(_perm(node.attrs["perm"], model.buffers))
+            inputs.append(integers("perm", node.attrs["perm"]))
+        if _padding(graph, node) is None:
+            top, left, bottom, right = node.attrs["pads"]
+            amounts = integers("amounts", [[0, 0], [top, bottom], [left, right], [0, 0]])
+            x = graph.values[node.inputs[0]]
+            wide = (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
+            sub.tensors.append(_tensor(graph, replace(x, shape=wide, name="padded"), []))
+            padded = len(sub.tensors) - 1
+            pad = operator("PAD", [inputs[0], amounts], [padded])
+            sub.operators.append(pad)
+            inputs[0] = padded
+        op = operator(code_name, inputs, [index[node.output]])
         if options_name:
             op.builtinOptionsType = getattr(schema.BuiltinOptions, options_name)
             op.builtinOptions = _options(graph, node, getattr(schema, options_name + "T")())
@@ -94,12 +114,31 @@ def _tensor(graph: Graph, value: Value, buffers: list[Any]) -> Any:
     return t
 
 
-def _perm(perm: list[int], buffers: list[Any]) -> Any:
-    t, buffer = schema.TensorT(), schema.BufferT()
-    buffer.data = np.frombuffer(np.array(perm, np.int32).tobytes(), np.uint8)
-    t.shape, t.type, t.name, t.buffer = [len(perm)], TYPES["int32"], "perm", len(buffers)
+def _integers(name: str, data: Any, buffers: list[Any]) -> Any:
+    t, buffer, array = schema.TensorT(), schema.BufferT(), np.array(data, np.int32)
+    buffer.data = np.frombuffer(array.tobytes(), np.uint8)
+    t.shape, t.type, t.name, t.buffer = list(array.shape), TYPES["int32"], name, len(buffers)
     buffers.append(buffer)
     return t
+
+
+def _padding(graph: Graph, node: Node) -> int | None:
+    """TFLite's enumeration: 0 SAME, 1 VALID; None where the padding is neither."""
+    a = node.attrs
+    pads = list(a.get("pads", [0, 0, 0, 0]))
+    if not any(pads):
+        return 1
+    w = graph.values[node.inputs[1]].shape if len(node.inputs) > 1 else ()
+    kernel = a.get("kernel") or (w[1:3] if node.op == "conv2d" else w[:2])
+    x = graph.values[node.inputs[0]].shape
+    strides, dilations = a.get("strides", (1, 1)), a.get("dilations", (1, 1))
+    (top, bottom), (left, right) = (
+        same_pads(x[1 + k], kernel[k], strides[k], dilations[k]) for k in (0, 1)
+    )
+    if pads == [top, left, bottom, right]:
+        return 0
+    assert node.op in ("conv2d", "depthwise_conv2d"), f"{node.op} with pads {pads}"
+    return None
 
 
 def _options(graph: Graph, node: Node, o: Any) -> Any:
@@ -108,7 +147,8 @@ def _options(graph: Graph, node: Node, o: Any) -> Any:
         o.fusedActivationFunction = ACTIVATIONS[tuple(a.get("clamp") or (None, None))]
     if hasattr(o, "strideH"):
         o.strideH, o.strideW = a.get("strides", (1, 1))
-        o.padding = 1 if not any(a.get("pads", [0])) else 0
+        padding = _padding(graph, node)
+        o.padding = 1 if padding is None else padding
     if hasattr(o, "dilationHFactor"):
         o.dilationHFactor, o.dilationWFactor = a.get("dilations", (1, 1))
     if hasattr(o, "depthMultiplier"):

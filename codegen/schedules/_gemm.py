@@ -29,13 +29,14 @@ class Rows:
         self.p = p
         kh, kw = p["kernel"]
         self.row_taps = kw * p["C"]
-        self.row_bytes = -(-self.row_taps // 4) * 4
+        # At least two words in all: TVM drops loops of one step, and intrinsics with them.
+        self.row_bytes = max(-(-self.row_taps // 4) * 4, 8 if kh == 1 else 4)
         self.bytes = kh * self.row_bytes
         self.steps = self.bytes // 4
         self.pixels = p["OH"] * p["OW"]
         self.tiled = self.pixels >= TILE
         self.aligned = p["C"] % 4 == 0
-        self.patch = _window.padded(p) or not self.aligned
+        self.patch = _window.padded(p) or not self.aligned or self.row_bytes != self.row_taps
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
         """int8 [O, KH, KW, C] as the kernel reads it: [O, K], or [O/4, K/4, 4, 4] untiled."""

@@ -55,6 +55,6 @@ def schedule(
     y = te.compute(acc.shape, lambda oh, ow, c: finish(acc[oh, ow, c], oh, ow), name="y")
     sch = s_tir.Schedule(te.create_prim_func([x, y]))
     block = sch.get_sblock("acc")
-    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2])
-    sch.decompose_reduction(block, sch.get_loops(block)[3])
+    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2], preserve_unit_loops=True)
+    sch.decompose_reduction(block, sch.get_loops(block)[-2])
     return sch

@@ -77,8 +77,8 @@ def _schedule_c99(p: dict[str, Any]) -> Any:
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
     block = sch.get_sblock("acc")
-    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2])
-    sch.decompose_reduction(block, sch.get_loops(block)[3])
+    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2], preserve_unit_loops=True)
+    sch.decompose_reduction(block, sch.get_loops(block)[-2])
     return sch
 
 

@@ -53,7 +53,7 @@ def _schedule(p: dict[str, Any]) -> Any:
     sch = s_tir.Schedule(te.create_prim_func([x, table, y]))
     row = sch.get_loops(sch.get_sblock("y"))[0]
     for name in ("shift", "scale", "total", "largest"):
-        sch.compute_at(sch.get_sblock(name), row)
+        sch.compute_at(sch.get_sblock(name), row, preserve_unit_loops=True)
     for name in ("total", "largest"):
         block = sch.get_sblock(name)
         sch.decompose_reduction(block, sch.get_loops(block)[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
 
 FORMAT_VERSION = 1
@@ -11,6 +12,10 @@ FOOTER_MAGIC = 0x46424B45  # "EKBF"
 FOOTER_BYTES = 16
 FILE_IDENTIFIER = b"EKB1"
 SPACE_ARENA, SPACE_CONSTANTS = 0, 1
+#: Every argument's offset is a multiple of this (EK_ARGUMENT_ALIGN of the firmware).
+ARGUMENT_ALIGN = 8
+#: Most arguments of a call (EK_MAX_ARGUMENTS), most axes of a shape.
+MAX_ARGUMENTS, MAX_RANK = 8, 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,10 @@ class CallRef:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output: int8 in the arena, ``real = scale * (integer - zero_point)``."""
+    """An input or output in the arena: ``real = scale * (integer - zero_point)``.
+
+    The file holds `scale` as float32.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -87,15 +95,18 @@ class Bundle:
     @property
     def hash(self) -> bytes:
         """Eight bytes that name what this bundle computes and where its inputs and outputs lie."""
-        digest = hashlib.sha256(self.target.encode() + b"\0")
-        numbers = [self.arena_bytes, *self.kernels]
+        numbers = [self.arena_bytes, len(self.kernels), *self.kernels, len(self.calls)]
         for call in self.calls:
             numbers += [call.kernel, len(call.arguments)]
             for a in call.arguments:
                 numbers += [a.offset, a.nbytes, a.space]
-        for tensor in (*self.inputs, *self.outputs):
-            numbers += [tensor.offset, tensor.nbytes, tensor.zero_point & 0xFFFFFFFF]
-            digest.update(repr(tensor.scale).encode())
+        for tensors in (self.inputs, self.outputs):
+            numbers.append(len(tensors))
+            for t in tensors:
+                # The scale as the file holds it, so that reading gives the hash of writing.
+                (scale,) = struct.unpack("<I", struct.pack("<f", t.scale))
+                numbers += [t.offset, t.nbytes, scale, t.zero_point & 0xFFFFFFFF]
+        digest = hashlib.sha256(self.target.encode() + b"\0")
         digest.update(b"".join(n.to_bytes(8, "little") for n in numbers))
         digest.update(self.constants)
         return digest.digest()[:8]

@@ -1,21 +1,26 @@
 """Bytes as a Bundle, refusing what is damaged.
 
-The checks mirror firmware/src/ek_verify.c: footer, version and checksum first; then everything that
-the FlatBuffer says about itself is read, and a table that leaves the file is an error by name.
+The checks come in the order of firmware/src/ek_verify.c: footer, version and checksum first; then
+everything is read, and a table that leaves the file is an error; then what was read is compared
+with itself (`edgekit.bundle.check`) and with the hash.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
+from edgekit.bundle.check import contradiction
 from edgekit.bundle.model import (
     FILE_IDENTIFIER,
     FOOTER_BYTES,
     FOOTER_MAGIC,
     FORMAT_OLDEST,
     FORMAT_VERSION,
+    MAX_ARGUMENTS,
+    MAX_RANK,
     ArgumentRef,
     Bundle,
     CallRef,
@@ -26,6 +31,8 @@ from edgekit.bundle.model import (
 from edgekit.errors import EdgekitError
 
 REMAKE = "make the bundle again with edgekit compile"
+#: What reading past the end, following an absent field or decoding garbage raises.
+_BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError)
 
 
 def read_bundle(data: bytes, name: str = "bundle") -> Bundle:
@@ -38,12 +45,14 @@ def read_bundle(data: bytes, name: str = "bundle") -> Bundle:
     payload, version = _checked_payload(data, name)
     try:
         bundle = _parse(payload, version)
-        # The hash is over all that matters; a bundle that was edited by hand fails here.
-        consistent = bytes(_model(payload).Hash(i) for i in range(8)) == bundle.hash
-    except (struct.error, IndexError, ValueError, TypeError, UnicodeDecodeError, AttributeError):
-        consistent = False
-    if not consistent:
-        raise EdgekitError("E405", f"{name}: the tables inside contradict each other", help=REMAKE)
+        wrong = contradiction(bundle)
+        # The hash is over all that is executed; a bundle that was edited by hand fails here.
+        if wrong is None and _hash(payload) != bundle.hash:
+            wrong = "the hash inside is not that of the contents"
+    except _BROKEN:
+        wrong = "a table inside is missing, leaves the file or is too long"
+    if wrong:
+        raise EdgekitError("E405", f"{name} contradicts itself: {wrong}", help=REMAKE)
     return bundle
 
 
@@ -69,14 +78,13 @@ def _checked_payload(data: bytes, name: str) -> tuple[bytes, int]:
             f"{FORMAT_VERSION}",
             help="use the edgekit that wrote it, or compile again",
         )
-    payload = data[:-FOOTER_BYTES]
-    if (found := zlib.crc32(payload)) != footer[3]:
+    if (found := zlib.crc32(data[:-4])) != footer[3]:
         raise EdgekitError(
             "E404",
             f"{name} is damaged: checksum {found:08x}, should be {footer[3]:08x}",
             help=REMAKE,
         )
-    return payload, footer[1]
+    return data[:-FOOTER_BYTES], footer[1]
 
 
 def _model(payload: bytes) -> Any:
@@ -85,8 +93,15 @@ def _model(payload: bytes) -> Any:
     return Model.GetRootAs(payload, 0)
 
 
+def _hash(payload: bytes) -> bytes:
+    m = _model(payload)
+    return bytes(m.Hash(i) for i in range(m.HashLength()))
+
+
 def _parse(payload: bytes, version: int) -> Bundle:
     m = _model(payload)
+    if m.FormatVersion() != version:
+        raise ValueError("two versions")
     program = m.Program()
     arguments = [program.Arguments(i) for i in range(program.ArgumentsLength())]
     refs = [ArgumentRef(a.Offset(), a.Nbytes(), a.Space()) for a in arguments]
@@ -94,7 +109,7 @@ def _parse(payload: bytes, version: int) -> Bundle:
     for i in range(program.CallsLength()):
         call = program.Calls(i)
         first, count = call.FirstArgument(), call.ArgumentCount()
-        if first + count > len(refs):
+        if first + count > len(refs) or count > MAX_ARGUMENTS:
             raise ValueError("a call names arguments that are not there")
         calls.append(CallRef(call.Kernel(), tuple(refs[first : first + count])))
     return Bundle(
@@ -116,7 +131,7 @@ def _parse(payload: bytes, version: int) -> Bundle:
 def _tensor(t: Any) -> TensorInfo:
     return TensorInfo(
         name=t.Name().decode(),
-        shape=tuple(t.Shape(i) for i in range(t.ShapeLength())),
+        shape=_shape(t.ShapeLength(), t.Shape),
         dtype=t.Dtype().decode(),
         scale=t.Scale(),
         zero_point=t.ZeroPoint(),
@@ -126,13 +141,20 @@ def _tensor(t: Any) -> TensorInfo:
     )
 
 
+def _shape(rank: int, at: Callable[[int], int]) -> tuple[int, ...]:
+    # Tables may share one vector: without a limit a small file could ask for endless reading.
+    if rank > MAX_RANK:
+        raise ValueError("too many axes")
+    return tuple(at(i) for i in range(rank))
+
+
 def _layer(layer: Any) -> LayerInfo:
     return LayerInfo(
         name=layer.Name().decode(),
         op=layer.Op().decode(),
         kernel=layer.Kernel().decode(),
-        input_shape=tuple(layer.InputShape(i) for i in range(layer.InputShapeLength())),
-        output_shape=tuple(layer.OutputShape(i) for i in range(layer.OutputShapeLength())),
+        input_shape=_shape(layer.InputShapeLength(), layer.InputShape),
+        output_shape=_shape(layer.OutputShapeLength(), layer.OutputShape),
         macs=layer.Macs(),
         constant_bytes=layer.ConstantBytes(),
         scratch_bytes=layer.ScratchBytes(),

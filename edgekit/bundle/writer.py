@@ -7,22 +7,35 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgekit.bundle.model import FILE_IDENTIFIER, FOOTER_MAGIC, Bundle, LayerInfo, TensorInfo
+from edgekit.bundle.model import (
+    FILE_IDENTIFIER,
+    FOOTER_MAGIC,
+    FORMAT_VERSION,
+    Bundle,
+    LayerInfo,
+    TensorInfo,
+)
 
 CONSTANT_ALIGN = 16
 
 
 def write_bundle(bundle: Bundle) -> bytes:
-    """Serialise; the same bundle always gives the same bytes."""
+    """Serialise; the same bundle always gives the same bytes.
+
+    Nothing is checked here: `read_bundle` does that.
+    """
     import flatbuffers
 
     b = flatbuffers.Builder(len(bundle.constants) + 4096)
     payload = _Writer(b).model(bundle)
     payload += bytes(-len(payload) % CONSTANT_ALIGN)
-    footer = struct.pack(
-        "<4I", FOOTER_MAGIC, bundle.format_version, len(payload), zlib.crc32(payload)
-    )
-    return payload + footer
+    return seal(payload, bundle.format_version)
+
+
+def seal(payload: bytes, format_version: int = FORMAT_VERSION) -> bytes:
+    """`payload` with its footer: magic, version, length, CRC-32 of everything before the CRC."""
+    covered = payload + struct.pack("<3I", FOOTER_MAGIC, format_version, len(payload))
+    return covered + struct.pack("<I", zlib.crc32(covered))
 
 
 class _Writer:

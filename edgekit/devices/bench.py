@@ -73,9 +73,12 @@ def link_functions(
 
 
 class Bench:
-    """An ELF file loaded once, its functions called many times; RAM persists between calls."""
+    """An ELF file loaded once, its functions called many times; RAM persists between calls.
 
-    def __init__(self, elf: Path, on: Board | None = None) -> None:
+    With `strict`, unaligned LDRD, LDM, VLDR and their like fault as on a real core (slower).
+    """
+
+    def __init__(self, elf: Path, on: Board | None = None, strict: bool = False) -> None:
         self.board = on or board("virtual-cortex-m4")
         image = load_elf(elf)
         image.check_fits(self.board)
@@ -83,6 +86,8 @@ class Bench:
         self.machine = Machine(self.board.target, (*self.board.regions, _RETURN), image.functions)
         for address, data in image.segments:
             self.machine.write(address, data)
+        if strict:
+            self.machine.check_alignment()
         self._start_data()
 
     def _start_data(self) -> None:

@@ -94,6 +94,18 @@ class CycleModel:
         jumps = kind == "branch" or arm.ARM_REG_PC in last.regs_access()[1]
         return BlockCost(count, cycles, REFILL if jumps else 0)
 
+    def aligned_only(self, code: bytes) -> str:
+        """The mnemonic of the first instruction where it faults on an unaligned address, or "".
+
+        On Armv7-M LDRD, STRD, LDM, STM and the floating-point loads and stores always do
+        (reference manual, A3.2.1); LDR, STR and their halfword forms do not.
+        """
+        for instruction in self._decoder.disasm(code, 0, count=1):
+            kind = kind_of(instruction)
+            if kind in ("load many", "store many") or instruction.mnemonic.startswith("v"):
+                return str(instruction.mnemonic)
+        return ""
+
     @staticmethod
     def _cost(instruction: Any, kind: str, previous: str, depends: bool) -> int:
         """Cycles of one instruction; `depends` says that it reads what the last one wrote."""

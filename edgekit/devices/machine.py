@@ -47,6 +47,9 @@ class Block(ctypes.Structure):
 _FIRST_SEEN = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint32, ctypes.POINTER(Block))
 
 
+_UNALIGNED = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
+
+
 class _Counters(ctypes.Structure):
     """Mirrors counters_t of native/virtual.c."""
 
@@ -126,18 +129,39 @@ class Machine:
             first_seen=self._first_seen,
             stop=ctypes.cast(_uclib().uc_emu_stop, ctypes.c_void_p),
         )
+        self._hook(unicorn.UC_HOOK_BLOCK, native().ek_virtual_block, self._counters)
+
+    def _hook(self, type: int, function: Any, state: Any) -> None:
+        """Let unicorn call a function of the native library for every address."""
         hook = ctypes.c_size_t()
         status = _uclib().uc_hook_add(
             self.engine._uch,
             ctypes.byref(hook),
-            ctypes.c_int(unicorn.UC_HOOK_BLOCK),
-            ctypes.cast(native().ek_virtual_block, ctypes.c_void_p),
-            ctypes.byref(self._counters),
+            ctypes.c_int(type),
+            ctypes.cast(function, ctypes.c_void_p),
+            ctypes.byref(state),
             ctypes.c_uint64(1),  # begin > end: every address
             ctypes.c_uint64(0),
         )
         if status:
-            raise RuntimeError(f"unicorn refused the block hook: status {status}")
+            raise RuntimeError(f"unicorn refused a hook of type {type}: status {status}")
+
+    def check_alignment(self) -> None:
+        """From now on, fault where a real core does for an unaligned LDRD, LDM, VLDR and so on.
+
+        Unicorn itself performs them. Every access is looked at: about 15 times slower.
+        """
+        self._alignment = _UNALIGNED(self._unaligned)
+        kinds = unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE
+        self._hook(kinds, native().ek_virtual_access, self._alignment)
+
+    def _unaligned(self, address: int) -> None:
+        try:
+            name = self.model.aligned_only(self.read(self.register("pc") & ~1, 4))
+            if name:
+                self._fail(self._fault(f"unaligned access to {address:#010x} by {name}"))
+        except BaseException as error:
+            self._fail(error)
 
     @property
     def stop_request(self) -> int:

@@ -174,7 +174,6 @@ class VirtualBoard:
         end = time.monotonic() + seconds
         left = limit
         self._uart.idle = 0
-        self._uart.empty_polls = 0
         while True:
             step = _SLICE if left is None else min(_SLICE, left)
             before = self.counts.instructions

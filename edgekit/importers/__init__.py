@@ -93,11 +93,12 @@ def _read(path: Path) -> bytes:
             raise EdgekitError(
                 "E101", f"{path} is a directory", help="give the .onnx or .tflite file in it"
             )
+        if path.exists() and not path.is_file():
+            raise EdgekitError("E101", f"{path} is not a regular file", help="check the path")
         data = path.read_bytes()
-    except OSError as error:
-        raise EdgekitError(
-            "E101", f"cannot read {path}: {error.strerror or error}", help="check the path"
-        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
+        raise EdgekitError("E101", f"cannot read {path}: {why}", help="check the path") from None
     if not data:
         raise EdgekitError("E101", f"{path.name} is empty (0 bytes)", help="export the model again")
     return data

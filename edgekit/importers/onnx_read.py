@@ -8,7 +8,7 @@ EdgekitError.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -66,7 +66,6 @@ class OnnxModel:
     constants: dict[str, np.ndarray]
     inputs: dict[str, Shape]
     outputs: list[str]
-    notes: list[str] = field(default_factory=list)
 
 
 def read(path: Path, data: bytes, bind: dict[str, int]) -> OnnxModel:

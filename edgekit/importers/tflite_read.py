@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,6 @@ class TfliteModel:
     nodes: list[TfliteNode]
     inputs: list[int]
     outputs: list[int]
-    notes: list[str] = field(default_factory=list)
 
 
 def read(path: Path, data: bytes) -> TfliteModel:

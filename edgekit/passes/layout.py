@@ -3,8 +3,9 @@
 A transpose is moved towards the outputs, operator by operator, until it meets its inverse, an
 input or output that may be declared in the other layout, or weights that can be permuted.
 
-1. A graph input that is transposed from NCHW to NHWC is declared NHWC; `metadata["layout"]` notes
-   what the model file said, and a transpose back serves its other readers.
+1. A graph input that is transposed from NCHW to NHWC, at once or behind clip, add and mul, is
+   declared NHWC; `metadata["layout"]` notes what the model file said, and a transpose back serves
+   all other readers.
 2. A graph output that is NHWC transposed to NCHW is declared NHWC and noted in the same way.
 3. A transpose in front of clip, or of softmax where the last axis stays, moves behind it.
 4. A transpose in front of add or mul moves behind it where the other operand has the same
@@ -80,11 +81,10 @@ def _inputs(graph: Graph) -> bool:
     changed = False
     for name in graph.inputs:
         value = graph.values[name]
-        readers = graph.consumers(name)
         noted = name in graph.metadata.get("layout", {})
         if noted or len(value.shape) != 4 or name in graph.outputs:
             continue
-        if not any(n.op == "transpose" and n.attrs["perm"] == TO_NHWC for n in readers):
+        if not _wanted_as_nhwc(graph, name):
             continue
         n, c, h, w = value.shape
         old = fresh(graph, name)
@@ -97,6 +97,19 @@ def _inputs(graph: Graph) -> bool:
         _note(graph, name)
         changed = True
     return changed
+
+
+def _wanted_as_nhwc(graph: Graph, name: str) -> bool:
+    """Whether a transpose to NHWC reads `name` or what elementwise operators make of it."""
+    reached = {name}
+    for node in graph.nodes:
+        if not reached.intersection(node.inputs):
+            continue
+        if node.op == "transpose" and node.attrs["perm"] == TO_NHWC:
+            return True
+        if node.op in ("clip", "add", "mul") and len(graph.values[node.output].shape) == 4:
+            reached.add(node.output)
+    return False
 
 
 def _outputs(graph: Graph) -> bool:

@@ -77,6 +77,9 @@ int32_t ek_softmax_shift(int32_t sum);
 
 EK_INLINE int8_t ek_softmax_value(int32_t exponential, int32_t scale, int32_t shift)
 {
+    if (shift > 31) {
+        return -128; /* the sum is so large that every share rounds to nothing */
+    }
     return ek_clamp8(ek_rounding_shift(ek_srdhm(scale, exponential), shift) - 128, -128, 127);
 }
 

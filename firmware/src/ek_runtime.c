@@ -2,6 +2,8 @@
 #include "ek_bundle.h"
 #include "ek_profile.h"
 
+#include <string.h>
+
 static const ek_kernel_t *find(const ek_kernel_t *kernels, uint32_t count, const uint8_t *ref)
 {
     const uint64_t fingerprint = (uint64_t)ek_get32(ref + 4) << 32 | ek_get32(ref);
@@ -30,7 +32,7 @@ static ek_status_t check_calls(ek_model_t *m)
 {
     for (uint32_t i = 0; i < m->call_count; ++i) {
         const ek_call_t call = ek_get_call(m, i);
-        m->detail = i;
+        m->detail = i; /* stays where this is the one that is wrong */
         if (call.kernel >= m->kernel_count || call.first_argument > m->argument_count ||
             call.argument_count > m->argument_count - call.first_argument) {
             return EK_MALFORMED;
@@ -50,6 +52,7 @@ static ek_status_t check_calls(ek_model_t *m)
             }
         }
     }
+    m->detail = 0u;
     return EK_OK;
 }
 
@@ -74,9 +77,8 @@ ek_status_t ek_open(ek_model_t *model, const void *bundle, size_t bundle_bytes,
                     const ek_kernel_t *kernels, uint32_t kernel_count, const ek_kernel_t **slots,
                     uint32_t slot_count, void *arena, size_t arena_bytes)
 {
-    model->arena = NULL;
-    model->arena_bytes = 0u;
-    model->detail = 0u;
+    /* A caller may read any field after a refusal, and the model may lie on its stack. */
+    memset(model, 0, sizeof *model);
     ek_status_t status = ek_verify(model, (const uint8_t *)bundle, bundle_bytes);
     if (status == EK_OK) {
         status = bind(model, kernels, kernel_count, slots, slot_count);

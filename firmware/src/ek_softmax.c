@@ -1,10 +1,11 @@
 /* ek_softmax.c - the fixed-point reciprocal behind softmax; docs/SPEC.md has the derivation. */
 #include "ek_kernel.h"
 
+/* At most 31, so that a sum of 0, which only a corrupted table can give, shifts by what C allows. */
 static int32_t leading_zeros(uint32_t x)
 {
     int32_t n = 0;
-    while (n < 32 && (x & 0x80000000u) == 0u) {
+    while (n < 31 && (x & 0x80000000u) == 0u) {
         x <<= 1;
         ++n;
     }
@@ -35,14 +36,17 @@ static int32_t reciprocal_of_one_plus(int32_t x)
     return saturating_left(y, 1);
 }
 
+/* 12 integer bits of the sum, 31 of the product, 8 of the result. */
+static int32_t right_shift(int32_t sum) { return 12 - leading_zeros((uint32_t)sum) + 31 - 8; }
+
 int32_t ek_softmax_scale(int32_t sum)
 {
+    if (right_shift(sum) > 31) {
+        /* A sum of 512 or more: every probability is below 1/512 and rounds to 0. */
+        return 0;
+    }
     const uint32_t normalised = (uint32_t)sum << leading_zeros((uint32_t)sum);
     return reciprocal_of_one_plus((int32_t)(normalised - 0x80000000u));
 }
 
-int32_t ek_softmax_shift(int32_t sum)
-{
-    /* 12 integer bits of the sum, 31 of the product, 8 of the result. */
-    return 12 - leading_zeros((uint32_t)sum) + 31 - 8;
-}
+int32_t ek_softmax_shift(int32_t sum) { return ek_min(right_shift(sum), 31); }

@@ -118,7 +118,7 @@ static ek_status_t check_tensors(span_t s, vector_t v, ek_model_t *m)
     for (uint32_t i = 0; i < v.count; ++i) {
         uint32_t at, offset, nbytes;
         table_t t;
-        m->detail = i;
+        m->detail = i; /* stays where this is the one that is wrong */
         if (!follow(s, v.at + 4u * i, &at) || !open_table(s, at, &t) ||
             !scalar(s, &t, 0u, &offset) || !scalar(s, &t, 1u, &nbytes)) {
             return EK_MALFORMED;
@@ -127,6 +127,7 @@ static ek_status_t check_tensors(span_t s, vector_t v, ek_model_t *m)
             return EK_BOUNDS;
         }
     }
+    m->detail = 0u;
     return EK_OK;
 }
 
@@ -148,7 +149,9 @@ static ek_status_t check_footer(const uint8_t *bundle, size_t bundle_bytes, uint
         return EK_VERSION;
     }
     *payload = size;
-    return crc32(bundle, size) == ek_get32(footer + 12u) ? EK_OK : EK_CHECKSUM;
+    /* The footer but for the checksum itself is under it too: one flipped bit could otherwise turn
+     * one version that we read into another. */
+    return crc32(bundle, size + 12u) == ek_get32(footer + 12u) ? EK_OK : EK_CHECKSUM;
 }
 
 ek_status_t ek_verify(ek_model_t *m, const uint8_t *bundle, size_t bundle_bytes)

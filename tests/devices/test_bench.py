@@ -16,7 +16,10 @@ SOURCE = r"""
 #include <stdint.h>
 #define DSP(name, type, text) \
   type name(type a, type b, type c); \
-  type name(type a, type b, type c) { type r = c; __asm(text : "+r"(r) : "r"(a), "r"(b)); return r; }
+  type name(type a, type b, type c) { \
+    __asm(text : "+r"(c) : "r"(a), "r"(b)); \
+    return c; \
+  }
 DSP(smlad, uint32_t, "smlad %0, %1, %2, %0")
 DSP(smladx, uint32_t, "smladx %0, %1, %2, %0")
 DSP(smuad, uint32_t, "smuad %0, %1, %2")
@@ -53,6 +56,17 @@ __attribute__((noinline)) uint32_t deep(uint32_t n) {
   room[n & 63] = n;
   return n == 0 ? 0 : deep(n - 1) + room[n & 63];
 }
+#define LOAD(name, text) \
+  uint32_t name(const void *p); \
+  uint32_t name(const void *p) { \
+    uint32_t r; \
+    __asm volatile(text "mov %0, r2" : "=r"(r) : "r"(p) : "r2", "r3", "s0", "memory"); \
+    return r; \
+  }
+LOAD(ldr, "ldr r2, [%1]\n")
+LOAD(ldrd, "ldrd r2, r3, [%1]\n")
+LOAD(ldm, "ldm %1, {r2, r3}\n")
+LOAD(vldr, "vldr s0, [%1]\nvmov r2, s0\n")
 void undefined(void);
 void undefined(void) { __asm volatile(".inst.n 0xde00"); }
 """
@@ -70,6 +84,9 @@ NAMES = [
     "ssat",
 ]
 NAMES += ["six", "sum", "remember", "scaled", "forever", "poke", "deep", "undefined"]
+
+
+NAMES += ["ldr", "ldrd", "ldm", "vldr"]
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +153,22 @@ def test_faults_name_the_place(elf: Path, virtual: Board) -> None:
     with pytest.raises(EdgekitError, match=r"stopped at undefined"):
         bench.call("undefined")
     assert bench.call("six", [1, 0, 0, 0, 0, 0]).result == 1  # and it goes on
+
+
+@pytest.mark.parametrize("name", ["ldr", "ldrd", "ldm", "vldr"])
+def test_unaligned_accesses_fault_where_a_core_does(elf: Path, virtual: Board, name: str) -> None:
+    place = virtual.ram.start + 0x8000
+    memory: dict[int | str, bytes] = {place: bytes(range(1, 20))}
+    for strict in (False, True):
+        bench = Bench(elf, strict=strict)
+        assert bench.call(name, [place], memory=memory).result == 0x04030201
+        if strict and name != "ldr":
+            says = rf"stopped at {name}.*: unaligned access to {place + 2:#010x} by {name}"
+            with pytest.raises(EdgekitError, match=says):
+                bench.call(name, [place + 2])
+            assert bench.call(name, [place]).result == 0x04030201
+        else:
+            assert bench.call(name, [place + 2]).result == 0x06050403
 
 
 def test_what_cannot_be_called(elf: Path, virtual: Board, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ CASES = {
     "udiv r0, r1, r2": (1, 6, 0),
     "cmp r0, r1; bne .": (2, 2, 2),
     "bx lr": (1, 1, 2),
-    "cbz r0, .+8": (1, 1, 2),
+    "tbb [pc, r0]": (1, 1, 2),
     "ite eq; moveq r0, r1; movne r0, r2": (3, 3, 0),
     "it eq; ldreq r0, [r1]": (2, 3, 0),
     "it lt; strlt r0, [r1]": (2, 2, 0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -50,10 +51,7 @@ def test_the_cycle_counter_counts_the_estimate(virtual: Board, build: Build) -> 
     """Ticks that the firmware measures around the model are the model's cycles."""
     machine = VirtualBoard(virtual, build(virtual, profile=False).elf)
     machine.run()
-    before = (
-        machine.by_function()["ek_app_invoke"] if "ek_app_invoke" in machine.by_function() else None
-    )
-    assert before is None
+    assert "ek_app_invoke" not in machine.by_function()
     ticks = int.from_bytes(ask(machine, protocol.RUN)[4:], "little")
     counted = machine.by_function()["ek_app_invoke"].cycles
     assert abs(ticks - counted) <= 8  # the call itself
@@ -68,10 +66,8 @@ def test_without_a_cycle_counter_it_says_so(virtual: Board, build: Build) -> Non
     assert ask(machine, protocol.RUN)[4:] == bytes(8)
 
 
-def test_a_bundle_lies_aligned_in_flash(virtual: Board, build: Build, tmp_path: object) -> None:
-    from pathlib import Path
-
-    blob = Path(str(tmp_path)) / "model.ekb"
+def test_a_bundle_lies_aligned_in_flash(virtual: Board, build: Build, tmp_path: Path) -> None:
+    blob = tmp_path / "model.ekb"
     blob.write_bytes(b"EKBUNDLE" + bytes(range(256)) * 40)
     firmware = build(virtual, defines={"FAKE_BUNDLE": ""}, blob=blob)
     assert firmware.sizes.sections[".rodata"] >= 10248

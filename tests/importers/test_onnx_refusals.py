@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ def refused(path: Path, code: str, *words: str, **kwargs: Any) -> EdgekitError:
 def test_missing_file_and_directory(tmp_path: Path) -> None:
     refused(tmp_path / "none.onnx", "E101", "none.onnx")
     refused(tmp_path, "E101", "directory")
+    refused(Path("/dev/null"), "E101", "regular file")
+    refused(Path("a\0b"), "E101")
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"hello world, this is text", b"\x00" * 64])
@@ -281,6 +285,20 @@ def test_external_file_under_another_name() -> None:
     """The exporter's name for the weights is inside the model; renaming the file loses them."""
     path = SHARED / "models" / "torch213_exp_cnn_dynamo.onnx"
     refused(path, "E105", "exp_cnn_dynamo.onnx.data", "missing")
+
+
+@needs_shared
+def test_external_file_under_its_own_name(tmp_path: Path) -> None:
+    for source, name in [("onnx", "m.onnx"), ("onnx.data", "exp_cnn_dynamo.onnx.data")]:
+        data = (SHARED / "models" / f"torch213_exp_cnn_dynamo.{source}").read_bytes()
+        (tmp_path / name).write_bytes(data)
+    assert {u.op for u in unsupported(tmp_path / "m.onnx")} >= {"HardSwish", "Resize"}
+
+
+def test_onnx_is_loaded_only_for_onnx_files() -> None:
+    code = "import sys, edgekit.importers, edgekit.importers.onnx, edgekit.importers.tflite; "
+    code += "sys.exit('onnx' in sys.modules or 'tflite' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ---- operators

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import graphs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops import graphs
 from tflm import run_graph
 
 from edgekit.graph import Graph, Quant, Value

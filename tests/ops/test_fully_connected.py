@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import graphs
 import numpy as np
-from ops import graphs
 from tflm import run_graph
 
 from edgekit.graph import Quant, Value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import graphs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops import graphs
 from tflm import run_graph
 
 from edgekit.graph import Graph, GraphError, Node, Quant, Value

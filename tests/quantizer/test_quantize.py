@@ -119,6 +119,9 @@ def degenerate(kind: str) -> Graph:
     elif kind == "tiny numbers":
         graph.constants["w0"] = graph.constants["w0"] * np.float32(1e-20)
         graph.constants["b0"] = graph.constants["b0"] * np.float32(1e-20)
+    elif kind == "tiny scores":
+        graph.constants["w2"] = graph.constants["w2"] * np.float32(1e-12)
+        graph.constants["b2"] = graph.constants["b2"] * np.float32(1e-12)
     elif kind == "zero gain":
         graph.constants["gain"] = np.zeros_like(graph.constants["gain"])
     return graph
@@ -132,6 +135,7 @@ def degenerate(kind: str) -> Graph:
         "all dead",
         "huge bias, tiny weights",
         "tiny numbers",
+        "tiny scores",
         "zero gain",
     ],
 )
@@ -142,6 +146,39 @@ def test_degenerate_layers(kind: str) -> None:
     name = result.graph.outputs[0]
     real = dequantize_output(result.graph, name, have[name])
     assert np.abs(real - want[name]).max() < 0.15
+
+
+def test_what_cancels_stays_zero() -> None:
+    """a + (-a) of large numbers: the sum's scale may not fall below what addition can express."""
+    b = Builder()
+    x = b.input("x", 1, 8)
+    minus = b.graph.add_constant("minus", np.full((1, 8), -1, np.float32))
+    graph = b.done(b.node("add", x, b.node("mul", x, minus)))
+    data = {"x": np.random.default_rng(0).normal(0, 1e7, (16, 8))}
+    integer = quantize(graph, data).graph
+    feeds = quantize_inputs(integer, data)
+    have = run(integer, feeds)[integer.outputs[0]]
+    np.testing.assert_array_equal(have, run_graph(integer, feeds))
+    assert np.abs(dequantize_output(integer, integer.outputs[0], have)).max() < 4e5
+
+
+def test_a_large_dead_layer_stays_dead() -> None:
+    """Accumulators of 2**31 output steps would wrap in the left shift."""
+    b = Builder()
+    w = b.graph.add_constant("w", np.full((3, 4), 1e9, np.float32))
+    bias = b.graph.add_constant("bias", np.full(3, -1e12, np.float32))
+    graph = b.done(b.node("fully_connected", b.input("x", 1, 4), w, bias, clamp=[0, None]))
+    data = {"x": np.random.default_rng(0).uniform(0, 1, (16, 4))}
+    integer = quantize(graph, data).graph
+    have = run(integer, quantize_inputs(integer, data))[integer.outputs[0]]
+    assert (have == -128).all()
+
+
+def test_dead_nodes_are_dropped() -> None:
+    graph = network()
+    used = graph.nodes[-2].output
+    graph.outputs = [used]
+    assert len(quantize(graph, samples()).graph.nodes) == len(graph.nodes) - 1
 
 
 def test_constant_input() -> None:
@@ -174,7 +211,7 @@ def test_nan_inside_names_the_layer() -> None:
     graph.constants["b1"] = np.full_like(graph.constants["b1"], np.nan)
     with pytest.raises(EdgekitError, match=r"depthwise_conv2d_1.*sample 0") as error:
         quantize(graph, samples())
-    assert error.value.code == "E206"
+    assert error.value.code == "E208"
 
 
 def test_too_few_samples() -> None:
@@ -186,7 +223,7 @@ def test_too_few_samples() -> None:
 def test_already_quantized(result: Any) -> None:
     with pytest.raises(EdgekitError) as error:
         quantize(result.graph, samples())
-    assert error.value.code == "E207"
+    assert error.value.code == "E206"
 
 
 def observed(x: np.ndarray) -> Observer:

@@ -76,6 +76,19 @@ EK_PUBLIC void ek_virtual_block(void *engine, uint64_t address, uint32_t size, v
 }
 
 typedef struct {
+  void (*unaligned)(uint64_t address);
+} alignment_t;
+
+/* UC_HOOK_MEM_READ and _WRITE: words off their alignment are rare enough for Python to judge. */
+EK_PUBLIC void ek_virtual_access(void *engine, int type, uint64_t address, int size, int64_t value,
+                                 void *user) {
+  (void)engine;
+  (void)type;
+  (void)value;
+  if (size >= 4 && (address & 3u) != 0) ((const alignment_t *)user)->unaligned(address);
+}
+
+typedef struct {
   uint8_t *received; /* host to device */
   uint8_t *sent;     /* device to host */
   uint32_t size;     /* of each buffer */

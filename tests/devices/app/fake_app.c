@@ -8,6 +8,9 @@
 #ifndef FAKE_BYTES
 #define FAKE_BYTES 600u
 #endif
+#ifndef FAKE_LOOPS
+#define FAKE_LOOPS 3u
+#endif
 #ifndef FAKE_STATUS
 #define FAKE_STATUS 0
 #endif
@@ -62,6 +65,11 @@ int32_t ek_app_invoke(void) {
 #ifdef FAKE_FAULT
   *(volatile uint32_t *)0x60000000u = input[0];
 #endif
+#ifdef FAKE_UNALIGNED
+  uint32_t low, high;
+  __asm volatile("ldrd %0, %1, [%2]" : "=r"(low), "=r"(high) : "r"((uintptr_t)input | 1u));
+  runs = (uint8_t)(low + high);
+#endif
 #ifdef FAKE_OVERFLOW
   volatile uint8_t deep[8192];
   for (uint32_t i = 0; i < sizeof deep; i++) deep[i] = input[0];
@@ -69,7 +77,7 @@ int32_t ek_app_invoke(void) {
   EK_EDGE(0);
   negate();
   EK_EDGE(1);
-  add(3);
+  add(FAKE_LOOPS);
   EK_EDGE(2);
   add(1);
   EK_EDGE(3);

@@ -52,11 +52,17 @@ def batch(graph: Graph, seed: int, n: int = 3) -> dict[str, np.ndarray]:
 
 
 def window_attrs(draw: st.DrawFn, h: int, w: int, kernel: tuple[int, int], dilate: bool) -> dict:
-    """Strides, dilations and pads (none or SAME) that fit."""
+    """Strides, dilations and pads that fit; pooling (not `dilate`) has none or SAME."""
     strides = [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
     dilations = [draw(st.integers(1, 2)) if dilate else 1 for _ in range(2)]
     fits = all((k - 1) * d + 1 <= s for k, d, s in zip(kernel, dilations, (h, w), strict=True))
     pads = [0, 0, 0, 0]
+    if dilate and fits and draw(st.booleans()):
+        return {
+            "strides": strides,
+            "dilations": dilations,
+            "pads": [draw(st.integers(0, 3)) for _ in range(4)],
+        }
     if not fits or draw(st.booleans()):
         top, bottom = same_pads(h, kernel[0], strides[0], dilations[0])
         left, right = same_pads(w, kernel[1], strides[1], dilations[1])
@@ -186,3 +192,28 @@ def clip_graphs(draw: st.DrawFn) -> Graph:
         {},
         clamp=[0, None],
     )
+
+
+@st.composite
+def transpose_graphs(draw: st.DrawFn) -> Graph:
+    shape = (1, *(draw(st.integers(1, 6)) for _ in range(3)))
+    perm = [0, *draw(st.permutations([1, 2, 3]))]
+    quant = draw(quants())
+    return one_node(
+        "transpose",
+        [Value("x", shape, "int8", quant)],
+        Value("y", tuple(shape[axis] for axis in perm), "int8", quant),
+        {},
+        perm=perm,
+    )
+
+
+def graphs_of(op: str) -> st.SearchStrategy[Graph]:
+    """The strategy for one operator by name."""
+    if op in ("conv2d", "depthwise_conv2d", "fully_connected"):
+        return conv_graphs(op)
+    if op in ("add", "mul"):
+        return elementwise_graphs(op)
+    if op in ("average_pool2d", "max_pool2d"):
+        return pool_graphs(op)
+    return {"softmax": softmax_graphs, "clip": clip_graphs, "transpose": transpose_graphs}[op]()

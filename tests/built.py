@@ -1,0 +1,87 @@
+"""Programs built and run for tests: on this machine, and function by function on the virtual M4."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from codegen.aot import aot_sources
+from codegen.program import Program
+from codegen.sources import c_name, kernel_sources
+from edgekit.devices.bench import Bench, Out, link_functions
+from edgekit.devices.build import firmware_folder
+from edgekit.devices.model import KERNEL_OPT, SUPPORT
+from edgekit.graph import Graph
+from edgekit.toolchain import find_compiler, host_library
+from targets import board
+
+M4 = board("virtual-cortex-m4")
+
+
+def write_sources(program: Program, folder: Path) -> list[Path]:
+    """Generated C of `program` in `folder`; returns what an ahead-of-time build compiles."""
+    name = c_name(program.name)
+    for file, body in {**kernel_sources(program), **aot_sources(program, bytes(8))}.items():
+        (folder / file).write_text(body)
+    support = [firmware_folder() / "src" / file for file in SUPPORT]
+    return [folder / "kernels.c", folder / f"{name}.c", *support]
+
+
+def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """``NAME_invoke`` in a library of this machine; feeds have no batch axis beyond 1."""
+    sources = write_sources(program, folder)
+    library = ctypes.CDLL(
+        str(host_library(sources, include=[folder, firmware_folder() / "include"]))
+    )
+    inputs = [np.ascontiguousarray(feeds[t.name]) for t in program.inputs]
+    outputs = [np.zeros(t.shape, np.int8) for t in program.outputs]
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*inputs, *outputs)]
+    getattr(library, f"{c_name(program.name)}_invoke")(*pointers)
+    return outputs
+
+
+def run_m4(
+    program: Program, folder: Path, feeds: dict[str, np.ndarray], compiler: str = "zig"
+) -> tuple[list[np.ndarray], int]:
+    """``NAME_run`` on the virtual Cortex-M4; returns the outputs and exact instructions."""
+    sources = write_sources(program, folder)
+    cc = find_compiler(compiler, M4.target)
+    include = [folder, firmware_folder() / "include"]
+    entry = f"{c_name(program.name)}_invoke"
+    bench = Bench(link_functions(cc.objects(sources, include=include, opt=KERNEL_OPT), M4, [entry],
+                                 compiler), M4)  # fmt: skip
+    arguments = [feeds[t.name].tobytes() for t in program.inputs]
+    done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])
+    outputs = [
+        np.frombuffer(data, np.int8).reshape(t.shape)
+        for data, t in zip(done.outputs, program.outputs, strict=True)
+    ]
+    return outputs, done.instructions
+
+
+def merged(graphs: list[Graph], name: str = "merged") -> Graph:
+    """Independent graphs side by side in one, so that one build tests them all."""
+    whole = Graph(name)
+    for i, graph in enumerate(graphs):
+
+        def renamed(value: str, i: int = i) -> str:
+            return f"{value}_{i}"
+
+        for value in graph.values.values():
+            whole.add_value(replace(value, name=renamed(value.name)))
+        whole.constants |= {renamed(k): v for k, v in graph.constants.items()}
+        whole.inputs += [renamed(n) for n in graph.inputs]
+        whole.outputs += [renamed(n) for n in graph.outputs]
+        whole.nodes += [
+            replace(
+                node,
+                inputs=tuple(map(renamed, node.inputs)),
+                outputs=tuple(map(renamed, node.outputs)),
+                name=f"{node.op}_{i}",
+            )
+            for node in graph.nodes
+        ]
+    return whole.verify()
