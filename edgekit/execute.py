@@ -84,11 +84,11 @@ def build(
     """Firmware of the compiled model for `board`, kept in OUT/firmware.
 
     Raises:
-        EdgekitError: E602 where board and model are for different CPUs; E50x.
+        EdgekitError: E620 where board and model are for different CPUs; E50x.
     """
     if board.target.name != folder.target:
         raise EdgekitError(
-            "E612",
+            "E620",
             f"'{folder.path}' is compiled for {folder.target}, board '{board.name}' has a "
             f"{board.target.name}",
             help=f"compile with --target {board.target.name}",
@@ -135,12 +135,12 @@ def check_hash(open_session: Session, folder: Output, board: Board) -> None:
     """Make sure that the board answers for this very model.
 
     Raises:
-        EdgekitError: E613.
+        EdgekitError: E621.
     """
     found = open_session.hello().model_hash
     if found != folder.bundle.hash:
         raise EdgekitError(
-            "E613",
+            "E621",
             f"board '{board.name}' runs model {found.hex()}, '{folder.path}' is "
             f"{folder.bundle.hash.hex()}",
             help=f"edgekit flash {folder.path} --board {board.name}",

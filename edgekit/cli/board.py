@@ -101,7 +101,7 @@ def profile_command(
             for a, b in zip(got, want, strict=True)
         )
         raise EdgekitError(
-            "E614",
+            "E622",
             f"board '{chosen.name}' gives {wrong} bytes that differ from the reference",
             help="its figures are worth nothing until that is found; please report it",
         )
