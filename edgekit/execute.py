@@ -56,8 +56,8 @@ def execute(
         return {n: np.concatenate([p[n] for p in parts]) for n in graph.outputs}
     rows: list[list[bytes]] = []
     if where == "host":
+        folder.check_kernels()
         bundle = (folder.path / BUNDLE).read_bytes()
-        assert folder.bundle  # read and checked before C sees it
         host = HostModel(folder.sources, folder.name, bundle, mode)
         for i in range(count):
             say("host", i / count)
@@ -93,14 +93,14 @@ def build(
             f"{board.target.name}",
             help=f"compile with --target {board.target.name}",
         )
-    assert folder.bundle  # a damaged bundle is refused before it is built into anything
+    bundle = folder.check_kernels()
     return model_firmware(
         folder.sources,
         folder.name,
         board,
         mode=mode,
         bundle=folder.path / BUNDLE,
-        layers=max(len(folder.bundle.layers), 1),
+        layers=max(len(bundle.layers), 1),
         compiler=compiler,
         output=folder.path / "firmware" / f"{board.name}-{mode}.elf",
     )

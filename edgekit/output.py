@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -53,6 +54,28 @@ class Output:
         from edgekit.text import loads
 
         return loads(_read(self.path / GRAPH).decode("utf-8"))
+
+    def check_kernels(self) -> Bundle:
+        """The bundle, if the generated C in this folder has every kernel that it names.
+
+        Raises:
+            EdgekitError: E406 with both lists, where bundle and C are of different compilations;
+                E40x where the bundle is damaged.
+        """
+        text = _read(self.sources / "registry.c").decode("utf-8", "replace")
+        have = {int(digits, 16) for digits in re.findall(r"UINT64_C\(0x([0-9a-f]{16})\)", text)}
+        missing = [k for k in self.bundle.kernels if k not in have]
+        if missing:
+            raise EdgekitError(
+                "E406",
+                f"{self.path / BUNDLE} needs {len(missing)} kernels that {self.sources} has not",
+                details=[
+                    "needed: " + " ".join(f"{k:016x}" for k in self.bundle.kernels),
+                    "there:  " + " ".join(f"{k:016x}" for k in sorted(have)),
+                ],
+                help="bundle and sources are of different compilations: compile again",
+            )
+        return self.bundle
 
     @property
     def sources(self) -> Path:

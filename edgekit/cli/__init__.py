@@ -66,12 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
     from edgekit.errors import EdgekitError
 
     try:
-        cli.main(args=arguments, prog_name="edgekit", standalone_mode=False)
+        status = cli.main(args=arguments, prog_name="edgekit", standalone_mode=False)
     except EdgekitError as error:
         click.echo(f"error: {error}", err=True)
         return 1
-    except click.exceptions.Exit as done:
-        return done.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -92,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
             err=True,
         )
         return 70
-    return 0
+    return status if isinstance(status, int) else 0  # click hands Exit's status back
 
 
 def script() -> None:

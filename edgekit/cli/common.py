@@ -36,11 +36,9 @@ def table(
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         show_footer=bool(foot),
         pad_edge=False,
@@ -57,7 +55,8 @@ def table(
         shown.add_row(*(cell(value) for value in row))
     # A pipe has no width: wide enough that nothing is folded.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(shown)
+    # Not the table's own title: rich would fold it to the width of the table.
+    console.print(Text(title, style="bold"), shown)
 
 
 def _numeric(value: object) -> bool:

@@ -1,0 +1,217 @@
+"""What bad input gets: one error line with a code, exit status 1, nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from models import DIGITS, compiled
+from onnx import TensorProto, helper
+
+import edgekit.execute
+from edgekit.cli import main
+from edgekit.devices.find import find_board
+
+
+@pytest.fixture(autouse=True)
+def _own_boards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EDGEKIT_STATE_DIR", str(tmp_path / "boards"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A private copy of the compiled digits model."""
+    copy = tmp_path / "digits"
+    shutil.copytree(compiled(DIGITS).path, copy)
+    return copy
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: str, *arguments: object) -> str:
+    """Run a command that must fail with `code`; returns what it said."""
+    status = main([str(a) for a in arguments])
+    said = capsys.readouterr().err
+    assert status == 1, said
+    assert said.startswith(f"error: {code} "), said
+    assert "Traceback" not in said
+    return said
+
+
+def compile_to(out: Path, model: object, *more: object) -> list[object]:
+    return ["compile", model, "-o", out, *more]
+
+
+def calibrated(out: Path, arrays: Path) -> list[object]:
+    return compile_to(out, DIGITS.path, "--calibration", arrays)
+
+
+def test_not_a_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    text = tmp_path / "notes.onnx"
+    text.write_text("this is not a model")
+    whole = DIGITS.path.read_bytes()
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(whole[: len(whole) // 2])
+    for model in (text, cut, tmp_path / "missing.onnx", tmp_path):
+        refused(capsys, "E101", *compile_to(out, model))
+    assert not out.exists()
+
+
+def _model(nodes: list[onnx.NodeProto], shape: list[object]) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_broken_graphs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cyclic = _model(
+        [helper.make_node("Relu", ["b"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
+         helper.make_node("Relu", ["a"], ["y"])], [1, 4],
+    )  # fmt: skip
+    dynamic = _model([helper.make_node("Relu", ["x"], ["y"])], [1, "length"])
+    unknown = _model(
+        [helper.make_node("Sin", ["x"], ["a"], name="first"),
+         helper.make_node("Cos", ["a"], ["y"], name="second")], [1, 4],
+    )  # fmt: skip
+    for name, model, code in (
+        ("cyclic", cyclic, "E103"),
+        ("dynamic", dynamic, "E104"),
+        ("unknown", unknown, "E102"),
+    ):
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes(model.SerializeToString())
+        said = refused(capsys, code, *compile_to(tmp_path / "out", path))
+        if name == "unknown":
+            assert "first" in said and "second" in said, "all nodes at once"
+        if name == "dynamic":
+            assert "--bind length=" in said
+    assert main(["check", str(tmp_path / "unknown.onnx")]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with np.load(DIGITS.calibration or "") as file:
+        good = {k: file[k] for k in file.files}
+    (name,) = good
+    x = good[name].astype(np.float32)
+    nan = x.copy()
+    nan[3, 0] = np.nan
+    out = tmp_path / "out"
+    for code, arrays in (
+        ("E202", {name: x.reshape(len(x), -1)[:, :5]}),
+        ("E203", {name: x.astype(str)}),
+        ("E204", {name: nan}),
+        ("E201", {"pictures": x}),
+        ("E205", {name: x[:0]}),
+    ):
+        path = tmp_path / "data.npz"
+        np.savez(path, **arrays)
+        refused(capsys, code, *calibrated(out, path))
+    refused(capsys, "E200", *calibrated(out, tmp_path / "missing.npz"))
+    refused(capsys, "E207", *compile_to(out, DIGITS.path))
+    assert not out.exists()
+
+
+def test_output_is_not_ours(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    refused(capsys, "E703", *calibrated(tmp_path, DIGITS.calibration or Path()))
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+    refused(capsys, "E701", "run", tmp_path, "--input", DIGITS.samples)
+
+
+def test_unknown_names(capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path) -> None:
+    said = refused(
+        capsys, "E301", *compile_to(tmp_path / "out", DIGITS.path, "--target", "cortex-n4")
+    )
+    assert "did you mean 'cortex-m4'?" in said
+    said = refused(capsys, "E601", "flash", folder, "--board", "virtual-cortexm4")
+    assert "did you mean 'virtual-cortex-m4'?" in said
+    refused(capsys, "E601", "run", folder, "--input", DIGITS.samples, "--on", "hots")
+
+
+def test_budgets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = refused(capsys, "E314", *calibrated(out, DIGITS.calibration or Path()), "--max-ram", 100)
+    assert "the budget is 100 B" in said and "short" in said
+    assert not out.exists()
+
+
+def test_board_too_small(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    big = find_board("virtual-cortex-m4")
+    small = replace(
+        big, regions=tuple(replace(r, size=4096) if r.kind == "ram" else r for r in big.regions)
+    )
+    monkeypatch.setattr("edgekit.devices.find.find_board", lambda name: small)
+    said = refused(capsys, "E504", "flash", folder, "--board", "virtual-cortex-m4")
+    assert "RAM" in said and "short" in said
+
+
+@pytest.mark.parametrize("place", ["--on=host", "--on=virtual-cortex-m4", "inspect"])
+def test_damaged_bundle(capsys: pytest.CaptureFixture[str], folder: Path, place: str) -> None:
+    bundle = folder / "model.ekb"
+    whole = bundle.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    use = ["inspect", folder] if place == "inspect" else [
+        "run", folder, "--input", DIGITS.samples, place]  # fmt: skip
+    for code, data in (
+        ("E401", whole[:5]),
+        ("E402", whole[:-1]),
+        ("E402", whole[: len(whole) // 3]),
+        ("E404", bytes(flipped)),
+    ):
+        bundle.write_bytes(data)
+        refused(capsys, code, *use)
+
+
+def test_bundle_for_other_kernels(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    registry = folder / "src" / "registry.c"
+    text = registry.read_text()
+    first = text.index("UINT64_C(0x") + len("UINT64_C(0x")
+    registry.write_text(text[:first] + "0123456789abcdef" + text[first + 16 :])
+    said = refused(capsys, "E406", "run", folder, "--input", DIGITS.samples)
+    assert "needed:" in said and "0123456789abcdef" in said
+
+
+def test_wrong_samples(capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, image=np.zeros((2, 9, 9, 1), np.float32))
+    refused(capsys, "E202", "run", folder, "--input", path)
+    refused(capsys, "E704", "run", folder, "--input", DIGITS.samples, "--output", path / "y.npz")
+
+
+def test_usage_errors_are_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["compile"], ["compile", "x.onnx"], ["comple"], ["flash", "x"], ["run"]):
+        assert main(arguments) == 2
+        assert "Traceback" not in capsys.readouterr().err
+    assert main(["compile", "x.onnx", "-o", "y", "--bind", "N"]) == 2
+
+
+def test_interrupt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+                   folder: Path) -> None:  # fmt: skip
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edgekit.execute, "execute", stop)
+    assert main(["run", str(folder), "--input", str(DIGITS.samples)]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_our_bugs_are_status_seventy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(edgekit.execute, "execute", broken)
+    assert main(["run", str(folder), "--input", str(DIGITS.samples)]) == 70
+    assert "internal error: ZeroDivisionError: oh" in capsys.readouterr().err
