@@ -30,7 +30,9 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.cortex_m4
+	for b in cortex_m4 accuracy compile_time; do \
+	    $(BIN)/python -m benchmarks.$$b --shared $(SHARED) --update docs/BENCHMARKS.md || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build out
