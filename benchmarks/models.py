@@ -40,8 +40,14 @@ def models(shared: Path, names: list[str], source: str) -> list[Model]:
         data = shared / "data"
         calibration = None if source == "tflite" else data / f"{name}_calibration.npz"
         found.append(
-            Model(name, source, labels[name]["label"], shared / "models" / file, calibration,
-                  data / f"{name}_eval.npz")  # fmt: skip
+            Model(
+                name,
+                source,
+                labels[name]["label"],
+                shared / "models" / file,
+                calibration,
+                data / f"{name}_eval.npz",
+            )  # fmt: skip
         )
     return found
 

@@ -98,16 +98,26 @@ def _hash(payload: bytes) -> bytes:
     return bytes(m.Hash(i) for i in range(m.HashLength()))
 
 
+def _bound(size: int, m: Any, program: Any) -> None:
+    """Refuse counts that the file cannot hold before anything loops over them."""
+    counts = (
+        *(program.ArgumentsLength(), program.CallsLength(), program.KernelsLength()),
+        *(m.InputsLength(), m.OutputsLength(), m.LayersLength(), m.GoldenLength()),
+        *(m.ConstantsLength(), m.HashLength()),
+    )
+    if max(counts) > size:
+        raise ValueError("a vector is longer than the file")
+
+
 def _parse(payload: bytes, version: int) -> Bundle:
     m = _model(payload)
     if m.FormatVersion() != version:
         raise ValueError("two versions")
     program = m.Program()
-    arguments = [program.Arguments(i) for i in range(program.ArgumentsLength())]
+    arguments = _each(program.ArgumentsLength(), program.Arguments, payload)
     refs = [ArgumentRef(a.Offset(), a.Nbytes(), a.Space()) for a in arguments]
     calls = []
-    for i in range(program.CallsLength()):
-        call = program.Calls(i)
+    for call in _each(program.CallsLength(), program.Calls, payload):
         first, count = call.FirstArgument(), call.ArgumentCount()
         if first + count > len(refs) or count > MAX_ARGUMENTS:
             raise ValueError("a call names arguments that are not there")
@@ -117,7 +127,9 @@ def _parse(payload: bytes, version: int) -> Bundle:
         target=m.Target().decode(),
         producer=m.Producer().decode(),
         arena_bytes=program.ArenaBytes(),
-        kernels=tuple(program.Kernels(i).Fingerprint() for i in range(program.KernelsLength())),
+        kernels=tuple(
+            k.Fingerprint() for k in _each(program.KernelsLength(), program.Kernels, payload)
+        ),
         calls=tuple(calls),
         inputs=tuple(_tensor(m.Inputs(i)) for i in range(m.InputsLength())),
         outputs=tuple(_tensor(m.Outputs(i)) for i in range(m.OutputsLength())),
@@ -126,6 +138,13 @@ def _parse(payload: bytes, version: int) -> Bundle:
         golden=tuple(_golden(m.Golden(i)) for i in range(m.GoldenLength())),
         format_version=version,
     )
+
+
+def _each(count: int, at: Callable[[int], Any], payload: bytes) -> list[Any]:
+    # flatbuffers makes a view of a struct without reading it: nothing would stop at the file's end.
+    if count > len(payload) // 8:
+        raise ValueError("more structs than bytes")
+    return [at(i) for i in range(count)]
 
 
 def _tensor(t: Any) -> TensorInfo:

@@ -25,10 +25,11 @@ def check_command(model: Path, target: str, bind: tuple[str, ...], json_file: st
     bad = [f for f in findings if not f.kernel]
     if not write_json(json_file, [dict(zip(columns, row, strict=True)) for row in rows]):
         table(f"{model.name} on {target}", columns, rows)
-        click.echo(
-            f"{len(bad)} of {len(findings)} nodes are not supported"
-            if bad
-            else f"all {len(findings)} nodes are supported"
-        )
+        click.echo(_not_supported(len(bad)) if bad else f"all {len(findings)} nodes are supported")
     if bad:
         raise click.exceptions.Exit(1)
+
+
+def _not_supported(count: int) -> str:
+    # Of how many is not known where the importer gave up on those very nodes.
+    return "1 node is not supported" if count == 1 else f"{count} nodes are not supported"
