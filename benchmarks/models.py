@@ -47,7 +47,7 @@ def models(shared: Path, names: list[str], source: str) -> list[Model]:
                 shared / "models" / file,
                 calibration,
                 data / f"{name}_eval.npz",
-            )  # fmt: skip
+            )
         )
     return found
 

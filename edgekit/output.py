@@ -4,6 +4,7 @@
     OUT/model.ekb       the bundle
     OUT/graph.txt       the integer graph, for people and for the numpy reference
     OUT/src/            generated C: kernels, the interpreter's table, ahead-of-time entry points
+    OUT/src/edgekit/    the runtime that they were made for
 
 It appears under its name only when everything in it is written.
 """

@@ -15,7 +15,13 @@ from edgekit import data, importers, reference, text
 from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, TensorInfo, write_bundle
 from edgekit.bundle.model import SPACE_ARENA, SPACE_CONSTANTS
 from edgekit.devices.find import find_board, find_target
-from edgekit.devices.model import FlashParts, flash_parts, model_firmware
+from edgekit.devices.model import (
+    RUNTIME_FOLDER,
+    FlashParts,
+    flash_parts,
+    model_firmware,
+    runtime_files,
+)
 from edgekit.devices.session import connect
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
@@ -82,6 +88,7 @@ def compile(
     files: dict[str, bytes | str] = {BUNDLE: write_bundle(bundle), GRAPH: text.dumps(graph)}
     sources = {**kernel_sources(program), **aot_sources(program, bundle.hash)}
     files |= {f"{SOURCES}/{name}": body for name, body in sources.items()}
+    files |= {f"{SOURCES}/{RUNTIME_FOLDER}/{n}": body for n, body in runtime_files().items()}
     say("firmware", 0.0)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         measured = _measure(Path(folder), files, c_name(program.name), board, bundle, compiler)

@@ -16,6 +16,10 @@ from targets import Board
 MODES = ("interpreter", "aot")
 RUNTIME = ("ek_runtime.c", "ek_verify.c")
 SUPPORT = ("ek_dsp.c", "ek_dsp_dot.S", "ek_softmax.c")
+HEADERS = ("edgekit.h", "ek_dsp.h", "ek_kernel.h", "ek_profile.h")
+#: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
+#: go into any project as it is and does not change when edgekit does.
+RUNTIME_FOLDER = "edgekit"
 #: Kernels want speed, the runtime is only ever walked through.
 KERNEL_OPT, RUNTIME_OPT = "-O2", "-Os"
 
@@ -48,15 +52,24 @@ class FlashParts:
         return self.kernels + self.runtime
 
 
+def runtime_files() -> dict[str, bytes]:
+    """The C files that every compiled model carries, by name."""
+    root = firmware_folder()
+    files = [root / "include" / n for n in HEADERS]
+    files += [root / "src" / n for n in (*RUNTIME, *SUPPORT, "ek_bundle.h")]
+    return {path.name: path.read_bytes() for path in files}
+
+
 def model_sources(source_folder: Path, name: str, mode: str) -> ModelSources:
     """`source_folder` is OUT/src, `name` the C name of the model, `mode` one of MODES."""
     root = firmware_folder()
-    support = tuple(root / "src" / file for file in SUPPORT)
+    runtime_folder = source_folder / RUNTIME_FOLDER
+    support = tuple(runtime_folder / file for file in SUPPORT)
     kernels = (source_folder / "kernels.c", *support)
     if mode == "aot":
         app = (source_folder / f"{name}.c", root / "app" / "ek_app_aot.c")
         return ModelSources(kernels, (), app)
-    runtime = tuple(root / "src" / file for file in RUNTIME)
+    runtime = tuple(runtime_folder / file for file in RUNTIME)
     app = (source_folder / "registry.c", root / "app" / "ek_app_interpreter.c")
     return ModelSources(kernels, runtime, app)
 
@@ -78,7 +91,7 @@ def model_firmware(
     return build_firmware(
         sources.all,
         board,
-        include=[source_folder],
+        include=[source_folder, source_folder / RUNTIME_FOLDER],
         compiler=compiler,
         blob=bundle if mode == "interpreter" else None,
         output=output,
@@ -104,7 +117,7 @@ def flash_parts(
     """
     cc = find_compiler(compiler, board.target)
     sources = model_sources(source_folder, name, mode)
-    include = [source_folder, firmware_folder() / "include"]
+    include = [source_folder, source_folder / RUNTIME_FOLDER, firmware_folder() / "include"]
     defines = {**board_defines(board), "EK_PROFILE": "", "EK_MAX_LAYERS": "128u"}
     parts: dict[str, str] = {}
     for part, files in (("kernels", sources.kernels), ("runtime", sources.runtime)):
@@ -146,7 +159,7 @@ class HostModel:
         ]
         library = host_library(
             [*sources.kernels, *sources.runtime, *app],
-            include=[source_folder, firmware_folder() / "include"],
+            include=[source_folder, source_folder / RUNTIME_FOLDER, firmware_folder() / "include"],
         )
         self.library = ctypes.CDLL(str(library))
         if mode == "interpreter":
