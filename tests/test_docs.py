@@ -1,0 +1,59 @@
+"""What the documentation says exists, and what exists is in the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from edgekit.cli import COMMANDS, cli
+
+ROOT = Path(__file__).parents[1]
+CLI = (ROOT / "docs" / "CLI.md").read_text()
+
+
+def test_error_codes_and_their_table_agree() -> None:
+    source = "".join(
+        p.read_text()
+        for room in ("edgekit", "quantizer", "codegen")
+        for p in (ROOT / room).rglob("*.py")
+    )
+    raised = set(re.findall(r"\"(E\d{3})\"", source)) - {"E000"}
+    listed = re.findall(r"^\| (E\d{3}) \|", CLI, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    # The example in the exception's own docstring does not count as a use, E103 is raised anyway.
+    assert raised == set(listed)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_commands_are_documented(name: str) -> None:
+    assert f"`{name}" in CLI or f"edgekit {name}" in CLI
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    for parameter in command.params:
+        for option in parameter.opts:
+            assert not option.startswith("--") or option in CLI, f"{name} {option}"
+
+
+def test_documented_options_exist() -> None:
+    known = {
+        option
+        for name in COMMANDS
+        for command in [cli.get_command(click.Context(cli), name)]
+        if command is not None
+        for parameter in command.params
+        for option in parameter.opts
+    } | {"--help", "--version"}
+    text = CLI + (ROOT / "README.md").read_text() + (ROOT / "docs" / "TUTORIAL.md").read_text()
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), f"{page} links to {target}"
