@@ -37,7 +37,7 @@ def render(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "digits"
         for shown, arguments in (
-            ("edgekit compile digits.onnx --target cortex-m4 --calibration digits.npz -o out/digits",
+            ("edgekit compile digits.onnx --calibration digits_calibration.npz -o out/digits",
              ["compile", MODEL, "--calibration", CALIBRATION, "-o", out]),
             ("edgekit profile out/digits --board virtual-cortex-m4",
              ["profile", out, "--board", "virtual-cortex-m4"]),
