@@ -17,7 +17,7 @@ from edgekit.cli.compile import parse_bindings, short_name
 @json_option
 def check_command(model: Path, target: str, bind: tuple[str, ...], json_file: str | None) -> None:
     """Say which nodes of MODEL a target cannot run, all at once, before anything is compiled."""
-    from edgekit.pipeline import check
+    from edgekit.check import check
 
     findings = check(model, target=target, bind=parse_bindings(bind))
     rows = [(short_name(f.node), f.op, f.kernel, f.reason) for f in findings]

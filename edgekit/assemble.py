@@ -1,0 +1,75 @@
+"""A Program and its golden samples as a Bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import edgekit
+from edgekit import reference
+from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, TensorInfo
+from edgekit.bundle.model import SPACE_ARENA, SPACE_CONSTANTS
+from edgekit.graph import Graph
+
+
+def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[Golden, ...]:
+    """A full-range random sample and, where there is calibration data, its first sample."""
+    chance = np.random.default_rng(0)
+    random = {
+        name: chance.integers(-128, 128, graph.values[name].shape).astype(np.int8)
+        for name in graph.inputs
+    }
+    golden = []
+    for feeds in [random, *([sample] if sample else [])]:
+        results = reference.run(graph, feeds)
+        golden.append(
+            Golden(
+                tuple(feeds[name].tobytes() for name in graph.inputs),
+                tuple(results[name].tobytes() for name in graph.outputs),
+            )
+        )
+    return tuple(golden)
+
+
+def bundle_of(program: Any, golden: tuple[Golden, ...]) -> Bundle:
+    """`program` is a `codegen.program.Program`."""
+    index = {k.fingerprint: i for i, k in enumerate(program.kernels)}
+
+    def argument(a: Any) -> ArgumentRef:
+        return ArgumentRef(a.offset, a.nbytes, SPACE_ARENA if a.in_arena else SPACE_CONSTANTS)
+
+    def tensor(t: Any) -> TensorInfo:
+        return TensorInfo(
+            t.name, t.shape, t.dtype, t.scale, t.zero_point, t.offset, t.nbytes, t.layout
+        )
+
+    return Bundle(
+        name=program.name,
+        target=program.target,
+        producer=f"edgekit {edgekit.__version__}",
+        arena_bytes=program.arena_bytes,
+        kernels=tuple(k.fingerprint for k in program.kernels),
+        calls=tuple(
+            CallRef(index[c.kernel.fingerprint], tuple(argument(a) for a in c.arguments))
+            for c in program.calls
+        ),
+        inputs=tuple(tensor(t) for t in program.inputs),
+        outputs=tuple(tensor(t) for t in program.outputs),
+        constants=program.constants,
+        layers=tuple(
+            LayerInfo(
+                c.layer,
+                c.op,
+                c.kernel.name,
+                c.input_shapes[0] if c.input_shapes else (),
+                c.output_shape,
+                c.macs,
+                c.constant_bytes,
+                c.scratch_bytes,
+                c.note,
+            )
+            for c in program.calls
+        ),
+        golden=golden,
+    )

@@ -1,0 +1,57 @@
+"""Which nodes of a model a target can run, before anything is compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit import importers
+from edgekit.devices.find import find_target
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What `check` says of one node; an empty `kernel` means that it cannot run."""
+
+    node: str
+    op: str
+    kernel: str
+    reason: str
+
+
+def check(
+    model: Path, *, target: str = "cortex-m4", bind: dict[str, int] | None = None
+) -> list[Finding]:
+    """Every node of a model with the kernel family that would run it on `target`.
+
+    Where the importer does not know operators, only those are listed.
+    """
+    from codegen.kernel import Layer, NotApplicable
+    from codegen.program import select
+    from codegen.schedules import families
+
+    chosen = find_target(target)
+    unknown = importers.unsupported(Path(model), bind=bind)
+    if unknown:
+        return [Finding(u.node, u.op, "", u.reason) for u in unknown]
+    graph = importers.load(Path(model), bind=bind)
+    findings = []
+    for node in graph.nodes:
+        name = node.name or node.output
+        available = [f for f in chosen.families if f in families().get(node.op, {})]
+        if node.op == "reshape":
+            findings.append(Finding(name, node.op, "none needed", ""))
+        elif graph.values[node.output].quant is None:
+            # A float graph: which form of the operator applies is known after quantization.
+            reason = "" if available else "no kernel in " + ", ".join(chosen.families)
+            findings.append(Finding(name, node.op, available[0] if available else "", reason))
+        else:
+            values = tuple(graph.values[i] for i in node.inputs)
+            constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
+            try:
+                layer = Layer(node, values, constants, graph.values[node.output])
+                candidate, note = select(layer, chosen)
+                findings.append(Finding(name, node.op, candidate.spec.family, note))
+            except NotApplicable as why:
+                findings.append(Finding(name, node.op, "", str(why)))
+    return findings

@@ -1,0 +1,106 @@
+"""What `compile` finds out by building the firmware and running it once on the reference board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit.bundle import Bundle
+from edgekit.devices.model import FlashParts, flash_parts, model_firmware
+from edgekit.devices.session import connect
+from edgekit.output import BUNDLE, SOURCES
+from edgekit.report import LayerReport, Report
+from targets import Board
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Bytes by part; estimated cycles per layer and in all."""
+
+    parts: FlashParts
+    static_ram: int
+    stack_bytes: int
+    cycles: tuple[int, ...]
+    total: int
+
+
+def measure(
+    folder: Path,
+    files: Mapping[str, bytes | str],
+    name: str,
+    board: Board,
+    bundle: Bundle,
+    compiler: str,
+) -> Measured:
+    """Build the firmware for the reference board, run it there once, and take its measures."""
+    for file, body in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body.encode() if isinstance(body, str) else body)
+    sources, blob = folder / SOURCES, folder / BUNDLE
+    firmware = model_firmware(sources, name, board, bundle=blob, compiler=compiler)
+    parts = flash_parts(
+        firmware, sources, name, board, constants=blob.stat().st_size, compiler=compiler
+    )
+    sample = bundle.golden[0]
+    with connect(board, elf=firmware.elf) as session:
+        profile = session.profile(list(sample.inputs), repeat=1)
+        found = session.outputs()
+        stack, _ = session.stack_used()
+    if found != list(sample.outputs):
+        wrong = sum(a != b for f, s in zip(found, sample.outputs, strict=True)
+                    for a, b in zip(f, s, strict=True))  # fmt: skip
+        raise RuntimeError(f"{wrong} bytes differ between '{board.name}' and the reference")
+    static = sum(
+        s.bytes for s in firmware.sizes.symbols if s.section == ".bss" and s.name in _RUNTIME_STATE
+    )
+    return Measured(parts, static, stack, profile.layers, profile.total)
+
+
+#: RAM of the runtime besides the arena: the opened model and its table of kernels.
+_RUNTIME_STATE = ("model", "slots")
+
+
+def report_of(
+    program: Any, bundle: Bundle, board: Board, measured: Measured, quality: dict[str, Any]
+) -> Report:
+    layers = tuple(
+        LayerReport(
+            info.name,
+            info.op,
+            info.input_shape,
+            info.output_shape,
+            info.macs,
+            info.kernel,
+            call.kernel.spec.family,
+            info.constant_bytes,
+            info.scratch_bytes,
+            cycles,
+            info.note,
+        )
+        for info, call, cycles in zip(bundle.layers, program.calls, measured.cycles, strict=True)
+    )
+    return Report(
+        name=program.name,
+        target=program.target,
+        board=board.name,
+        clock_hz=board.clock_hz,
+        layers=layers,
+        flash={
+            "kernels": measured.parts.kernels,
+            "runtime": measured.parts.runtime,
+            "bundle": measured.parts.constants,
+        },
+        ram={
+            "arena": program.arena_bytes,
+            "runtime": measured.static_ram,
+            "stack": measured.stack_bytes,
+        },
+        arena_lower_bound=program.arena_lower_bound,
+        cycles=measured.total,
+        sqnr_db=quality.get("sqnr_db", {}),
+        logits_sqnr_db=quality.get("logits_sqnr_db"),
+        calibration_samples=quality.get("samples", 0),
+    )
