@@ -40,7 +40,8 @@ BINARY = {
     "Mul": ("*", 13),
     "Div": ("/", 13),
     "Mod": ("%", 13),
-    # Index arithmetic is never negative where it is divided, so floor division is C's.
+    # By other numbers than powers of two only sums of loop variables are divided, never negative
+    # ones, so that floor division is C's.
     "FloorDiv": ("/", 13),
     "FloorMod": ("%", 13),
     "LT": ("<", 10),
@@ -251,6 +252,13 @@ class _Printer:
         kind = _kind(node)
         if kind == "And" and self._never(node):
             return "false"
+        if kind in ("FloorDiv", "FloorMod") and (shift := _power_of_two(node.b)) is not None:
+            # Floor semantics for negative operands too: TVM may split a sum that is never negative
+            # into parts that are.
+            op, level = (">>", 11) if kind == "FloorDiv" else ("&", 8)
+            right = shift if kind == "FloorDiv" else (1 << shift) - 1
+            text = f"{self.expr(node.a, 14)} {op} {right}"  # compilers want sums in parentheses
+            return f"({text})" if level < parent else text
         if kind in BINARY:
             return self._binary(*BINARY[kind], node.a, node.b, parent)
         handler = getattr(self, f"_e_{kind}", None)
@@ -378,6 +386,12 @@ def _dtype(node: Any) -> str:
 
 def _op(call: Any) -> str:
     return str(getattr(call.op, "name", ""))
+
+
+def _power_of_two(node: Any) -> int | None:
+    """log2 of an integer literal, where it has one."""
+    value = int(node) if _kind(node) == "IntImm" else 0
+    return value.bit_length() - 1 if value > 0 and value & (value - 1) == 0 else None
 
 
 def _vector(dtype: str) -> tuple[str, int]:

@@ -37,6 +37,16 @@ def dot_1x4(steps: int) -> str:
     return _register(f"ek.dot_1x4_{steps}", _dot_1x4, steps)
 
 
+def dot_5x1_w4(steps: int) -> str:
+    """As `dot_5x1` with four-bit weights: [steps, 4] bytes, activations [2*steps, 5, 2, 2]."""
+    return _register(f"ek.dot_5x1_w4_{steps}", _dot_5x1_w4, steps)
+
+
+def dot_1x4_w4(steps: int) -> str:
+    """As `dot_1x4` with four-bit weights: [steps, 4, 4] bytes, activations [2*steps, 2, 2]."""
+    return _register(f"ek.dot_1x4_w4_{steps}", _dot_1x4_w4, steps)
+
+
 def smlad() -> str:
     """Intrinsic: one accumulator plus two int16 products; ``ek_smlad``."""
     return _register("ek.smlad", _smlad)
@@ -156,6 +166,94 @@ def _dot_1x4(steps: int) -> tuple[Any, Any]:
             T.evaluate(
                 T.call_extern(
                     "ek_dot_1x4",
+                    T.address_of(a[0, 0, 0]),
+                    T.address_of(w[0, 0, 0]),
+                    T.int32(steps),
+                    T.address_of(c[0]),
+                    dtype="void",
+                )
+            )
+
+    return description, implementation
+
+
+def _dot_5x1_w4(steps: int) -> tuple[Any, Any]:
+    from tvm.script import tirx as T
+
+    @T.prim_func(s_tir=True)
+    def description(
+        a: T.Buffer((2 * steps, 5, 2, 2), "int16", offset_factor=1),
+        w: T.Buffer((steps, 4), "int8", offset_factor=1),
+        c: T.Buffer((5,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(c[0:5], a[0 : 2 * steps, 0:5, 0:2, 0:2], w[0:steps, 0:4])
+            T.writes(c[0:5])
+            for p, k, s, h, low in T.grid(5, steps, 2, 2, 2):
+                with T.sblock("dot"):
+                    vp, vk, vs, vh, vl = T.axis.remap("SRRRR", [p, k, s, h, low])
+                    c[vp] = c[vp] + T.Cast("int32", a[vk * 2 + vs, vp, vh, vl]) * (
+                        T.call_pure_extern(
+                            "ek_int4", T.Cast("int32", w[vk, vl * 2 + vh]), vs, dtype="int32"
+                        )
+                    )
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        a: T.Buffer((2 * steps, 5, 2, 2), "int16", offset_factor=1),
+        w: T.Buffer((steps, 4), "int8", offset_factor=1),
+        c: T.Buffer((5,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(c[0:5], a[0 : 2 * steps, 0:5, 0:2, 0:2], w[0:steps, 0:4])
+            T.writes(c[0:5])
+            T.evaluate(
+                T.call_extern(
+                    "ek_dot_5x1_w4",
+                    T.address_of(a[0, 0, 0, 0]),
+                    T.address_of(w[0, 0]),
+                    T.int32(steps),
+                    T.address_of(c[0]),
+                    dtype="void",
+                )
+            )
+
+    return description, implementation
+
+
+def _dot_1x4_w4(steps: int) -> tuple[Any, Any]:
+    from tvm.script import tirx as T
+
+    @T.prim_func(s_tir=True)
+    def description(
+        a: T.Buffer((2 * steps, 2, 2), "int16", offset_factor=1),
+        w: T.Buffer((steps, 4, 4), "int8", offset_factor=1),
+        c: T.Buffer((4,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(c[0:4], a[0 : 2 * steps, 0:2, 0:2], w[0:steps, 0:4, 0:4])
+            T.writes(c[0:4])
+            for n, k, s, h, low in T.grid(4, steps, 2, 2, 2):
+                with T.sblock("dot"):
+                    vn, vk, vs, vh, vl = T.axis.remap("SRRRR", [n, k, s, h, low])
+                    c[vn] = c[vn] + T.Cast("int32", a[vk * 2 + vs, vh, vl]) * (
+                        T.call_pure_extern(
+                            "ek_int4", T.Cast("int32", w[vk, vn, vl * 2 + vh]), vs, dtype="int32"
+                        )
+                    )
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        a: T.Buffer((2 * steps, 2, 2), "int16", offset_factor=1),
+        w: T.Buffer((steps, 4, 4), "int8", offset_factor=1),
+        c: T.Buffer((4,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(c[0:4], a[0 : 2 * steps, 0:2, 0:2], w[0:steps, 0:4, 0:4])
+            T.writes(c[0:4])
+            T.evaluate(
+                T.call_extern(
+                    "ek_dot_1x4_w4",
                     T.address_of(a[0, 0, 0]),
                     T.address_of(w[0, 0, 0]),
                     T.int32(steps),

@@ -71,8 +71,8 @@ def window_attrs(draw: st.DrawFn, h: int, w: int, kernel: tuple[int, int], dilat
 
 
 @st.composite
-def conv_graphs(draw: st.DrawFn, op: str) -> Graph:
-    """conv2d, depthwise_conv2d or fully_connected with random everything."""
+def conv_graphs(draw: st.DrawFn, op: str, bits: int = 8) -> Graph:
+    """conv2d, depthwise_conv2d or fully_connected with random everything, weights of `bits`."""
     r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x_quant, out_quant = draw(quants(1e-3, 0.5)), draw(quants(1e-2, 2.0))
     attrs: dict[str, Any] = {}
@@ -107,6 +107,9 @@ def conv_graphs(draw: st.DrawFn, op: str) -> Graph:
     w_quant = Quant.make(w_scale, 0, axis if per_channel else None)
     bias_quant = Quant.make(x_quant.scale[0] * w_quant.scale, 0, 0 if per_channel else None)
     spread = draw(st.sampled_from([0, 3_000, 100_000, 2**30]))
+    if bits == 4:
+        attrs["weight_bits"] = 4
+    limit = 2 ** (bits - 1) - 1
     return one_node(
         op,
         [
@@ -116,7 +119,7 @@ def conv_graphs(draw: st.DrawFn, op: str) -> Graph:
         ],
         Value("y", out_shape, "int8", out_quant),
         {
-            "w": r.integers(-127, 128, w_shape).astype(np.int8),
+            "w": r.integers(-limit, limit + 1, w_shape).astype(np.int8),
             "b": r.integers(-spread, spread + 1, channels).astype(np.int32),
         },
         **attrs,
@@ -209,9 +212,10 @@ def transpose_graphs(draw: st.DrawFn) -> Graph:
 
 
 def graphs_of(op: str) -> st.SearchStrategy[Graph]:
-    """The strategy for one operator by name."""
-    if op in ("conv2d", "depthwise_conv2d", "fully_connected"):
-        return conv_graphs(op)
+    """The strategy for one operator by name; ``conv2d int4`` has four-bit weights."""
+    name, _, width = op.partition(" ")
+    if name in ("conv2d", "depthwise_conv2d", "fully_connected"):
+        return conv_graphs(name, 4 if width else 8)
     if op in ("add", "mul"):
         return elementwise_graphs(op)
     if op in ("average_pool2d", "max_pool2d"):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from codegen.schedules import _requant, _window
+from codegen.schedules._int4 import pack_nibbles
 
 TILE = 5
 
@@ -29,25 +30,33 @@ class Rows:
         self.p = p
         kh, kw = p["kernel"]
         self.row_taps = kw * p["C"]
-        # At least two words in all: TVM drops loops of one step, and intrinsics with them.
-        self.row_bytes = max(-(-self.row_taps // 4) * 4, 8 if kh == 1 else 4)
+        # At least two steps in all: TVM drops loops of one step, and intrinsics with them.
+        per_step = self.weights_per_step = 8 if p["weight_bits"] == 4 else 4
+        rows = max(-(-self.row_taps // per_step), 2 if kh == 1 else 1)
+        self.row_bytes = rows * per_step
         self.bytes = kh * self.row_bytes
-        self.steps = self.bytes // 4
+        self.words = self.bytes // 4
+        self.steps = self.bytes // per_step
         self.pixels = p["OH"] * p["OW"]
         self.tiled = self.pixels >= TILE
         self.aligned = p["C"] % 4 == 0
         self.patch = _window.padded(p) or not self.aligned or self.row_bytes != self.row_taps
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
-        """int8 [O, KH, KW, C] as the kernel reads it: [O, K], or [O/4, K/4, 4, 4] untiled."""
+        """int8 [O, KH, KW, C] as the kernel reads it: [O, K], or [O/4, K/4, 4, 4] untiled.
+
+        Four-bit weights go eight to a word: weight 4 + j above weight j in byte j.
+        """
         out, kh, _, _ = weights.shape
         rows = np.zeros((out, kh, self.row_bytes), np.int8)
         rows[:, :, : self.row_taps] = weights.reshape(out, kh, -1)
-        flat = rows.reshape(out, self.bytes)
+        words = rows.reshape(out, self.steps, -1)
+        if self.weights_per_step == 8:
+            words = pack_nibbles(words[..., :4], words[..., 4:])
         if self.tiled:
-            return flat
-        quads = np.zeros((-(-out // 4) * 4, self.bytes), np.int8)
-        quads[:out] = flat
+            return np.ascontiguousarray(words.reshape(out, -1))
+        quads = np.zeros((-(-out // 4) * 4, self.steps, 4), np.int8)
+        quads[:out] = words
         packed: np.ndarray = quads.reshape(-1, 4, self.steps, 4).transpose(0, 2, 1, 3)
         return np.ascontiguousarray(packed)
 
@@ -104,31 +113,47 @@ def _stages(p: dict[str, Any], rows: Rows, pixel_of: Any, tiles: int, tile: int)
 
     if tile == 1:
         pairs = te.compute(
-            (tiles, rows.steps, 2, 2), lambda t, k, h, low: pair(t, 0, k, h, low), name="pairs"
+            (tiles, rows.words, 2, 2), lambda t, k, h, low: pair(t, 0, k, h, low), name="pairs"
         )
     else:
         pairs = te.compute(
-            (tiles, rows.steps, tile, 2, 2),
+            (tiles, rows.words, tile, 2, 2),
             lambda t, k, i, h, low: pair(t, i, k, h, low),
             name="pairs",
         )
     return x, rq, pairs
 
 
+def _dot(rows: Rows, pair: Any, byte: Any) -> Any:
+    """TE sum over all taps: `pair(word, h, low)` is an activation, `byte(step, index)` weights."""
+    from tvm import te
+
+    from codegen.tvm_api import call
+
+    k, h, low = (te.reduce_axis((0, n), s) for n, s in ((rows.steps, "k"), (2, "h"), (2, "l")))
+    if rows.weights_per_step == 4:
+        product = pair(k, h, low).astype("int32") * byte(k, low * 2 + h).astype("int32")
+        return te.sum(product, axis=[k, h, low])
+    s = te.reduce_axis((0, 2), "s")
+    weight = call("int32", "ek_int4", byte(k, low * 2 + h).astype("int32"), s)
+    product = pair(k * 2 + s, h, low).astype("int32") * weight
+    return te.sum(product, axis=[k, s, h, low])
+
+
 def _tiled(p: dict[str, Any], rows: Rows) -> Any:
     from tvm import s_tir, te
 
-    from codegen.tensor_intrinsics import dot_5x1
+    from codegen.tensor_intrinsics import dot_5x1, dot_5x1_w4
 
     tiles = -(-rows.pixels // TILE)
     x, rq, pairs = _stages(p, rows, lambda t, i: te.min(t * TILE + i, rows.pixels - 1), tiles, TILE)
     w = te.placeholder((p["O"], rows.steps, 4), "int8", name="w")
-    k, h, low = (te.reduce_axis((0, n), s) for n, s in ((rows.steps, "k"), (2, "h"), (2, "l")))
     acc = te.compute(
         (tiles, p["O"], TILE),
-        lambda t, o, i: te.sum(
-            pairs[t, k, i, h, low].astype("int32") * w[o, k, low * 2 + h].astype("int32"),
-            axis=[k, h, low],
+        lambda t, o, i: _dot(
+            rows,
+            lambda k, h, low: pairs[t, k, i, h, low],
+            lambda k, byte: w[o, k, byte],
         ),
         name="acc",
     )
@@ -145,24 +170,26 @@ def _tiled(p: dict[str, Any], rows: Rows) -> Any:
     sch.compute_at(block, o)
     _pack_at(sch, rows, tile)
     sch.unroll(pixel)
-    _tensorize_dot(sch, block, 2, dot_5x1(rows.steps))
+    _tensorize_dot(
+        sch, block, 2, (dot_5x1_w4 if rows.weights_per_step == 8 else dot_5x1)(rows.steps)
+    )
     return sch
 
 
 def _single(p: dict[str, Any], rows: Rows) -> Any:
     from tvm import s_tir, te
 
-    from codegen.tensor_intrinsics import dot_1x4
+    from codegen.tensor_intrinsics import dot_1x4, dot_1x4_w4
 
     x, rq, pairs = _stages(p, rows, lambda t, i: t + i, rows.pixels, 1)
     quads = -(-p["O"] // 4)
     w = te.placeholder((quads, rows.steps, 4, 4), "int8", name="w")
-    k, h, low = (te.reduce_axis((0, n), s) for n, s in ((rows.steps, "k"), (2, "h"), (2, "l")))
     acc = te.compute(
         (rows.pixels, quads, 4),
-        lambda t, q, n: te.sum(
-            pairs[t, k, h, low].astype("int32") * w[q, k, n, low * 2 + h].astype("int32"),
-            axis=[k, h, low],
+        lambda t, q, n: _dot(
+            rows,
+            lambda k, h, low: pairs[t, k, h, low],
+            lambda k, byte: w[q, k, n, byte],
         ),
         name="acc",
     )
@@ -178,7 +205,9 @@ def _single(p: dict[str, Any], rows: Rows) -> Any:
     sch.compute_at(block, quad)
     _pack_at(sch, rows, m)
     sch.unroll(n)
-    _tensorize_dot(sch, block, 2, dot_1x4(rows.steps))
+    _tensorize_dot(
+        sch, block, 2, (dot_1x4_w4 if rows.weights_per_step == 8 else dot_1x4)(rows.steps)
+    )
     return sch
 
 

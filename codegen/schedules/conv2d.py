@@ -7,6 +7,7 @@ from typing import Any
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.schedules import _gemm, _requant, _window
+from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
 def _params(layer: Layer) -> dict[str, Any]:
@@ -15,24 +16,26 @@ def _params(layer: Layer) -> dict[str, Any]:
         **_window.params(layer, (weights.shape[1], weights.shape[2])),
         "O": weights.shape[0],
         "groups": layer.node.attrs.get("groups", 1),
+        "weight_bits": weight_bits(layer),
     }
 
 
 def select_c99(layer: Layer) -> Candidate:
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
+    packed = pack_in_order(channels.weights, weight_bits(layer))
     spec = KernelSpec(
         "conv2d",
         "c99",
         (
             Operand("x", "int8", layer.inputs[0].size, "input"),
-            Operand("w", "int8", w.size, "constant"),
+            Operand("w", "int8", packed.size, "constant"),
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", "int8", layer.output.size, "output"),
         ),
         {**_params(layer), **_requant.params(channels)},
     )
-    constants = {"w": channels.weights, "rq": _requant.general(channels)}
+    constants = {"w": packed, "rq": _requant.general(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants)
 
 
@@ -44,7 +47,7 @@ def schedule_c99(p: dict[str, Any]) -> Any:
     kh_count, kw_count = p["kernel"]
     per_group, out_per_group = p["C"] // p["groups"], p["O"] // p["groups"]
     x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
-    w = te.placeholder((p["O"], kh_count, kw_count, per_group), "int8", name="w")
+    w, weight = placeholder((p["O"], kh_count, kw_count, per_group), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     kh = te.reduce_axis((0, kh_count), "kh")
     kw = te.reduce_axis((0, kw_count), "kw")
@@ -55,7 +58,7 @@ def schedule_c99(p: dict[str, Any]) -> Any:
         ih, iw = _window.row(p, oh, kh), _window.column(p, ow, kw)
         # In the padding the zero point is read, which the folded bias cancels.
         value = _window.pixel(p, AsInt32(x), ih, iw, c, int32(p["zx"]))
-        return te.sum(value * w[o, kh, kw, ci].astype("int32"), axis=[kh, kw, ci])
+        return te.sum(value * weight(o, kh, kw, ci), axis=[kh, kw, ci])
 
     acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
     y = te.compute(
@@ -86,6 +89,8 @@ def select_arm_dsp(layer: Layer) -> Candidate:
         raise NotApplicable(f"{p['groups']} groups")
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
+    if p["weight_bits"] == 4 and channels.bound >= 1 << 26:
+        raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     gemm = _gemm.Rows(p)
     packed = gemm.pack(channels.weights.reshape(w.shape))
     spec = KernelSpec(

@@ -16,12 +16,13 @@ import numpy as np
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
 from codegen.schedules import _requant, _window
+from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 from codegen.schedules.conv2d import AsInt32
 
 
 def _params(layer: Layer) -> dict[str, Any]:
     kh, kw, out = layer.inputs[1].shape
-    return {**_window.params(layer, (kh, kw)), "O": out}
+    return {**_window.params(layer, (kh, kw)), "O": out, "weight_bits": weight_bits(layer)}
 
 
 def _by_channel(layer: Layer) -> np.ndarray:
@@ -41,7 +42,7 @@ def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ..
 
 def _select_c99(layer: Layer) -> Candidate:
     channels = analyse(layer, _by_channel(layer))
-    taps_first = np.ascontiguousarray(channels.weights.T)
+    taps_first = pack_in_order(np.ascontiguousarray(channels.weights.T), weight_bits(layer))
     spec = KernelSpec(
         "depthwise_conv2d",
         "c99",
@@ -60,14 +61,14 @@ def _schedule_c99(p: dict[str, Any]) -> Any:
     kh_count, kw_count = p["kernel"]
     multiplier = p["O"] // p["C"]
     x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
-    w = te.placeholder((kh_count, kw_count, p["O"]), "int8", name="w")
+    w, weight = placeholder((kh_count, kw_count, p["O"]), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     kh, kw = te.reduce_axis((0, kh_count), "kh"), te.reduce_axis((0, kw_count), "kw")
 
     def tap(oh: Any, ow: Any, o: Any) -> Any:
         ih, iw = _window.row(p, oh, kh), _window.column(p, ow, kw)
         value = _window.pixel(p, AsInt32(x), ih, iw, o // multiplier, int32(p["zx"]))
-        return te.sum(value * w[kh, kw, o].astype("int32"), axis=[kh, kw])
+        return te.sum(value * weight(kh, kw, o), axis=[kh, kw])
 
     acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
     y = te.compute(
@@ -103,14 +104,15 @@ class _Columns:
 
 def _select_arm_dsp(layer: Layer) -> Candidate:
     channels = analyse(layer, _by_channel(layer))
+    packed = pack_in_order(channels.weights, weight_bits(layer))
     in_place = layer.inputs[0].shape == layer.output.shape
     spec = KernelSpec(
         "depthwise_conv2d",
         "arm_dsp",
-        _operands(layer, channels.weights.size, alias=in_place),
+        _operands(layer, packed.size, alias=in_place),
         {**_params(layer), **_requant.params(channels)},
     )
-    constants = {"w": channels.weights, "rq": _requant.cheap(channels)}
+    constants = {"w": packed, "rq": _requant.cheap(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
 
 
@@ -124,7 +126,7 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
     kh_count, kw_count = p["kernel"]
     multiplier = p["O"] // p["C"]
     x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
-    w = te.placeholder((p["O"], kh_count, kw_count), "int8", name="w")
+    w, weight = placeholder((p["O"], kh_count, kw_count), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     two, zero = tirx.const(2, "int16"), tirx.const(0, "int16")
 
@@ -148,7 +150,7 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
         if size.dilation_h > 1:
             conditions.append(offset % size.dilation_h == 0)
         return select(
-            all_of(*conditions), w[o, offset // size.dilation_h, kw].astype("int16"), zero
+            all_of(*conditions), weight(o, offset // size.dilation_h, kw).astype("int16"), zero
         )
 
     columns = te.compute((p["C"], size.columns, size.pairs, 2), column, name="columns")

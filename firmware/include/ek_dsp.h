@@ -108,4 +108,10 @@ EK_INLINE int32_t ek_rescale_relu(int32_t acc2, int32_t multiplier, int32_t powe
 void ek_dot_5x1(const int16_t *pairs, const int8_t *weights, int32_t steps, int32_t *acc);
 void ek_dot_1x4(const int16_t *pairs, const int8_t *weights, int32_t steps, int32_t *acc);
 
+/* The same with four-bit weights, eight to a word: byte j has weight j in its lower and weight 4 + j
+ * in its upper half. A step is eight weights. The accumulators are below 2^27 in magnitude, since the
+ * products are summed with weights times 16. */
+void ek_dot_5x1_w4(const int16_t *pairs, const int8_t *weights, int32_t steps, int32_t *acc);
+void ek_dot_1x4_w4(const int16_t *pairs, const int8_t *weights, int32_t steps, int32_t *acc);
+
 #endif

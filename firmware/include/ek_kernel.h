@@ -27,6 +27,12 @@ EK_INLINE ek_int8x4 ek_ld_int8x4(const int8_t *p)
 EK_INLINE void ek_st_int8x4(int8_t *p, ek_int8x4 v) { memcpy(p, &v, sizeof v); }
 EK_INLINE ek_int8x4 ek_dup_int8x4(int32_t v) { return (uint32_t)(uint8_t)v * 0x01010101u; }
 
+/* The lower or upper of two signed four-bit weights in a byte. */
+EK_INLINE int32_t ek_int4(int32_t byte, int32_t upper)
+{
+    return upper != 0 ? byte >> 4 : (int32_t)((uint32_t)byte << 28) >> 28;
+}
+
 /* SPEC "Requantization": doubling high multiply, rounded half away from zero for positive and
  * truncated towards zero after a nudge, as gemmlowp defines it. */
 EK_INLINE int32_t ek_srdhm(int32_t a, int32_t b)

@@ -109,4 +109,117 @@ ek_dot_1x4:
     add     sp, sp, #4
     pop     {r4-r11, pc}
     .size   ek_dot_1x4, . - ek_dot_1x4
+
+/* Five pixels against the four weights times 16 in the bytes of r11. */
+    .macro five_pixels
+    ldmia   lr!, {r5-r9}
+    sxtb16  r10, r11
+    sxtb16  r11, r11, ror #8
+    smlad   r0, r5, r10, r0
+    smlad   r0, r6, r11, r0
+    smlad   r1, r7, r10, r1
+    smlad   r1, r8, r11, r1
+    smlad   r2, r9, r10, r2
+    ldmia   lr!, {r5-r9}
+    smlad   r2, r5, r11, r2
+    smlad   r3, r6, r10, r3
+    smlad   r3, r7, r11, r3
+    smlad   r4, r8, r10, r4
+    smlad   r4, r9, r11, r4
+    .endm
+
+    .section .text.ek_dot_5x1_w4, "ax", %progbits
+    .global ek_dot_5x1_w4
+    .type   ek_dot_5x1_w4, %function
+    .thumb_func
+    .p2align 2
+ek_dot_5x1_w4:
+    push    {r3-r11, lr}
+    mov     r12, r1
+    mov     lr, r0
+    add     r6, r1, r2, lsl #2          /* end of the weights */
+    push    {r5, r6}
+    ldmia   r3, {r0-r4}
+    lsl     r0, r0, #4
+    lsl     r1, r1, #4
+    lsl     r2, r2, #4
+    lsl     r3, r3, #4
+    lsl     r4, r4, #4
+1:  ldr     r11, [r12]
+    lsl     r11, r11, #4
+    and     r11, r11, #0xF0F0F0F0
+    five_pixels
+    ldr     r11, [r12], #4
+    and     r11, r11, #0xF0F0F0F0
+    five_pixels
+    ldr     r5, [sp, #4]
+    cmp     r12, r5
+    bne     1b
+    asr     r0, r0, #4
+    asr     r1, r1, #4
+    asr     r2, r2, #4
+    asr     r3, r3, #4
+    asr     r4, r4, #4
+    ldr     r5, [sp, #8]
+    stmia   r5, {r0-r4}
+    add     sp, sp, #12
+    pop     {r4-r11, pc}
+    .size   ek_dot_5x1_w4, . - ek_dot_5x1_w4
+
+/* One pixel (r4, r5) against the four weights times 16 in the bytes of r10. */
+    .macro one_channel acc
+    sxtb16  r11, r10
+    smlad   \acc, r4, r11, \acc
+    sxtb16  r11, r10, ror #8
+    smlad   \acc, r5, r11, \acc
+    .endm
+    .macro low_four word, acc
+    lsl     r10, \word, #4
+    and     r10, r10, #0xF0F0F0F0
+    one_channel \acc
+    .endm
+    .macro high_four word, acc
+    and     r10, \word, #0xF0F0F0F0
+    one_channel \acc
+    .endm
+
+    .section .text.ek_dot_1x4_w4, "ax", %progbits
+    .global ek_dot_1x4_w4
+    .type   ek_dot_1x4_w4, %function
+    .thumb_func
+    .p2align 2
+ek_dot_1x4_w4:
+    push    {r3-r11, lr}
+    mov     r12, r1
+    mov     lr, r0
+    add     r6, r1, r2, lsl #4          /* end of the weights */
+    push    {r5, r6}
+    ldmia   r3, {r0-r3}
+    lsl     r0, r0, #4
+    lsl     r1, r1, #4
+    lsl     r2, r2, #4
+    lsl     r3, r3, #4
+1:  ldmia   r12!, {r6-r9}
+    ldrd    r4, r5, [lr], #8
+    low_four r6, r0
+    low_four r7, r1
+    low_four r8, r2
+    low_four r9, r3
+    ldrd    r4, r5, [lr], #8
+    high_four r6, r0
+    high_four r7, r1
+    high_four r8, r2
+    high_four r9, r3
+    ldr     r4, [sp, #4]
+    cmp     r12, r4
+    bne     1b
+    asr     r0, r0, #4
+    asr     r1, r1, #4
+    asr     r2, r2, #4
+    asr     r3, r3, #4
+    ldr     r4, [sp, #8]
+    stmia   r4, {r0-r3}
+    add     sp, sp, #12
+    pop     {r4-r11, pc}
+    .size   ek_dot_1x4_w4, . - ek_dot_1x4_w4
 #endif

@@ -20,7 +20,8 @@ from edgekit.graph import Graph
 
 DSP, C99 = ("arm_dsp", "c99"), ("c99",)
 CASES = [
-    (op, families) for op in ("conv2d", "depthwise_conv2d", "fully_connected")
+    (op, families) for op in ("conv2d", "depthwise_conv2d", "fully_connected",
+               "conv2d int4", "depthwise_conv2d int4", "fully_connected int4")
     for families in (DSP, C99)
 ] + [
     (op, C99)
