@@ -7,9 +7,8 @@
     .syntax unified
     .thumb
 
-/* lr: pairs, r12: weights, r0-r4: accumulators */
-    .macro step_5x1
-    ldr     r11, [r12], #4
+/* Five pixels (pairs at lr, accumulators r0-r4) against the four weights in the bytes of r11. */
+    .macro five_pixels
     ldmia   lr!, {r5-r9}
     sxtb16  r10, r11
     sxtb16  r11, r11, ror #8
@@ -24,6 +23,12 @@
     smlad   r3, r7, r11, r3
     smlad   r4, r8, r10, r4
     smlad   r4, r9, r11, r4
+    .endm
+
+/* r12: weights */
+    .macro step_5x1
+    ldr     r11, [r12], #4
+    five_pixels
     .endm
 
     .section .text.ek_dot_5x1, "ax", %progbits
@@ -109,24 +114,6 @@ ek_dot_1x4:
     add     sp, sp, #4
     pop     {r4-r11, pc}
     .size   ek_dot_1x4, . - ek_dot_1x4
-
-/* Five pixels against the four weights times 16 in the bytes of r11. */
-    .macro five_pixels
-    ldmia   lr!, {r5-r9}
-    sxtb16  r10, r11
-    sxtb16  r11, r11, ror #8
-    smlad   r0, r5, r10, r0
-    smlad   r0, r6, r11, r0
-    smlad   r1, r7, r10, r1
-    smlad   r1, r8, r11, r1
-    smlad   r2, r9, r10, r2
-    ldmia   lr!, {r5-r9}
-    smlad   r2, r5, r11, r2
-    smlad   r3, r6, r10, r3
-    smlad   r3, r7, r11, r3
-    smlad   r4, r8, r10, r4
-    smlad   r4, r9, r11, r4
-    .endm
 
     .section .text.ek_dot_5x1_w4, "ax", %progbits
     .global ek_dot_5x1_w4
