@@ -257,8 +257,8 @@ class _Printer:
             # into parts that are.
             op, level = (">>", 11) if kind == "FloorDiv" else ("&", 8)
             right = shift if kind == "FloorDiv" else (1 << shift) - 1
-            text = f"{self.expr(node.a, 14)} {op} {right}"  # compilers want sums in parentheses
-            return f"({text})" if level < parent else text
+            shifted = f"{self.expr(node.a, 14)} {op} {right}"  # sums want parentheses here
+            return f"({shifted})" if level < parent else shifted
         if kind in BINARY:
             return self._binary(*BINARY[kind], node.a, node.b, parent)
         handler = getattr(self, f"_e_{kind}", None)
