@@ -54,7 +54,12 @@ class Output:
         """The integer graph."""
         from edgekit.text import loads
 
-        return loads(_read(self.path / GRAPH).decode("utf-8"))
+        try:
+            return loads(_read(self.path / GRAPH).decode("utf-8"))
+        except UnicodeDecodeError:
+            raise EdgekitError(
+                "E702", f"{self.path / GRAPH} is damaged: not UTF-8", help="compile again"
+            ) from None
 
     def check_kernels(self) -> Bundle:
         """The bundle, if the generated C in this folder has every kernel that it names.
@@ -115,8 +120,15 @@ def check_writable(path: Path) -> None:
     """Refuse, before any work is done, a destination that is somebody else's.
 
     Raises:
-        EdgekitError: E703.
+        EdgekitError: E703; E704 where it cannot even be looked at.
     """
+    try:
+        _check_ours(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def _check_ours(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise EdgekitError(
             "E703", f"'{path}' exists and is not a folder", help="choose another -o OUT"
@@ -156,15 +168,17 @@ def write_output(
             file.write_bytes(data.encode() if isinstance(data, str) else data)
         _replace(staging, path)
     except OSError as error:
-        raise EdgekitError(
-            "E704",
-            f"cannot write '{path}': {error.strerror or error}",
-            help="check rights and space",
-        ) from None
+        raise _cannot_write(path, error) from None
     finally:
         if staging is not None and staging.exists():
             shutil.rmtree(staging, ignore_errors=True)
     return Output(path)
+
+
+def _cannot_write(path: Path, error: OSError) -> EdgekitError:
+    return EdgekitError(
+        "E704", f"cannot write '{path}': {error.strerror or error}", help="check rights and space"
+    )
 
 
 def _replace(staging: Path, path: Path) -> None:

@@ -100,3 +100,8 @@ void each_int8x4(const int8_t *a, int8_t *out, int32_t n)
         ek_st_int8x4(out + 8 * i + 4, ek_dup_int8x4(a[4 * i]));
     }
 }
+void each_int4(const int32_t *byte, const int32_t *upper, int32_t *out, int32_t n);
+void each_int4(const int32_t *byte, const int32_t *upper, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_int4(byte[i], upper[i]);
+}

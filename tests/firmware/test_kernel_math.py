@@ -25,9 +25,10 @@ M4 = board("virtual-cortex-m4")
 EXPORTED = [
     "srdhm", "rounding_shift", "multiply", "requantize", "average", "clamp8", "softmax",
     "softmax_scale", "rescale", "rescale_relu", "smlad", "smmulr", "smmlar", "ssat8", "add_sign",
-    "pack4", "int8x4",
+    "pack4", "int8x4", "int4",
 ]  # fmt: skip
 DOTS = ["ek_dot_5x1", "ek_dot_1x4"]
+DOTS_W4 = [f"{name}_w4" for name in DOTS]
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 EDGES = np.array([INT32_MIN, INT32_MIN + 1, -(2**30), -129, -128, -1, 0, 1, 127, 128, 2**30,
                   2**30 + 1, INT32_MAX - 1, INT32_MAX])  # fmt: skip
@@ -44,7 +45,7 @@ def _host() -> ctypes.CDLL:
 def _m4(compiler: str) -> Bench:
     cc = find_compiler(compiler, M4.target)
     sources = [*SOURCES, ROOT / "src" / "ek_dsp_dot.S"]
-    names = [*(f"each_{name}" for name in EXPORTED), *DOTS]
+    names = [*(f"each_{name}" for name in EXPORTED), *DOTS, *DOTS_W4]
     objects = cc.objects(sources, include=[ROOT / "include"])
     return Bench(link_functions(objects, M4, names, compiler), M4)
 
@@ -153,6 +154,14 @@ def test_clamps_and_words(call: Call) -> None:
     same(copied, np.concatenate([four, np.repeat(four[:, :1], 4, 1)], 1))
 
 
+def test_four_bit_weights(call: Call) -> None:
+    """Every byte, lower and upper half, the byte sign-extended as a kernel loads it."""
+    byte, upper = (x.ravel() for x in np.meshgrid(np.arange(-128, 128), [0, 1]))
+    found = call("each_int4", [int32(byte), int32(upper)], zeros(512), 512)
+    low = (byte + 8) % 16 - 8
+    same(found, np.where(upper == 1, byte >> 4, low))
+
+
 def test_dsp_instructions(call: Call) -> None:
     a = np.concatenate([np.repeat(EDGES, len(EDGES)), random(call, INT32_MIN, INT32_MAX)])
     b = np.concatenate([np.tile(EDGES, len(EDGES)), random(call, INT32_MIN, INT32_MAX, 1)])
@@ -259,6 +268,25 @@ def test_dots(call: Call, name: str, fill: str) -> None:
         pairs = np.ascontiguousarray(2 * x[..., [0, 2, 1, 3]], np.int16)
         wanted = acc + 2 * np.einsum("spk,sck->pc", x, w).ravel()
         same(dot(call, name, pairs, w.astype(np.int8), steps, int32(acc)), wanted)
+
+
+@pytest.mark.parametrize("fill", ["random", "-128*-8", "-128*7", "127*-8", "127*7"])
+@pytest.mark.parametrize("name", DOTS_W4)
+def test_dots_with_four_bit_weights(call: Call, name: str, fill: str) -> None:
+    """A step is two groups of four: weights 0-3 in the lower, 4-7 in the upper halves."""
+    pixels, channels = (5, 1) if name.startswith("ek_dot_5x1") else (1, 4)
+    for steps in range(1, 41):
+        x, w, acc = dot_operands(2 * steps, fill, pixels, channels)
+        w = np.clip(w, -8, 7) if fill != "random" else (w + 8) % 16 - 8
+        change = 2 * np.einsum("spk,sck->pc", x, w).ravel()
+        # As far as the header allows, before as well as after, on one side or the other.
+        largest = (1 << 27) - 1
+        acc[0] = largest - max(change[0], 0)
+        acc[-1] = -largest - min(change[-1], 0)
+        low, high = w[0::2], w[1::2]
+        packed = ((low & 15) | (high & 15) << 4).astype(np.uint8).view(np.int8)
+        pairs = np.ascontiguousarray(2 * x[..., [0, 2, 1, 3]], np.int16)
+        same(dot(call, name, pairs, packed, steps, int32(acc)), acc + change)
 
 
 def dot(

@@ -1,0 +1,122 @@
+"""Every C file of the firmware compiles without a warning, and the runtime needs no libc."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tools import need
+
+from edgekit.devices.build import board_defines, firmware_folder
+from edgekit.devices.model import RUNTIME
+from edgekit.output import Output
+from edgekit.toolchain import find_compiler, read_sizes
+from targets import board, target
+
+ROOT = firmware_folder()
+M4 = board("virtual-cortex-m4")
+PROFILE = {"EK_PROFILE": "", "EK_MAX_LAYERS": "8u"}
+FIXED = {"EK_BUILD_ID": "1ull", "EK_FIRMWARE_VERSION": '"test"'}
+PORTABLE = sorted((ROOT / "src").glob("*.c"))
+#: With -std=c99 -Wall -Wextra -Werror of every build, what else finds real mistakes.
+STRICT = ("-Wshadow", "-Wpointer-arith", "-Wcast-align", "-Wundef", "-Wstrict-prototypes")
+#: What a freestanding program may be asked for by its compiler.
+MEMORY = {"memcpy", "memmove", "memset", "memcmp"}
+
+
+def gcc(compiler: str, *commands: str) -> None:
+    if compiler == "gcc":
+        need(*commands)
+
+
+compilers = pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=pytest.mark.apt)])
+profiles = pytest.mark.parametrize("defines", [{}, PROFILE], ids=["plain", "profile"])
+levels = pytest.mark.parametrize("opt", ["-O0", "-Os", "-O2", "-O3"])
+
+
+@compilers
+@profiles
+@levels
+def test_the_runtime_on_this_machine(compiler: str, defines: dict[str, str], opt: str) -> None:
+    gcc(compiler, "gcc")
+    find_compiler(compiler).objects(
+        PORTABLE, include=[ROOT / "include"], defines=defines, opt=opt, flags=STRICT
+    )
+
+
+@compilers
+@profiles
+@levels
+def test_the_runtime_for_cortex_m4(compiler: str, defines: dict[str, str], opt: str) -> None:
+    gcc(compiler, "arm-none-eabi-gcc")
+    sources = [*PORTABLE, *sorted((ROOT / "src").glob("*.S"))]
+    find_compiler(compiler, M4.target).objects(
+        sources, include=[ROOT / "include"], defines=defines, opt=opt, flags=STRICT
+    )
+
+
+@compilers
+@profiles
+def test_the_device_program(compiler: str, defines: dict[str, str], digits: Output) -> None:
+    gcc(compiler, "arm-none-eabi-gcc")
+    cc = find_compiler(compiler, M4.target)
+    sources = [
+        *sorted((ROOT / "device").glob("*.c")),
+        *sorted((ROOT / "ports").rglob("*.c")),
+        ROOT / "app" / "ek_app_interpreter.c",
+        ROOT / "app" / "ek_app_aot.c",
+        *sorted(digits.sources.glob("*.c")),
+    ]
+    include = [digits.sources, *(ROOT / name for name in ("include", "device", "ports"))]
+    for name in ("virtual-cortex-m4", "qemu-mps2-an386"):
+        macros = {**board_defines(board(name)), **FIXED, **defines}
+        cc.objects(sources, include=include, defines=macros)
+
+
+@compilers
+def test_the_host_program(compiler: str, digits: Output) -> None:
+    gcc(compiler, "gcc")
+    find_compiler(compiler).objects(
+        [ROOT / "app" / "ek_app_host.c", *sorted(digits.sources.glob("*.c"))],
+        include=[digits.sources, ROOT / "include"],
+    )
+
+
+@compilers
+@pytest.mark.parametrize(("opt", "limit"), [("-Os", 3 * 1024), ("-O2", 6 * 1024)])
+def test_the_interpreter_is_small_and_has_no_state(compiler: str, opt: str, limit: int) -> None:
+    gcc(compiler, "arm-none-eabi-gcc")
+    objects = find_compiler(compiler, target("cortex-m4")).objects(
+        [ROOT / "src" / name for name in RUNTIME], include=[ROOT / "include"], opt=opt
+    )
+    sizes = [read_sizes(path) for path in objects]
+    assert 0 < sum(s.flash for s in sizes) < limit
+    assert [s.sections[".data"] + s.sections[".bss"] for s in sizes] == [0, 0]
+
+
+@pytest.mark.apt
+def test_nothing_but_memory_functions_is_asked_for() -> None:
+    need("arm-none-eabi-gcc", "arm-none-eabi-nm")
+    cc = find_compiler("gcc", target("cortex-m4"))
+    sources = [*PORTABLE, *sorted((ROOT / "src").glob("*.S"))]
+    objects = cc.objects(sources, include=[ROOT / "include"])
+    listing = subprocess.run(
+        ["arm-none-eabi-nm", *map(str, objects)], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split() for line in listing.splitlines() if line and not line.endswith(":")]
+    asked = {row[-1] for row in rows if row[0] == "U"}
+    made = {row[-1] for row in rows if row[0] != "U"}
+    # __aeabi_*: 64-bit division and the like, of the compiler's own library.
+    assert {n for n in asked - made - MEMORY if not n.startswith("__aeabi_")} == set()
+
+
+def test_no_global_state_and_no_libc_in_the_text() -> None:
+    for path in [*PORTABLE, *(ROOT / "include").glob("*.h")]:
+        included = {
+            line.split()[1]
+            for line in Path(path).read_text().splitlines()
+            if line[:8] == "#include"
+        }
+        allowed = {"<stdint.h>", "<stddef.h>", "<stdbool.h>", "<string.h>"}
+        assert {name for name in included if name[0] == "<"} <= allowed, path
