@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
-
 import numpy as np
 
 from edgekit.errors import EdgekitError
@@ -12,12 +10,13 @@ from edgekit.graph import Graph, Node, Quant
 from edgekit.reference import steps
 from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
-from quantizer.ranges import Observer, activation_quant, mse_range, with_zero
+from quantizer.ranges import Observer, Ranges, activation_quant, range_of, with_zero
 
-Ranges = Literal["mse", "minmax"]
 #: Operators whose result has the quantization of their operand.
 SHARING = ("average_pool2d", "max_pool2d", "reshape", "transpose")
 SOFTMAX_QUANT = Quant.make(1 / 256, -128)
+#: Fewer different calibration samples than this say too little about ranges.
+MIN_SAMPLES = 8
 #: Elements of the largest tensor in one batch: 16 MB of float32.
 BATCH_ELEMENTS = 1 << 22
 
@@ -29,6 +28,24 @@ def batches(graph: Graph, data: dict[str, np.ndarray]) -> Iterator[dict[str, np.
     n = len(next(iter(data.values())))
     for i in range(0, n, step):
         yield {name: x[i : i + step].astype(np.float32) for name, x in data.items()}
+
+
+def check_samples(data: dict[str, np.ndarray]) -> None:
+    """Refuse calibration data with too few different samples.
+
+    Raises:
+        EdgekitError: E205.
+    """
+    count = len(next(iter(data.values())))
+    distinct = len({b"".join(x[i].tobytes() for x in data.values()) for i in range(count)})
+    if distinct < MIN_SAMPLES:
+        same = "" if distinct == count else f", {distinct} of them different"
+        raise EdgekitError(
+            "E205",
+            f"the calibration data has {count} samples{same}, at least {MIN_SAMPLES} different "
+            "ones are needed: ranges and biases are set by how activations vary between samples",
+            help="about 100 typical samples give good ranges",
+        )
 
 
 def observe(
@@ -87,9 +104,7 @@ def choose_quants(
         seen = observers[name]
         if ranges == "mse" and name in pools.pools:
             return with_zero(*pools.range_of(name, seen.lo, seen.hi))
-        if ranges == "mse" and name not in exact:
-            return mse_range(seen)
-        return with_zero(seen.lo, seen.hi)
+        return range_of(seen, "minmax" if name in exact else ranges)
 
     for name in graph.inputs:
         quants[name] = activation_quant(*choose(name))

@@ -1,37 +1,73 @@
-"""Empirical bias correction, layer by layer in execution order."""
+"""Rounding and bias correction, layer by layer in execution order.
+
+Both networks run side by side over the calibration data. A layer is finished, weights and bias,
+before the integer network goes on, so that later layers see and answer the errors that remain.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from edgekit.data import quantize_inputs
+from edgekit.data import dequantize, quantize_inputs
 from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.requant import quant_of, tensor_quant
-from quantizer.weights import BIAS_LIMIT, CHANNEL_AXIS
+from quantizer.gptq import damped, round_rows
+from quantizer.moments import moments
+from quantizer.weights import (
+    CHANNEL_AXIS,
+    Weights,
+    bias_limit,
+    bias_scale,
+    grid_of,
+    quantize_bias,
+    rows,
+    unrows,
+    weight_quant,
+)
+from quantizer.widths import layer_name
 
+BiasCorrection = Literal["empirical", "analytic", "none"]
 #: Float activations of the samples used are held at once; this many elements of the largest
 #: tensor (128 MB of float32) bound how many samples that is.
 HELD_ELEMENTS = 1 << 25
+#: How strongly weights that answer earlier errors are held to the original ones, in units of the
+#: mean diagonal of the moment; see `_target`.
+HOLD = 0.05
 
 
-def correct_biases(
+@dataclass(frozen=True)
+class Refinement:
+    """What `refine` does to each layer. `means` are the float network's channel means by tensor,
+    which the analytic correction takes; `gptq` names the layers whose weights are rounded anew."""
+
+    bias_correction: BiasCorrection
+    weights: Weights
+    widths: Mapping[str, int]
+    gptq: Collection[str]
+    means: Mapping[str, np.ndarray]
+
+
+def refine(
     graph: Graph,
     integer: Graph,
     data: dict[str, np.ndarray],
+    how: Refinement,
     progress: Callable[[str, float], None],
 ) -> None:
-    """Shift the integer biases in place of `integer` so that channel means agree.
+    """Round weights and shift biases in place of `integer`.
 
-    Both networks run side by side. For every weighted layer the mean over samples and positions
-    of the accumulators, before the activation, is brought to the float network's mean; the layer
-    then runs with its new bias, so that later layers see the errors that remain.
+    Empirical correction brings, for every weighted layer, the mean over samples and positions of
+    the accumulators, before the activation, to the float network's mean (Nagel et al.,
+    arXiv:1906.04721, section 4.2); the analytic one subtracts what the rounding of the weights
+    does to the mean under the float network's channel means, padding neglected (same section,
+    equation 13, with observed means in place of batch normalization's).
     """
     largest = max(value.size for value in graph.values.values())
     n = max(1, HELD_ELEMENTS // largest)
@@ -43,20 +79,46 @@ def correct_biases(
     uses = Counter(i for node in graph.nodes for i in node.inputs)
     for number, (f_node, i_node) in enumerate(zip(graph.nodes, integer.nodes, strict=True)):
         f_in = [floats[i] for i in f_node.inputs]
+        i_in = [ints[i] for i in i_node.inputs]
         if i_node.op in CHANNEL_AXIS:
-            b_name = i_node.inputs[2]
-            shift = _mean_error(integer, f_node, i_node, f_in, [ints[i] for i in i_node.inputs])
-            moved = ints[b_name].astype(np.int64) + shift
-            corrected = np.clip(moved, -BIAS_LIMIT, BIAS_LIMIT).astype(np.int32)
-            integer.constants[b_name] = ints[b_name] = corrected
+            i_in = refine_layer(integer, f_node, i_node, f_in, i_in, how)
         floats[f_node.output] = run_node(graph, f_node, f_in)
-        ints[i_node.output] = run_node(integer, i_node, [ints[i] for i in i_node.inputs])
+        ints[i_node.output] = run_node(integer, i_node, i_in)
         for name in f_node.inputs:
             uses[name] -= 1
             if uses[name] == 0:
                 floats.pop(name, None)
                 ints.pop(name, None)
-        progress("correct biases", (number + 1) / len(graph.nodes))
+        progress("round and correct", (number + 1) / len(graph.nodes))
+
+
+def refine_layer(
+    integer: Graph,
+    f_node: Node,
+    i_node: Node,
+    f_in: list[np.ndarray],
+    i_in: list[np.ndarray],
+    how: Refinement,
+) -> list[np.ndarray]:
+    """Finish one layer in place of `integer`; returns the integer node's new operands."""
+    x_name, w_name, b_name = i_node.inputs
+    w, bias = f_in[1], f_in[2]
+    if layer_name(f_node) in how.gptq:
+        _round(integer, f_node, i_node, f_in, i_in[0], how)
+    w_value = integer.values[w_name]
+    scale = bias_scale(tensor_quant(integer.values[x_name])[0], quant_of(w_value))
+    i_in = [i_in[0], integer.constants[w_name], integer.constants[b_name]]
+    shift = np.zeros(len(bias), np.int64)
+    if how.bias_correction == "empirical":
+        shift = _mean_error(integer, f_node, i_node, f_in, i_in, scale)
+    elif how.bias_correction == "analytic":
+        lost = rows(f_node, w - dequantize(w_value, i_in[1])).astype(np.float64)
+        mean = _mean_operand(f_node, w, how.means[f_node.inputs[0]])
+        shift = np.rint((lost * mean).sum(axis=1) / scale).astype(np.int64)
+    limit = bias_limit(w.size // w.shape[CHANNEL_AXIS[f_node.op]])
+    corrected = np.clip(i_in[2].astype(np.int64) + shift, -limit, limit).astype(np.int32)
+    integer.constants[b_name] = i_in[2] = corrected
+    return i_in
 
 
 def _spread(x: np.ndarray, n: int) -> np.ndarray:
@@ -65,15 +127,78 @@ def _spread(x: np.ndarray, n: int) -> np.ndarray:
 
 
 def _mean_error(
-    integer: Graph, f_node: Node, i_node: Node, f_in: list[np.ndarray], i_in: list[np.ndarray]
+    integer: Graph,
+    f_node: Node,
+    i_node: Node,
+    f_in: list[np.ndarray],
+    i_in: list[np.ndarray],
+    scale: np.ndarray,
 ) -> np.ndarray:
-    """What to add to the integer biases, int64[O]."""
+    """What to add to the integer biases, int64[O]; `scale` is that of the accumulators."""
     op: Any = operator(f_node.op)
     linear = replace(f_node, attrs={**f_node.attrs, "clamp": None})
     want = op.reference_float(linear, f_in)
-    x_scale, x_zero = tensor_quant(integer.values[i_node.inputs[0]])
-    acc = op.accumulate(i_node, *i_in, x_zero)
+    acc = op.accumulate(i_node, *i_in, tensor_quant(integer.values[i_node.inputs[0]])[1])
     axes = tuple(range(want.ndim - 1))
-    scale = x_scale * quant_of(integer.values[i_node.inputs[1]]).scale.astype(np.float64)
     error = want.mean(axis=axes, dtype=np.float64) - acc.mean(axis=axes, dtype=np.float64) * scale
     return np.rint(error / scale).astype(np.int64)
+
+
+def _mean_operand(node: Node, w: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The mean of what each weight of `rows` meets, [O, K]; `means` [C] are the operand's."""
+    outputs = w.shape[CHANNEL_AXIS[node.op]]
+    if node.op == "fully_connected":
+        return np.broadcast_to(means, (outputs, len(means)))
+    if node.op == "depthwise_conv2d":
+        per_output = np.repeat(means, outputs // len(means))
+        return np.broadcast_to(per_output[:, None], (outputs, w.shape[0] * w.shape[1]))
+    groups = node.attrs.get("groups", 1)
+    per_group = np.tile(means.reshape(groups, -1), (1, w.shape[1] * w.shape[2]))
+    return np.repeat(per_group, outputs // groups, axis=0)
+
+
+def _round(
+    integer: Graph,
+    f_node: Node,
+    i_node: Node,
+    f_in: list[np.ndarray],
+    x: np.ndarray,
+    how: Refinement,
+) -> None:
+    """GPTQ on one layer: new integer weights, their scales, and the bias in those."""
+    x_name, w_name, b_name = i_node.inputs
+    w, bias = f_in[1], f_in[2]
+    in_scale = tensor_quant(integer.values[x_name])[0]
+    found = moments(f_node, w, dequantize(integer.values[x_name], x), f_in[0])
+    if how.bias_correction != "none":
+        found = found.centred()
+    r = rows(f_node, w).astype(np.float64)
+    grid = grid_of(how.weights, how.widths[layer_name(f_node)], r, bias, in_scale)
+    limits = grid.scales(r)
+    q, scale = np.empty_like(r), np.empty(len(r))
+    share = len(r) // len(found.h)
+    for g, (moment, cross) in enumerate(zip(found.h, found.cross, strict=True)):
+        part = slice(g * share, (g + 1) * share)
+        one = replace(grid, floor=grid.floor[part])
+        target = _target(r[part], moment, cross)
+        q[part], scale[part] = round_rows(target, damped(moment), one, limits[part])
+    quant = weight_quant(f_node, scale)
+    integer.constants[w_name] = unrows(f_node, q.astype(np.int8), w.shape)
+    integer.values[w_name] = replace(integer.values[w_name], quant=quant)
+    b_scale = bias_scale(in_scale, quant)
+    integer.constants[b_name] = quantize_bias(bias, b_scale)
+    b_quant = replace(quant_of(integer.values[b_name]), scale=b_scale.astype(np.float32))
+    integer.values[b_name] = replace(integer.values[b_name], quant=b_quant)
+
+
+def _target(r: np.ndarray, h: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Real rows that give the float network's results from the integer network's inputs.
+
+    Ridge regression: v minimizes E[(x v' - x_float r')^2] + hold * |v - r|^2.
+    """
+    mean = float(np.diag(h).mean())
+    if mean <= 0:
+        return r
+    hold = HOLD * mean
+    right = (cross + hold * np.eye(len(h))) @ r.T
+    return np.linalg.solve(h + hold * np.eye(len(h)), right).T

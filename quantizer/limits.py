@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant
+from edgekit.ops.requant import tensor_quant
 from quantizer.ranges import activation_quant, with_zero
 from quantizer.weights import CHANNEL_AXIS
 
@@ -50,3 +52,27 @@ def widened(lo: float, hi: float, scale: float) -> tuple[float, float]:
         return lo, hi
     factor = width / (hi - lo)
     return lo * factor, hi * factor
+
+
+def check_accumulators(integer: Graph) -> None:
+    """Refuse weights and biases whose sums could leave int32 (SPEC.md, "The edge of int32").
+
+    Raises:
+        EdgekitError: E209 with the layer and its first such channel. The floor of the scales
+            (`weights.Grid`) rules it out up to 66 000 products per result.
+    """
+    for node in integer.nodes:
+        if node.op not in CHANNEL_AXIS:
+            continue
+        w, bias = (integer.constants[i].astype(np.int64) for i in node.inputs[1:])
+        axes = tuple(i for i in range(w.ndim) if i != CHANNEL_AXIS[node.op])
+        zero_point = tensor_quant(integer.values[node.inputs[0]])[1]
+        reach = np.abs(bias - zero_point * w.sum(axis=axes)) + 128 * np.abs(w).sum(axis=axes)
+        if (reach >= 1 << 31).any():
+            channel = int(np.argmax(reach >= 1 << 31))
+            raise EdgekitError(
+                "E209",
+                f"layer '{node.name or node.output}' ({node.op}), channel {channel}: sums reach "
+                f"{reach[channel]}, an int32 accumulator holds {(1 << 31) - 1}",
+                help=f"{w.size // len(bias)} products per result are too many: split the layer",
+            )

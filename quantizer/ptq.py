@@ -4,21 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from edgekit.data import prepare
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, GraphError, Node, Quant
 from edgekit.ops import operator
-from quantizer.calibrate import Ranges, choose_quants, observe
+from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import compare
-from quantizer.correct import correct_biases
-from quantizer.ranges import activation_quant, with_zero
-from quantizer.weights import CHANNEL_AXIS, quantize_bias, quantize_weights
+from quantizer.correct import BiasCorrection, Refinement, refine
+from quantizer.equalize import equalized
+from quantizer.limits import check_accumulators
+from quantizer.ranges import Ranges, activation_quant, with_zero
+from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
+from quantizer.widths import layer_name, widths_of
 
-#: Fewer calibration samples than this say too little about ranges.
-MIN_SAMPLES = 8
+Rounding = Literal["nearest", "gptq"]
+#: The values of each option, in the order of `quantize`'s arguments.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "ranges": get_args(Ranges),
+    "weights": get_args(Weights),
+    "bias_correction": get_args(BiasCorrection),
+    "rounding": get_args(Rounding),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The choices of `quantize`, with the bits of every layer by name."""
+
+    ranges: Ranges
+    weights: Weights
+    bias_correction: BiasCorrection
+    widths: Mapping[str, int]
+    rounding: Rounding | None
+
+    def rounds_with_gptq(self, bits: int) -> bool:
+        return self.rounding == "gptq" or (self.rounding is None and bits == 4)
 
 
 @dataclass(frozen=True)
@@ -51,15 +75,13 @@ class QuantizationResult:
     tensors: dict[str, TensorReport]
     sqnr_db: dict[str, float]
     samples: int
+    weight_bits: dict[str, int]
+    equalized: tuple[str, ...] = ()
 
     @property
     def logits_sqnr_db(self) -> float:
         """The SQNR of the first output, before its softmax where it has one."""
-        name = self.float_graph.outputs[0]
-        producer = self.float_graph.producer(name)
-        if producer is not None and producer.op == "softmax":
-            name = producer.inputs[0]
-        return self.sqnr_db[name]
+        return self.sqnr_db[logits_of(self.float_graph)]
 
 
 def quantize(
@@ -67,59 +89,112 @@ def quantize(
     calibration: Mapping[str, np.ndarray],
     *,
     ranges: Ranges = "mse",
-    bias_correction: bool = True,
+    weights: Weights = "per-channel",
+    bias_correction: BiasCorrection = "empirical",
+    equalize: bool = False,
+    weight_bits: int | Mapping[str, int] = 8,
+    rounding: Rounding | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> QuantizationResult:
-    """Post-training quantization to TFLite's int8 specification.
+    """Post-training quantization to TFLite's int8 specification, weights of 8 or 4 bits.
+
+    docs/QUANTIZATION.md has what each choice is and measures.
 
     Args:
         graph: canonical float graph.
         calibration: {input name: array [n, ...] of real values}, any real dtype.
-        ranges: "mse" searches activation ranges with the least squared error, "minmax" takes the
-            observed extremes.
+        ranges: how activation ranges are chosen: "mse" least squared error, "minmax" the observed
+            extremes, "percentile" 99.99 % of the numbers, "kl" least divergence of histograms.
+        weights: one scale per output channel, or one per layer.
         bias_correction: shift each layer's bias so that the integer network's mean per channel
-            equals the float network's (Nagel et al., arXiv:1906.04721, section 4.2, empirical).
+            equals the float network's: "empirical" in the running networks, "analytic" from the
+            rounding of the weights alone, or "none".
+        equalize: balance the channels of neighbouring layers first, where that helps.
+        weight_bits: 8, 4 (first, last and depthwise layers stay at 8), or bits by layer name with
+            "*" for the others.
+        rounding: of weights, "nearest" or "gptq"; None takes the measured best for each width.
         progress: called with (stage, fraction done).
 
     Raises:
         EdgekitError: E201 .. E205 calibration data, E206 the graph is quantized already,
-            E208 NaN in the float network.
+            E208 NaN in the float network, E209 an accumulator that could overflow,
+            E211 weight_bits, E212 an unknown option.
     """
     report = progress or (lambda stage, fraction: None)
+    _check_options(ranges, weights, bias_correction, rounding)
     _check_float(graph)
     graph = graph.copy()
     graph.drop_unused()
     data = prepare(graph, calibration, source="the calibration data")
-    count = len(next(iter(data.values())))
-    if count < MIN_SAMPLES:
-        raise EdgekitError(
-            "E205",
-            f"the calibration data has {count} samples, at least {MIN_SAMPLES} are needed",
-            help="about 100 typical samples give good ranges",
-        )
+    check_samples(data)
+    options = Options(ranges, weights, bias_correction, widths_of(graph, weight_bits), rounding)
+    if not equalize:
+        return _quantize(graph, data, options, report)
+    balanced, kept = equalized(graph, data, options.widths, weights)
+    results = [_quantize(graph, data, options, report)]
+    if kept:
+        other = _quantize(balanced, data, options, report)
+        results.append(replace(other, float_graph=graph, equalized=kept))
+    return max(results, key=lambda r: r.logits_sqnr_db)
+
+
+def _quantize(
+    graph: Graph,
+    data: dict[str, np.ndarray],
+    options: Options,
+    report: Callable[[str, float], None],
+) -> QuantizationResult:
     observers, pools = observe(graph, data, report)
-    quants = choose_quants(graph, observers, pools, ranges)
-    integer = build(graph, quants)
-    if bias_correction:
-        correct_biases(graph, integer, data, report)
+    quants = choose_quants(graph, observers, pools, options.ranges)
+    integer = build(graph, quants, options)
+    gptq = {name for name, bits in options.widths.items() if options.rounds_with_gptq(bits)}
+    if gptq or options.bias_correction != "none":
+        means = {name: seen.means for name, seen in observers.items()}
+        how = Refinement(options.bias_correction, options.weights, options.widths, gptq, means)
+        refine(graph, integer, data, how, report)
     integer.verify()
+    check_accumulators(integer)
     sqnr = compare(graph, integer, data, report)
     tensors = {
         name: TensorReport(seen.lo, seen.hi, *_covered(quants[name]), sqnr_db=sqnr[name])
         for name, seen in observers.items()
     }
-    named = list(graph.outputs)
-    for output in graph.outputs:
-        producer = graph.producer(output)
-        if producer is not None and producer.op == "softmax":
-            named.append(producer.inputs[0])
-    return QuantizationResult(integer, graph, tensors, {n: sqnr[n] for n in named}, count)
+    named = [*graph.outputs, *scores_of(graph)]
+    count = len(next(iter(data.values())))
+    return QuantizationResult(
+        integer, graph, tensors, {n: sqnr[n] for n in named}, count, dict(options.widths)
+    )
+
+
+def logits_of(graph: Graph) -> str:
+    """The first output, or what it reads where it is a softmax."""
+    producer = graph.producer(graph.outputs[0])
+    if producer is not None and producer.op == "softmax":
+        return producer.inputs[0]
+    return graph.outputs[0]
+
+
+def scores_of(graph: Graph) -> list[str]:
+    """What the softmaxes among the outputs read: the logits."""
+    producers = [graph.producer(output) for output in graph.outputs]
+    return [p.inputs[0] for p in producers if p is not None and p.op == "softmax"]
 
 
 def _covered(quant: Quant) -> tuple[float, float, float, int]:
     """(lowest real, highest real, scale, zero point)."""
     scale, zero_point = float(quant.scale[0]), int(quant.zero_point[0])
     return (-128 - zero_point) * scale, (127 - zero_point) * scale, scale, zero_point
+
+
+def _check_options(*chosen: str | None) -> None:
+    for value, known in zip(chosen, CHOICES.values(), strict=True):
+        if value is not None and value not in known:
+            option = next(name for name, values in CHOICES.items() if values is known)
+            raise EdgekitError(
+                "E212",
+                f"{option} is '{value}'",
+                help=did_you_mean(str(value), list(known)),
+            )
 
 
 def _check_float(graph: Graph) -> None:
@@ -135,29 +210,37 @@ def _check_float(graph: Graph) -> None:
             raise GraphError(f"'{node.name or node.op}' ({node.op}) is not canonical")
 
 
-def build(graph: Graph, quants: dict[str, Quant]) -> Graph:
-    """The integer graph under given activation quantization, biases not corrected yet.
+def build(graph: Graph, quants: dict[str, Quant], options: Options) -> Graph:
+    """The integer graph under given activation quantization, weights rounded to the nearest and
+    biases not corrected yet.
 
     Values keep their names; constants are replaced by integer ones under new names.
     """
     out = graph.copy()
     for name, quant in quants.items():
         out.values[name] = replace(out.values[name], dtype="int8", quant=quant)
-    out.nodes = [_integer_node(graph, out, node, quants) for node in graph.nodes]
+    out.nodes = [_integer_node(graph, out, node, quants, options) for node in graph.nodes]
     out.drop_unused()
     return out
 
 
-def _integer_node(graph: Graph, out: Graph, node: Node, quants: dict[str, Quant]) -> Node:
+def _integer_node(
+    graph: Graph, out: Graph, node: Node, quants: dict[str, Quant], options: Options
+) -> Node:
     if node.op in CHANNEL_AXIS:
         x, w_name, b_name = node.inputs
         in_scale = float(quants[x].scale[0])
         bias = graph.constants[b_name]
-        w, w_quant, b_scale = quantize_weights(node, graph.constants[w_name], bias, in_scale)
+        bits = options.widths[layer_name(node)]
+        w, w_quant = quantize_weights(
+            node, graph.constants[w_name], bias, in_scale, options.weights, bits
+        )
+        b_scale = bias_scale(in_scale, w_quant)
         b_quant = Quant.make(b_scale.astype(np.float32), 0, 0)
         weights = out.add_constant(w_name + "_int8", w, w_quant)
         biases = out.add_constant(b_name + "_int32", quantize_bias(bias, b_scale), b_quant)
-        return replace(node, inputs=(x, weights, biases))
+        attrs = node.attrs if bits == 8 else {**node.attrs, "weight_bits": bits}
+        return replace(node, inputs=(x, weights, biases), attrs=attrs)
     operands = []
     for name in node.inputs:
         if name in graph.constants:

@@ -6,19 +6,24 @@ extremes, then a histogram between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from edgekit.graph import Quant
 from edgekit.ops.fixedpoint import round_half_away
 
+Ranges = Literal["mse", "minmax", "percentile", "kl"]
 BINS = 4096
 #: Candidate ranges are these fractions of the observed one. Below 0.3 the clipping error of any
 #: distribution with real extremes dominates.
 FRACTIONS = np.linspace(0.3, 1.0, 71)
 #: A narrower range than this holds one value, zero.
 EMPTY_RANGE = 1e-12
+#: What "percentile" keeps on either side, in percent of all numbers.
+PERCENTILE = 99.99
 
 
 @dataclass
@@ -30,10 +35,20 @@ class Observer:
     hi: float = -np.inf
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
     sums: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
+    channel_sums: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    seen: int = 0
 
     def see_extremes(self, x: np.ndarray) -> None:
         self.lo = min(self.lo, float(x.min()))
         self.hi = max(self.hi, float(x.max()))
+        pixels = x.reshape(-1, x.shape[-1])
+        self.channel_sums = self.channel_sums + pixels.sum(axis=0, dtype=np.float64)
+        self.seen += len(pixels)
+
+    @property
+    def means(self) -> np.ndarray:
+        """The mean of each channel (last axis), float64."""
+        return self.channel_sums / self.seen
 
     def see_histogram(self, x: np.ndarray) -> None:
         """Second pass; `see_extremes` has seen all of the data."""
@@ -72,15 +87,25 @@ def squared_error(points: np.ndarray, counts: np.ndarray, lo: float, hi: float) 
     return float(np.dot(error * error, counts))
 
 
-def mse_range(observer: Observer) -> tuple[float, float]:
-    """The range with the least squared error: both ends together first, then each alone."""
+def range_of(observer: Observer, ranges: Ranges) -> tuple[float, float]:
+    """The range that int8 covers, by method; it holds zero and is not empty."""
     lo, hi = with_zero(observer.lo, observer.hi)
     points, counts = observer.points()
-    if observer.hi - observer.lo <= EMPTY_RANGE or not len(points):
+    if ranges == "minmax" or observer.hi - observer.lo <= EMPTY_RANGE or not len(points):
         return lo, hi
+    if ranges == "percentile":
+        return percentile_range(observer)
+    cost = squared_error if ranges == "mse" else divergence
+    return search(lo, hi, lambda r: cost(points, counts, *r))
+
+
+def search(
+    lo: float, hi: float, cost: Callable[[tuple[float, float]], float]
+) -> tuple[float, float]:
+    """The range of least cost: both ends together first, then each alone."""
 
     def best(candidates: list[tuple[float, float]]) -> tuple[float, float]:
-        return min(candidates, key=lambda r: squared_error(points, counts, *r))
+        return min(candidates, key=cost)
 
     low, high = best([(lo * f, hi * f) for f in FRACTIONS])
     if lo < 0 < hi:
@@ -88,3 +113,40 @@ def mse_range(observer: Observer) -> tuple[float, float]:
             low, high = best([(low, hi * f) for f in FRACTIONS] + [(low, high)])
             low, high = best([(lo * f, high) for f in FRACTIONS] + [(low, high)])
     return with_zero(low, high)
+
+
+def percentile_range(observer: Observer) -> tuple[float, float]:
+    """The range outside of which 100 - PERCENTILE percent of the numbers lie on either side."""
+    share = np.cumsum(observer.counts) / observer.counts.sum()
+    edges = np.linspace(observer.lo, observer.hi, BINS)
+    tail = 1 - PERCENTILE / 100
+    low = edges[np.searchsorted(share, tail)]
+    high = edges[min(int(np.searchsorted(share, 1 - tail)) + 1, BINS - 1)]
+    return with_zero(float(low), float(high))
+
+
+def divergence(points: np.ndarray, counts: np.ndarray, lo: float, hi: float) -> float:
+    """Kullback-Leibler divergence of what int8 makes of a histogram from the histogram itself.
+
+    As in S. Migacz, "8-bit inference with TensorRT" (GTC 2017): the reference P has the clipped
+    mass in the bins at its ends; the candidate Q spreads the unclipped mass of each of the 256
+    levels evenly over that level's occupied bins. Unlike there the range is asymmetric and the
+    exact zeros of a ReLU, which every range represents, are left out.
+    """
+    live = points != 0
+    points, counts = points[live], counts[live]
+    quant = activation_quant(lo, hi)
+    scale, zero_point = float(quant.scale[0]), int(quant.zero_point[0])
+    level = np.rint(points / scale).astype(np.int64) + zero_point + 128
+    inside = (level >= 0) & (level <= 255)
+    if not inside.any():
+        return np.inf
+    first, last = np.flatnonzero(inside)[[0, -1]]
+    p = counts[first : last + 1].copy()
+    kept, level = p.copy(), level[first : last + 1]
+    p[0] += counts[:first].sum()
+    p[-1] += counts[last + 1 :].sum()
+    mass, bins = np.bincount(level, kept, 256), np.bincount(level, minlength=256)
+    q = (mass / np.maximum(bins, 1))[level]
+    p, q = p / p.sum(), q / q.sum()
+    return float(np.sum(p * np.log(p / q)))

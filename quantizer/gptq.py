@@ -1,0 +1,105 @@
+"""Rounding that lets later weights make up for the errors of earlier ones.
+
+For one output channel with real weights w and integers q of scale s, the squared error of the
+layer's results over the calibration data is (s q - w) H (s q - w)' with H the second moment of
+the layer's inputs. `greedy` is GPTQ (Frantar et al., arXiv:2210.17323, algorithm 1: columns in
+order of their moment, the remaining weights absorb each rounding error through the Cholesky factor
+of the inverse of H); `descend` then changes single integers while that lowers the error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantizer.weights import Grid
+
+#: Candidate scales as fractions of max|w| / largest integer.
+FRACTIONS = {4: np.linspace(0.5, 1.0, 11), 8: np.linspace(0.85, 1.0, 4)}
+#: Added to the diagonal of H, in units of its mean (GPTQ's own default).
+DAMPING = 0.01
+#: Columns per block: errors reach the columns behind a block in one product.
+BLOCK = 64
+#: Rounds of refitted scales and coordinate descent behind the greedy pass.
+ROUNDS = 3
+
+
+def damped(h: np.ndarray, share: float = DAMPING) -> np.ndarray:
+    """H [K, K] with a diagonal that makes it invertible, also where inputs are dead."""
+    mean = float(np.diag(h).mean())
+    return h + np.eye(len(h)) * (share * mean if mean > 0 else 1.0)
+
+
+def round_rows(
+    r: np.ndarray, h: np.ndarray, grid: Grid, limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Integers and scales of rows [O, K] under the damped moment h [K, K].
+
+    Args:
+        limits: float64[O], the scales at which no weight is clipped.
+
+    Returns:
+        (integers float64 [O, K], scales float64[O]). The candidate scale with the least error is
+        taken per channel, or for all channels together where the grid has one scale.
+    """
+    candidates = [grid.legal(limits * f) for f in FRACTIONS[grid.bits]]
+    # All candidates run as further rows of one problem: they share the factor of H.
+    steps = np.concatenate([r / s[:, None] for s in candidates])
+    found = greedy(steps, h, grid.top).reshape(len(candidates), *r.shape)
+    errors = np.array(
+        [error_of(r, q, s, h) for q, s in zip(found, candidates, strict=True)]
+    )  # [candidates, O]
+    if grid.weights == "per-tensor":
+        best = np.full(len(r), errors.sum(axis=1).argmin())
+    else:
+        best = errors.argmin(axis=0)
+    channel = np.arange(len(r))
+    q, scale = found[best, channel], np.array(candidates)[best, channel]
+    for _ in range(ROUNDS):
+        if grid.weights == "per-channel":
+            scale = grid.legal(refit(r, q, scale, h))
+        q = descend(r / scale[:, None], q, h, grid.top)
+    return q, scale
+
+
+def error_of(r: np.ndarray, q: np.ndarray, scale: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """Mean squared error of each channel's results, float64[O]."""
+    difference = q * scale[:, None] - r
+    return np.einsum("ok,ok->o", difference @ h, difference)
+
+
+def greedy(v: np.ndarray, h: np.ndarray, top: int) -> np.ndarray:
+    """GPTQ on rows v [R, K] in units of their scales; returns integers in [-top, top]."""
+    order = np.argsort(-np.diag(h), kind="stable")
+    factor = np.linalg.cholesky(np.linalg.inv(h[np.ix_(order, order)])).T
+    rest, q = v[:, order].astype(np.float64), np.empty(v.shape)
+    for start in range(0, v.shape[1], BLOCK):
+        stop = min(start + BLOCK, v.shape[1])
+        errors = np.empty((len(v), stop - start))
+        for i in range(start, stop):
+            q[:, i] = np.clip(np.rint(rest[:, i]), -top, top)
+            errors[:, i - start] = (rest[:, i] - q[:, i]) / factor[i, i]
+            rest[:, i + 1 : stop] -= np.outer(errors[:, i - start], factor[i, i + 1 : stop])
+        rest[:, stop:] -= errors @ factor[start:stop, stop:]
+    return q[:, np.argsort(order)]
+
+
+def descend(v: np.ndarray, q: np.ndarray, h: np.ndarray, top: int) -> np.ndarray:
+    """One pass of coordinate descent: each integer becomes the best one given all others."""
+    q = q.copy()
+    gradient = (q - v) @ h
+    for j in range(v.shape[1]):
+        best = np.clip(np.rint(q[:, j] - gradient[:, j] / h[j, j]), -top, top)
+        change = best - q[:, j]
+        moved = np.flatnonzero(change)
+        if len(moved):
+            q[moved, j] = best[moved]
+            gradient[moved] += np.outer(change[moved], h[j])
+    return q
+
+
+def refit(r: np.ndarray, q: np.ndarray, scale: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """The least-squares scale of each channel for its integers; unchanged where those are zero."""
+    qh = q @ h
+    power, match = np.einsum("ok,ok->o", qh, q), np.einsum("ok,ok->o", qh, r)
+    usable = (power > 0) & (match > 0)
+    return np.where(usable, match / np.where(usable, power, 1.0), scale)
