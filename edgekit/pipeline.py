@@ -43,8 +43,7 @@ def compile(
     output: Path,
     target: str = "cortex-m4",
     calibration: Path | Mapping[str, np.ndarray] | None = None,
-    ranges: str = "mse",
-    bias_correction: bool = True,
+    quantization: Mapping[str, Any] | None = None,
     bind: dict[str, int] | None = None,
     max_flash: int | None = None,
     max_ram: int | None = None,
@@ -55,7 +54,8 @@ def compile(
 
     Args:
         calibration: samples for a float model: an .npz or .npy file, or arrays by input name.
-        ranges: how activation ranges are chosen, "mse" or "minmax".
+        quantization: options of `quantizer.quantize` that are not the default, such as
+            ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
         max_flash, max_ram: budgets in bytes; exceeding one is an error.
         compiler: "zig" or "gcc".
@@ -76,7 +76,7 @@ def compile(
     check_writable(output)
     say("import", 0.0)
     graph = importers.load(Path(model), bind=bind)
-    graph, quality = _quantized(graph, calibration, ranges, bias_correction, say)
+    graph, quality = _quantized(graph, calibration, quantization or {}, say)
     say("kernels", 0.0)
     program = build_program(graph, chosen)
     memory_check.check(program, _reshapes(graph))
@@ -106,8 +106,7 @@ def compile(
 def _quantized(
     graph: Graph,
     calibration: Path | Mapping[str, np.ndarray] | None,
-    ranges: str,
-    bias_correction: bool,
+    options: Mapping[str, Any],
     say: Progress,
 ) -> tuple[Graph, dict[str, Any]]:
     """The integer graph, and how close it is to the float one where there was one."""
@@ -136,8 +135,7 @@ def _quantized(
     result = quantize(
         graph,
         arrays,
-        ranges=ranges,  # type: ignore[arg-type]
-        bias_correction=bias_correction,
+        **options,
         progress=lambda stage, share: say(f"quantize: {stage}", share),
     )
     first = {

@@ -15,7 +15,6 @@ from edgekit.ops import operator
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import compare
 from quantizer.correct import BiasCorrection, Refinement, refine
-from quantizer.equalize import equalized
 from quantizer.limits import check_accumulators
 from quantizer.ranges import Ranges, activation_quant, with_zero
 from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
@@ -76,7 +75,6 @@ class QuantizationResult:
     sqnr_db: dict[str, float]
     samples: int
     weight_bits: dict[str, int]
-    equalized: tuple[str, ...] = ()
 
     @property
     def logits_sqnr_db(self) -> float:
@@ -91,7 +89,6 @@ def quantize(
     ranges: Ranges = "mse",
     weights: Weights = "per-channel",
     bias_correction: BiasCorrection = "empirical",
-    equalize: bool = False,
     weight_bits: int | Mapping[str, int] = 8,
     rounding: Rounding | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -109,7 +106,6 @@ def quantize(
         bias_correction: shift each layer's bias so that the integer network's mean per channel
             equals the float network's: "empirical" in the running networks, "analytic" from the
             rounding of the weights alone, or "none".
-        equalize: balance the channels of neighbouring layers first, where that helps.
         weight_bits: 8, 4 (first, last and depthwise layers stay at 8), or bits by layer name with
             "*" for the others.
         rounding: of weights, "nearest" or "gptq"; None takes the measured best for each width.
@@ -128,14 +124,7 @@ def quantize(
     data = prepare(graph, calibration, source="the calibration data")
     check_samples(data)
     options = Options(ranges, weights, bias_correction, widths_of(graph, weight_bits), rounding)
-    if not equalize:
-        return _quantize(graph, data, options, report)
-    balanced, kept = equalized(graph, data, options.widths, weights)
-    results = [_quantize(graph, data, options, report)]
-    if kept:
-        other = _quantize(balanced, data, options, report)
-        results.append(replace(other, float_graph=graph, equalized=kept))
-    return max(results, key=lambda r: r.logits_sqnr_db)
+    return _quantize(graph, data, options, report)
 
 
 def _quantize(

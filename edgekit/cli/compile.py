@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,45 @@ from edgekit.cli.common import compiler_option, json_option, progress, table, wr
 
 if TYPE_CHECKING:
     from edgekit.report import Report
+
+
+def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of `quantizer.quantize`; None means its measured default."""
+    for option in reversed(
+        [
+            click.option("--ranges", type=click.Choice(["mse", "minmax", "percentile", "kl"]),
+                         help="How activation ranges are chosen.  [default: mse]"),
+            click.option("--weights", type=click.Choice(["per-channel", "per-tensor"]),
+                         help="Scales of weights.  [default: per-channel]"),
+            click.option("--bias-correction", type=click.Choice(["empirical", "analytic", "none"]),
+                         help="What biases make up for.  [default: empirical]"),
+            click.option("--weight-bits", type=click.Choice(["8", "4"]),
+                         help="4: but first, last and depthwise layers.  [default: 8]"),
+            click.option("--layer-bits", multiple=True, metavar="NAME=4",
+                         help="Bits of one layer's weights; may be repeated."),
+            click.option("--rounding", type=click.Choice(["nearest", "gptq"]),
+                         help="Of weights.  [default: gptq for 4 bits, nearest for 8]"),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for on the command line as arguments of `quantizer.quantize`."""
+    bits = options.pop("weight_bits")
+    layers = {}
+    for text in options.pop("layer_bits"):
+        name, _, width = text.rpartition("=")
+        if not name or width not in ("4", "8"):
+            raise click.UsageError(f"--layer-bits takes NAME=4 or NAME=8, not '{text}'")
+        layers[name] = int(width)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if layers:
+        chosen["weight_bits"] = {"*": int(bits or 8), **layers}
+    elif bits:
+        chosen["weight_bits"] = int(bits)
+    return chosen
 
 
 @click.command("compile")
@@ -22,8 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write."
 )
-@click.option("--ranges", type=click.Choice(["mse", "minmax"]), default="mse", show_default=True)
-@click.option("--no-bias-correction", is_flag=True, help="Leave quantized biases as they are.")
+@quantization_options
 @click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
 @click.option("--max-flash", type=int, metavar="BYTES", help="Fail where the flash is larger.")
 @click.option("--max-ram", type=int, metavar="BYTES", help="Fail where the RAM is larger.")
@@ -34,13 +73,12 @@ def compile_command(
     target: str,
     calibration: Path | None,
     output: Path,
-    ranges: str,
-    no_bias_correction: bool,
     bind: tuple[str, ...],
     max_flash: int | None,
     max_ram: int | None,
     compiler: str,
     json_file: str | None,
+    **quantization: Any,
 ) -> None:
     """Compile MODEL (.onnx, or a quantized .tflite) for a target."""
     from edgekit import pipeline
@@ -51,8 +89,7 @@ def compile_command(
             output=output,
             target=target,
             calibration=calibration,
-            ranges=ranges,
-            bias_correction=not no_bias_correction,
+            quantization=chosen_quantization(quantization),
             bind=parse_bindings(bind),
             max_flash=max_flash,
             max_ram=max_ram,

@@ -21,7 +21,7 @@ def logits_of(graph: Graph) -> str:
     return last.inputs[0] if last.op == "softmax" else graph.outputs[0]
 
 
-def evaluate(model: str, limit: int) -> dict[str, Any]:
+def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
     """Float and integer predictions on the evaluation set, and the SQNR of the logits there."""
     from edgekit.importers import load
 
@@ -29,7 +29,7 @@ def evaluate(model: str, limit: int) -> dict[str, Any]:
     calibration = data.load(SHARED / "data" / f"{model}_calibration.npz", graph)
     samples = data.load(SHARED / "data" / f"{model}_eval.npz", graph)
     started = time.perf_counter()
-    result = quantize(graph, calibration.arrays)
+    result = quantize(graph, calibration.arrays, **options)
     seconds = time.perf_counter() - started
     name = logits_of(graph)
     real, whole = [], []
@@ -69,3 +69,14 @@ def test_bars(model: str, limit: int, sqnr: float, agreement: float | None) -> N
         assert got["agreement"] >= agreement
     if model == "kws":
         assert abs(got["float"] - got["int8"]) <= 0.005
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("model", "limit", "points"), [("kws", 436, 1.0), ("vww96", 159, 2.0), ("resnet8", 500, 2.5)]
+)
+def test_four_bit_weights(model: str, limit: int, points: float) -> None:
+    """Points of accuracy that int4 weights may lose; rounding to nearest loses 4 to 33 elsewhere."""
+    got = evaluate(model, limit, weight_bits=4)
+    assert got["seconds"] < 60
+    assert 100 * (got["float"] - got["int8"]) <= points

@@ -15,7 +15,7 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.reference import run
 from quantizer import quantize
-from quantizer.ranges import Observer, activation_quant, mse_range
+from quantizer.ranges import Observer, activation_quant, range_of
 
 
 @pytest.fixture(scope="module")
@@ -75,24 +75,31 @@ def test_report(result: Any) -> None:
     assert tensor.sqnr_db > 30
 
 
-@pytest.mark.parametrize("ranges", ["mse", "minmax"])
-@pytest.mark.parametrize("bias_correction", [False, True])
-def test_options(ranges: Any, bias_correction: bool) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"ranges": r} for r in ("mse", "minmax", "percentile", "kl")),
+        *({"bias_correction": b} for b in ("empirical", "analytic", "none")),
+        *({"weights": w} for w in ("per-channel", "per-tensor")),
+        {"rounding": "gptq"},
+    ],
+    ids=str,
+)
+def test_options(options: dict[str, Any]) -> None:
     stages = []
     result = quantize(
         network(3),
         samples(),
-        ranges=ranges,
-        bias_correction=bias_correction,
         progress=lambda stage, fraction: stages.append((stage, fraction)),
+        **options,
     )
-    assert result.logits_sqnr_db > 20
+    assert result.logits_sqnr_db > (15 if "kl" in options.values() else 20)
     assert stages[-1] == ("compare", 1.0)
     assert all(0 <= fraction <= 1 for _, fraction in stages)
 
 
 def test_bias_correction_brings_the_means_together() -> None:
-    def error(correct: bool) -> float:
+    def error(correct: str) -> float:
         result = quantize(network(5), samples(64), bias_correction=correct)
         name = result.float_graph.nodes[-2].output
         want = run(result.float_graph, samples(64), keep={name})[name]
@@ -100,7 +107,7 @@ def test_bias_correction_brings_the_means_together() -> None:
         real = dequantize_output(result.graph, name, have[name])
         return float(np.abs((want - real).mean(axis=0)).max())
 
-    assert error(True) < error(False)
+    assert error("empirical") < error("none")
 
 
 def degenerate(kind: str) -> Graph:
@@ -181,11 +188,73 @@ def test_dead_nodes_are_dropped() -> None:
     assert len(quantize(graph, samples()).graph.nodes) == len(graph.nodes) - 1
 
 
-def test_constant_input() -> None:
-    for fill in (0.0, 5.0, -2.0):
-        data = {"image": np.full((16, 8, 8, 2), fill, np.float32)}
-        result = quantize(network(), data)
-        assert result.graph.values["image"].quant is not None
+def test_constant_samples_are_refused() -> None:
+    data = {"image": np.full((16, 8, 8, 2), 5.0, np.float32)}
+    with pytest.raises(EdgekitError, match="16 samples, 1 of them different") as caught:
+        quantize(network(), data)
+    assert caught.value.code == "E205"
+
+
+def test_an_input_channel_that_never_varies() -> None:
+    data = samples()
+    data["image"][..., 1] = -2.0
+    assert quantize(network(), data).logits_sqnr_db > 20
+
+
+def weights_of(graph: Graph) -> dict[str, np.ndarray]:
+    return {n.name: graph.constants[n.inputs[1]] for n in graph.nodes if "weight_bits" in n.attrs}
+
+
+def wide_network(seed: int = 0) -> Graph:
+    """Three layers with weights, so that one is neither the first nor the last."""
+    b = Builder(seed)
+    x = b.input("image", 1, 8, 8, 2)
+    same = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1], "clamp": [0, None]}
+    first = b.node("conv2d", x, b.constant("w0", 8, 3, 3, 2), b.constant("b0", 8), **same)
+    d = b.node("depthwise_conv2d", first, b.constant("wd", 3, 3, 8), b.constant("bd", 8), **same)
+    second = b.node("conv2d", d, b.constant("w1", 8, 3, 3, 8), b.constant("b1", 8), **same)
+    p = b.node("average_pool2d", second, kernel=[8, 8], strides=[1, 1], pads=[0, 0, 0, 0])
+    r = b.node("reshape", p, shape=[1, 8])
+    f = b.node("fully_connected", r, b.constant("w2", 5, 8, spread=3), b.constant("b2", 5))
+    return b.done(b.node("softmax", f, beta=1.0))
+
+
+def test_four_bits_leave_first_last_and_depthwise_alone() -> None:
+    result = quantize(wide_network(), samples(), weight_bits=4)
+    assert list(result.weight_bits.values()) == [8, 8, 4, 8]
+    ((_, w),) = weights_of(result.graph).items()
+    assert abs(w).max() == 7
+
+
+def test_bits_by_layer() -> None:
+    names = [n.name for n in wide_network().nodes if len(n.inputs) == 3]
+    result = quantize(wide_network(), samples(), weight_bits={names[0]: 4, names[1]: 4})
+    assert [result.weight_bits[n] for n in names] == [4, 4, 8, 8]
+    assert set(weights_of(result.graph)) == set(names[:2])
+    for bad in ({"nowhere": 4}, {names[0]: 5}, 3):
+        with pytest.raises(EdgekitError) as caught:
+            quantize(wide_network(), samples(), weight_bits=bad)  # type: ignore[arg-type]
+        assert caught.value.code == "E211"
+    with pytest.raises(EdgekitError) as caught:
+        quantize(wide_network(), samples(), ranges="mode")  # type: ignore[arg-type]
+    assert caught.value.code == "E212"
+
+
+def test_gptq_is_better_than_the_nearest_integer() -> None:
+    found = [
+        quantize(wide_network(s), samples(64), weight_bits=4, rounding=r).logits_sqnr_db
+        for r in ("nearest", "gptq")
+        for s in range(3)
+    ]
+    assert sum(found[3:]) > sum(found[:3]) + 3  # dB over three networks; measured +14
+
+
+def test_per_tensor_weights_have_one_scale() -> None:
+    graph = quantize(network(), samples(), weights="per-tensor").graph
+    for node in graph.nodes:
+        if len(node.inputs) == 3:
+            quant = graph.values[node.inputs[1]].quant
+            assert quant is not None and len(set(quant.scale.tolist())) == 1
 
 
 def test_uint8_calibration_is_real_values() -> None:
@@ -236,7 +305,7 @@ def observed(x: np.ndarray) -> Observer:
 def test_mse_range_cuts_outliers_and_beats_the_extremes() -> None:
     rng = np.random.default_rng(0)
     x = np.append(rng.normal(0, 1, 1_000_000), [40.0, -9.0]).astype(np.float32)
-    low, high = mse_range(observed(x))
+    low, high = range_of(observed(x), "mse")
     assert -9 <= low < -3 and 3 < high < 20
 
     def error(lo: float, hi: float) -> float:
@@ -250,6 +319,6 @@ def test_mse_range_cuts_outliers_and_beats_the_extremes() -> None:
 def test_ranges_hold_zero() -> None:
     rng = np.random.default_rng(0)
     for shift in (-50.0, 50.0):
-        low, high = mse_range(observed(rng.normal(shift, 1, 1000).astype(np.float32)))
+        low, high = range_of(observed(rng.normal(shift, 1, 1000).astype(np.float32)), "mse")
         assert low <= 0 <= high
         assert activation_quant(low, high).zero_point[0] in (-128, 127)

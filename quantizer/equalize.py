@@ -1,3 +1,0 @@
-from edgekit.graph import Graph
-def equalized(graph: Graph, data, widths, weights):
-    return graph, ()
