@@ -95,10 +95,12 @@ def evaluate(onnx: Model, tflite: Model) -> Accuracy:
                         *errors)  # fmt: skip
     imported = importers.load(tflite.path)
     theirs = _integer(imported, data.load(tflite.evaluation, imported).arrays, samples.count)
-    right = [float((y.argmax(1) == samples.labels).mean()) for y in (real, ours, theirs)]
+    of_float, of_int8, of_file = (
+        float((y.argmax(1) == samples.labels).mean()) for y in (real, ours, theirs)
+    )
     agreement = float((real.argmax(1) == ours.argmax(1)).mean())
-    return Accuracy(onnx.name, onnx.label, samples.count, *right, agreement, float(sqnr), None,
-                    None)  # fmt: skip
+    return Accuracy(onnx.name, onnx.label, samples.count, of_float, of_int8, of_file, agreement,
+                    float(sqnr), None, None)  # fmt: skip
 
 
 def report(all_: list[Accuracy]) -> str:

@@ -279,6 +279,11 @@ def wrong_bundles() -> list[Wrong]:
         for value in (top, 1 << 20, 0x7FFF_FFFC):
             data = _patched(lambda d, f=find, i=index: field(d, f(d), i), value)
             cases.append(Wrong(f"{what} at {value:#x}", data, "MALFORMED"))
+        for before in (0, 2):  # its count would be read from the footer
+            data = write_bundle(TINY)
+            at = field(data, find(data), index)
+            data = reseal(put(data, at, len(data) - FOOTER_BYTES - before - at))
+            cases.append(Wrong(f"{what} {before} bytes before the footer", data, "MALFORMED"))
         data = _patched(lambda d, f=find, i=index: _vtable(d, f(d)) + 4 + 2 * i, 0, 2)
         cases.append(Wrong(f"no {what}", data, "MALFORMED"))
         data = _patched(lambda d, f=find, i=index: _vtable(d, f(d)) + 4 + 2 * i, 0xFFFE, 2)

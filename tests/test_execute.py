@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from edgekit import data
 from edgekit.bundle import write_bundle
 from edgekit.errors import EdgekitError
-from edgekit.execute import REFERENCE_BATCH, execute
+from edgekit.execute import REFERENCE_BATCH, build, execute, session
 from edgekit.output import BUNDLE, Output, open_output
 from samples.digits import EVALUATION
+from targets import board
 
 COUNT = REFERENCE_BATCH + 8  # more than one batch, the last one not full
 
@@ -57,6 +59,34 @@ def test_a_virtual_board_agrees(
     wanted = execute(folder, few, "reference")
     for name, array in execute(folder, few, "virtual-cortex-m4").items():
         np.testing.assert_array_equal(array, wanted[name])
+
+
+def test_a_board_is_flashed_only_where_it_runs_something_else(
+    digits: Output, tmp_path: Path
+) -> None:
+    folder = open_output(Path(shutil.copytree(digits.path, tmp_path / "out")))
+    virtual = board("virtual-cortex-m4")
+
+    def flashes(mode: str) -> bool:
+        stages: list[str] = []
+        with session(
+            folder, virtual, mode=mode, progress=lambda stage, share: stages.append(stage)
+        ) as device:
+            hello = device.hello()
+        assert (hello.mode, hello.model_hash) == (mode, folder.bundle.hash)
+        return f"flashing {virtual.name}" in stages
+
+    modes = ("interpreter", "interpreter", "aot", "aot", "interpreter")
+    assert [flashes(mode) for mode in modes] == [True, False, True, False, True]
+
+
+def test_a_board_with_another_cpu_is_refused(digits: Output) -> None:
+    virtual = board("virtual-cortex-m4")
+    other = replace(virtual, target=replace(virtual.target, name="cortex-m99"))
+    with pytest.raises(EdgekitError, match="is compiled for cortex-m4") as caught:
+        build(digits, other)
+    assert caught.value.code == "E620"
+    assert caught.value.help == "compile with --target cortex-m99"
 
 
 def test_golden_samples_are_what_every_place_gives(digits: Output) -> None:

@@ -1,6 +1,7 @@
 /* fuzz_open.c - gives bundles that are anything to the runtime; built with sanitizers.
  *
  *   fuzz_open truncate FILE              every prefix must be refused as cut off
+ *   fuzz_open truncate-sealed FILE       every prefix with a footer that fits it
  *   fuzz_open flip FILE                  every single flipped bit must be refused
  *   fuzz_open flip-sealed FILE           the same with the checksum made right again
  *   fuzz_open random FILE SEED COUNT     random bytes changed, checksum made right
@@ -180,6 +181,23 @@ static void truncations(block_t file, block_t arena)
     (void)printf("%u\n", (unsigned)file.size);
 }
 
+/* Cut as an attacker cuts: what is left has the right length, version and checksum. */
+static void sealed_truncations(block_t file, block_t arena, const ek_model_t *original,
+                               const uint8_t *lists)
+{
+    for (uint32_t n = FOOTER; n < file.size; ++n) {
+        const block_t cut = block(n);
+        memcpy(cut.data, file.data, n - FOOTER);
+        memcpy(cut.data + n - FOOTER, file.data + file.size - FOOTER, FOOTER);
+        put32(cut.data + n - FOOTER + 8u, n - FOOTER);
+        seal(cut);
+        try_bundle(cut, arena, original, lists, 1u);
+        free(cut.data);
+    }
+    (void)printf("%u %u %u\n", (unsigned)(file.size - FOOTER), (unsigned)opened_count,
+                 (unsigned)ran_count);
+}
+
 static void flips(block_t file, block_t arena)
 {
     for (uint32_t i = 0; i < file.size * 8u; ++i) {
@@ -332,6 +350,11 @@ int main(int argc, char **argv)
     make_crc_table();
     const ek_kernel_t *slots[MAX_SLOTS];
     ek_model_t m;
+    memset(&m, 0, sizeof m);
+    if (ek_invoke(&m) != EK_STATE || ek_input(&m, 0u, NULL) != NULL ||
+        ek_output(&m, 0u, NULL) != NULL) {
+        die("a model runs before it is open", 0u, 0u);
+    }
     block_t arena = block(1u << 16);
     ek_status_t status = open_in(&m, file, slots, arena);
     free(arena.data);
@@ -348,6 +371,8 @@ int main(int argc, char **argv)
     memcpy(lists + call_bytes, m.arguments, EK_ARGUMENT_BYTES * m.argument_count);
     if (strcmp(mode, "truncate") == 0) {
         truncations(file, arena);
+    } else if (strcmp(mode, "truncate-sealed") == 0) {
+        sealed_truncations(file, arena, &m, lists);
     } else if (strcmp(mode, "flip") == 0) {
         flips(file, arena);
     } else if (strcmp(mode, "flip-sealed") == 0) {

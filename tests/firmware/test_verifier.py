@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from bundles import ARENA_BYTES, BLEND, TINY, Wrong, wrong_bundles
+from bundles import ARENA_BYTES, BLEND, TINY, WIDE, Wrong, arena, tensor, wrong_bundles
 from tools import need
 
 from edgekit.bundle import CallRef, write_bundle
@@ -89,6 +89,14 @@ def test_every_truncation_is_refused(model: Harness, tiny: Harness) -> None:
         assert harness.numbers("truncate") == [harness.bundle.stat().st_size]
 
 
+def test_every_truncation_under_a_right_checksum(model: Harness, tiny: Harness) -> None:
+    for harness in (model, tiny):
+        cases, opened, ran = harness.numbers("truncate-sealed")
+        assert cases == harness.bundle.stat().st_size - 16
+        # The runtime reads neither layers nor golden samples, the last things in the file.
+        assert cases // 20 < opened == ran < cases
+
+
 def test_every_flipped_bit_is_refused(model: Harness) -> None:
     assert model.numbers("flip") == [8 * model.bundle.stat().st_size]
 
@@ -132,6 +140,18 @@ def test_what_the_caller_gives(tiny: Harness) -> None:
     assert tiny.status(-1, 0, 0, 1) == "OK"
     assert tiny.status(-1, 0, 0, 0) == "TOO_MANY_CALLS"
     assert tiny.status(-1, 0, 0, -1, 0) == "KERNEL_MISSING"
+
+
+def test_a_kernel_may_have_eight_operands(tiny: Harness, tmp_path: Path) -> None:
+    """The most that ek_invoke has pointers for; nine are among the contradictions."""
+    call = CallRef(0, (*(arena(8 * i, 8) for i in range(7)), arena(0, 8)))
+    ports = (replace(tensor("x", 0), shape=(1, 56), nbytes=56),)
+    bundle = replace(TINY, kernels=(WIDE,), calls=(call,), inputs=ports, layers=TINY.layers[:1])
+    (tmp_path / "wide.ekb").write_bytes(write_bundle(bundle))
+    sample = bytes(range(56))
+    (tmp_path / "input").write_bytes(sample)
+    found = tiny("run", tmp_path / "input", bundle=tmp_path / "wide.ekb")
+    assert found[:8] == bytes(sum(sample[i::8]) % 256 for i in range(8))
 
 
 def test_kernels_of_another_model(tiny: Harness, model: Harness) -> None:

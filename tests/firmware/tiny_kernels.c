@@ -28,8 +28,26 @@ static const ek_operand_t many_operands[] = {
     {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
     {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}};
 
+/* Just as many operands as ek_invoke has pointers for: the last is the sum of the others. */
+static void wide(void *const *a)
+{
+    uint8_t sum[8] = {0};
+    for (uint32_t k = 0; k < EK_MAX_ARGUMENTS - 1u; ++k) {
+        for (uint32_t i = 0; i < 8u; ++i) {
+            sum[i] = (uint8_t)(sum[i] + ((const uint8_t *)a[k])[i]);
+        }
+    }
+    for (uint32_t i = 0; i < 8u; ++i) {
+        ((uint8_t *)a[EK_MAX_ARGUMENTS - 1u])[i] = sum[i];
+    }
+}
+static const ek_operand_t wide_operands[] = {
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_OUTPUT}};
+
 const ek_kernel_t ek_kernels[] = {
     {UINT64_C(0x1111222233334444), blend, blend_operands, 4u},
     {UINT64_C(0x5555666677778888), many, many_operands, 9u},
+    {UINT64_C(0x9999AAAABBBBCCCC), wide, wide_operands, 8u},
 };
-const uint32_t ek_kernel_count = 2u;
+const uint32_t ek_kernel_count = 3u;
