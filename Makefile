@@ -33,6 +33,7 @@ bench: $(READY)
 	for b in cortex_m4 accuracy compile_time; do \
 	    $(BIN)/python -m benchmarks.$$b --shared $(SHARED) --update docs/BENCHMARKS.md || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.quantization --shared $(SHARED) --update docs/QUANTIZATION.md
 
 clean:
 	rm -rf $(VENV) build out

@@ -57,19 +57,19 @@ def logits_of(graph: Graph) -> str:
     return last.inputs[0] if last and last.op == "softmax" else graph.outputs[0]
 
 
-def _batches(arrays: dict[str, np.ndarray], count: int) -> Iterator[dict[str, np.ndarray]]:
+def batches(arrays: dict[str, np.ndarray], count: int) -> Iterator[dict[str, np.ndarray]]:
     for i in range(0, count, BATCH):
         yield {name: a[i : i + BATCH] for name, a in arrays.items()}
 
 
-def _integer(graph: Graph, arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
+def integer_logits(graph: Graph, arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
     """Real values of the logits of an integer graph, [count, ...]."""
     name = logits_of(graph)
     parts = [
         data.dequantize(
             graph.values[name], run(graph, data.quantize_inputs(graph, x), keep={name})[name]
         )
-        for x in _batches(arrays, count)
+        for x in batches(arrays, count)
     ]
     return np.concatenate(parts).reshape(count, -1).astype(np.float64)
 
@@ -83,10 +83,10 @@ def evaluate(onnx: Model, tflite: Model) -> Accuracy:
     name = logits_of(graph)
     floats = [
         run(graph, {k: v.astype(np.float32) for k, v in x.items()}, keep={name})[name]
-        for x in _batches(samples.arrays, samples.count)
+        for x in batches(samples.arrays, samples.count)
     ]
     real = np.concatenate(floats).reshape(samples.count, -1).astype(np.float64)
-    ours = _integer(result.graph, samples.arrays, samples.count)
+    ours = integer_logits(result.graph, samples.arrays, samples.count)
     sqnr = 10 * np.log10((real**2).sum() / ((real - ours) ** 2).sum())
     if samples.labels is None:
         x = next(iter(samples.arrays.values())).reshape(samples.count, -1)
@@ -94,7 +94,7 @@ def evaluate(onnx: Model, tflite: Model) -> Accuracy:
         return Accuracy(onnx.name, onnx.label, samples.count, None, None, None, None, float(sqnr),
                         *errors)  # fmt: skip
     imported = importers.load(tflite.path)
-    theirs = _integer(imported, data.load(tflite.evaluation, imported).arrays, samples.count)
+    theirs = integer_logits(imported, data.load(tflite.evaluation, imported).arrays, samples.count)
     of_float, of_int8, of_file = (
         float((y.argmax(1) == samples.labels).mean()) for y in (real, ours, theirs)
     )

@@ -10,8 +10,7 @@ import numpy as np
 
 from edgekit.data import prepare
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, GraphError, Node, Quant
-from edgekit.ops import operator
+from edgekit.graph import Graph, Node, Quant
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import compare
 from quantizer.correct import BiasCorrection, Refinement, refine
@@ -194,9 +193,6 @@ def _check_float(graph: Graph) -> None:
             f"'{integer[0]}' is {graph.values[integer[0]].dtype}: the model is quantized already",
             help="compile it without calibration data",
         )
-    for node in graph.nodes:
-        if not operator(node.op).canonical:
-            raise GraphError(f"'{node.name or node.op}' ({node.op}) is not canonical")
 
 
 def build(graph: Graph, quants: dict[str, Quant], options: Options) -> Graph:

@@ -48,8 +48,6 @@ def ops_command(target: str | None, json_file: str | None) -> None:
     wanted = find_target(target).families if target else None
     rows = []
     for name, op in operators().items():
-        if not op.canonical:
-            continue
         kernels = [f for f in families().get(name, {}) if wanted is None or f in wanted]
         rows.append((name, ", ".join(kernels) or "none needed", op.summary))
     columns = ("operator", "kernels", "meaning")

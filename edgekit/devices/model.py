@@ -20,8 +20,8 @@ HEADERS = ("edgekit.h", "ek_dsp.h", "ek_kernel.h", "ek_profile.h")
 #: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
 #: go into any project as it is and does not change when edgekit does.
 RUNTIME_FOLDER = "edgekit"
-#: Kernels want speed, the runtime is only ever walked through.
-KERNEL_OPT, RUNTIME_OPT = "-O2", "-Os"
+#: Optimisation level of kernels and runtime.
+KERNEL_OPT = "-O2"
 
 
 @dataclass(frozen=True)

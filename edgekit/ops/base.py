@@ -20,8 +20,6 @@ class Operator:
     """
 
     name: str = ""
-    #: False for operators that only importers produce and passes must remove.
-    canonical: bool = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         """Shapes and dtypes of the outputs; raises GraphError on illegal operands."""

@@ -76,7 +76,7 @@ def test_bars(model: str, limit: int, sqnr: float, agreement: float | None) -> N
     ("model", "limit", "points"), [("kws", 436, 1.0), ("vww96", 159, 2.0), ("resnet8", 500, 2.5)]
 )
 def test_four_bit_weights(model: str, limit: int, points: float) -> None:
-    """Points of accuracy that int4 weights may lose; rounding to nearest loses 4 to 33 elsewhere."""
+    """Points of accuracy that int4 weights may lose (nearest elsewhere: 4 to 33)."""
     got = evaluate(model, limit, weight_bits=4)
     assert got["seconds"] < 60
     assert 100 * (got["float"] - got["int8"]) <= points
