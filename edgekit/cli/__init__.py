@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("check", "Say which nodes of a model a target cannot run, all at once."),
     "inspect": ("inspect", "Show what is in a bundle, an output folder or a model file."),
     "run": ("run", "Run samples through a compiled model."),
+    "diff": ("diff", "Compare a model with its compilation, layer by layer."),
     "flash": ("board", "Write a compiled model's firmware to a board and verify it."),
     "profile": ("board", "Measure each layer on a board."),
     "targets": ("lists", "List the CPUs that models can be compiled for."),

@@ -1,0 +1,113 @@
+"""What one tensor's quantization costs: the integer network run again without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgekit.data import dequantize, quantize
+from edgekit.graph import Graph, Node
+from edgekit.ops import operator
+from edgekit.ops.base import run_node
+
+#: Operators whose result is their operand's numbers: both are one tensor to the memory.
+SAME_NUMBERS = ("reshape", "transpose")
+
+
+def group(graph: Graph, name: str) -> frozenset[str]:
+    """`name` and every tensor that holds the same numbers because it is made from it."""
+    members = {name}
+    for node in graph.nodes:
+        if node.op in SAME_NUMBERS and node.inputs[0] in members:
+            members.add(node.output)
+    return frozenset(members)
+
+
+class Lifter:
+    """Runs an integer graph with some tensors left unquantized.
+
+    Args:
+        graph: the integer graph.
+        reals: what its inputs were quantized from, by name.
+        integers: all tensors of a run on these inputs, by name.
+    """
+
+    def __init__(
+        self, graph: Graph, reals: Mapping[str, np.ndarray], integers: Mapping[str, np.ndarray]
+    ) -> None:
+        self.graph, self.reals, self.integers = graph, reals, integers
+        self.constants = {
+            name: dequantize(graph.values[name], data) for name, data in graph.constants.items()
+        }
+
+    def run(self, lifted: frozenset[str], result: str) -> np.ndarray:
+        """The real values of the tensor `result`, with `lifted` kept in float32.
+
+        A node that reads or writes a lifted tensor computes in float32 on dequantized operands,
+        weights included; everything else stays integer. What a lifted tensor cannot reach is
+        taken from the run there was.
+        """
+        changed: dict[str, np.ndarray] = {
+            name: self.reals[name].astype(np.float32)
+            for name in self.graph.inputs
+            if name in lifted
+        }
+        for node in self.graph.nodes:
+            if node.output in lifted or any(i in changed for i in node.inputs):
+                changed[node.output] = self._step(node, lifted, changed)
+            if node.output == result:
+                break
+        x = changed[result] if result in changed else self.integers[result]
+        return x if result in lifted else dequantize(self.graph.values[result], x)
+
+    def _step(
+        self, node: Node, lifted: frozenset[str], changed: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        graph = self.graph
+        if not lifted.intersection((*node.inputs, node.output)):
+            have: list[Mapping[str, np.ndarray]] = [graph.constants, changed, self.integers]
+            return run_node(graph, node, [next(h[i] for h in have if i in h) for i in node.inputs])
+        out = operator(node.op).reference_float(
+            node, [self._real(i, lifted, changed) for i in node.inputs]
+        )
+        return out if node.output in lifted else quantize(graph.values[node.output], out)
+
+    def _real(
+        self, name: str, lifted: frozenset[str], changed: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        if name in self.constants:
+            return self.constants[name]
+        if name in lifted:
+            return changed[name]
+        return dequantize(self.graph.values[name], changed.get(name, self.integers[name]))
+
+
+def peak_bytes(graph: Graph, doubled: frozenset[str] = frozenset()) -> int:
+    """The most activation bytes alive at one node, `doubled` tensors counted twice.
+
+    A reshape shares its operand's memory. Kernels' scratch is not counted.
+    """
+    root: dict[str, str] = {}
+    size: dict[str, int] = {}
+    last: dict[str, int] = {}
+    first: dict[str, int] = {}
+
+    def made(name: str, at: int) -> None:
+        root[name], first[name], last[name] = name, at, at
+        size[name] = graph.values[name].nbytes * (2 if name in doubled else 1)
+
+    for name in graph.inputs:
+        made(name, 0)
+    for at, node in enumerate(graph.nodes):
+        for name in node.inputs:
+            if name in root:
+                last[root[name]] = at
+        if node.op == "reshape" and node.inputs[0] in root:
+            root[node.output] = root[node.inputs[0]]
+        else:
+            made(node.output, at)
+    for name in graph.outputs:
+        last[root[name]] = len(graph.nodes)
+    alive = range(len(graph.nodes))
+    return max((sum(size[n] for n in size if first[n] <= i <= last[n]) for i in alive), default=0)

@@ -1,0 +1,195 @@
+"""`edgekit.diff` on the digits sample and on graphs whose errors are known."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from models import DIGITS
+
+from edgekit import data
+from edgekit.diff import Diff, compare, page
+from edgekit.diff.lift import Lifter, group, peak_bytes
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.importers import load
+from edgekit.reference import run
+from quantizer import quantize
+from quantizer.compare import compare as quantizer_compare
+
+
+@pytest.fixture(scope="module")
+def graphs() -> tuple[Graph, Graph, dict[str, np.ndarray], np.ndarray]:
+    graph = load(DIGITS.path)
+    assert DIGITS.calibration is not None
+    calibration = data.load(DIGITS.calibration, graph)
+    samples = data.load(DIGITS.samples, graph)
+    arrays = {k: v[:64] for k, v in samples.arrays.items()}
+    assert samples.labels is not None
+    return graph, quantize(graph, calibration.arrays).graph, arrays, samples.labels[:64]
+
+
+@pytest.fixture(scope="module")
+def found(graphs: tuple[Graph, Graph, dict[str, np.ndarray], np.ndarray]) -> Diff:
+    left, right, arrays, labels = graphs
+    return compare(left, right, arrays, labels=labels)
+
+
+def test_sqnr_is_the_quantizers(graphs, found: Diff) -> None:  # type: ignore[no-untyped-def]
+    left, right, arrays, _ = graphs
+    want = quantizer_compare(left, right, arrays)
+    assert [t.name for t in found.tensors] == list(want)
+    for tensor in found.tensors:
+        assert tensor.sqnr_db == pytest.approx(want[tensor.name], rel=1e-6)
+    assert found.logits_sqnr_db == pytest.approx(want[found.logits], rel=1e-6)
+    assert found.agreement is not None and found.agreement > 0.9
+    assert found.accuracy_left is not None and found.accuracy_left > 0.9
+
+
+def test_figures_hang_together(found: Diff) -> None:
+    for t in found.tensors:
+        count = sum(t.histogram_left)
+        assert count == sum(t.histogram_right) == 64 * math.prod(t.shape)
+        outside = t.histogram_left[0] + t.histogram_left[-1]
+        assert t.saturated == pytest.approx(outside / count)
+        assert t.histogram_right[0] == t.histogram_right[-1] == 0
+        assert 0 < t.used <= 1 and 0.9 < t.cosine <= 1 + 1e-9
+    first = found.tensors[0]
+    assert first.op == "input" and first.local_sqnr_db == first.sqnr_db
+
+
+def test_nothing_quantized_beats_all_quantized(found: Diff) -> None:
+    assert found.weights_only_db is not None and found.lift_base_db is not None
+    assert found.weights_only_db > found.lift_base_db + 1
+    lifts = [t.lift for t in found.tensors if t.lift]
+    assert lifts and all(x.tensor_bytes >= x.ram_bytes >= 0 for x in lifts)
+
+
+def test_a_model_equals_itself(graphs) -> None:  # type: ignore[no-untyped-def]
+    _, right, arrays, _ = graphs
+    same = compare(right, right, arrays)
+    assert same.logits_sqnr_db == math.inf and same.agreement == 1
+    assert same.worth_lifting() == [] and same.worst_locally() == []
+    facts = json.loads(json.dumps(same.as_json(), allow_nan=False))
+    assert facts["logits_sqnr_db"] is None
+    assert "nobody" in page(same) or "no single tensor" in page(same)
+
+
+def test_finds_the_layer_that_was_spoilt(graphs) -> None:  # type: ignore[no-untyped-def]
+    """One tensor whose scale is ten times too coarse is named first in both lists."""
+    left, right, arrays, _ = graphs
+    bad = right.copy()
+    convolutions = [n.output for n in bad.nodes if n.op == "conv2d"]
+    name = convolutions[0]
+    quant = bad.values[name].quant
+    assert quant is not None
+    coarse = Quant.make(quant.scale * 10, quant.zero_point)
+    for member in group(bad, name) | {
+        n.output for n in bad.nodes if name in n.inputs and n.op.endswith("pool2d")
+    }:
+        bad.values[member] = replace(bad.values[member], quant=coarse)
+    result = compare(left, bad.verify(), arrays)
+    assert result.worst_locally()[0].name in (name, bad.consumers(name)[0].output)
+    spoilt = next(t for t in result.tensors if t.name == name)
+    assert spoilt.local_sqnr_db is not None and spoilt.local_sqnr_db < 30 and spoilt.used < 0.2
+    assert result.worth_lifting()[0].name == name
+    assert spoilt.lift is not None and result.lift_base_db is not None
+    intact = compare(left, right, arrays).lift_base_db
+    assert intact is not None  # without this tensor's error the network is about what it was
+    assert abs(result.lift_base_db + spoilt.lift.gain_db - intact) < 6
+
+
+def test_lifting_nothing_changes_nothing(graphs) -> None:  # type: ignore[no-untyped-def]
+    _, right, arrays, _ = graphs
+    raw = data.quantize_inputs(right, arrays)
+    integers = run(right, raw, keep="all")
+    lifter = Lifter(right, arrays, integers)
+    name = right.nodes[-2].output
+    want = data.dequantize(right.values[name], integers[name])
+    np.testing.assert_array_equal(lifter.run(frozenset(), name), want)
+
+
+def test_peak_bytes() -> None:
+    """x(8) -> a(4) -> b(4, reshape) -> c(2): the most is x and a together."""
+    q = Quant.make(1.0)
+    g = Graph("g", inputs=["x"], outputs=["c"])
+    g.values = {
+        n: Value(n, s, "int8", q)
+        for n, s in {"x": (1, 8), "a": (1, 4), "b": (1, 2, 2), "c": (1, 2)}.items()
+    }
+    g.nodes = [
+        Node("clip", ("x",), ("a",)),
+        Node("reshape", ("a",), ("b",), {"shape": [1, 2, 2]}),
+        Node("clip", ("b",), ("c",)),
+    ]
+    assert group(g, "a") == {"a", "b"}
+    assert peak_bytes(g) == 12
+    assert peak_bytes(g, frozenset({"x"})) == 20
+    assert peak_bytes(g, frozenset({"a", "b"})) == 16
+    assert peak_bytes(g, frozenset({"c"})) == 12
+
+
+class _Checker(HTMLParser):
+    """Every tag that is opened is closed, and nothing comes from elsewhere."""
+
+    VOID = ("meta", "rect", "path", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert not {"src", "href"} & {k for k, _ in attrs}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_page(found: Diff) -> None:
+    text = page(replace(found, left="<script>a & b"))
+    checker = _Checker()
+    checker.feed(text)
+    assert not checker.open
+    assert len(text) < 1_000_000 and "<script>" not in text and "nan" not in text
+    for part in ("viewport", "prefers-color-scheme", "Error by layer", "Histograms", "Ranges"):
+        assert part in text
+    for tensor in found.tensors:
+        assert tensor.name.replace("&", "&amp;") in text
+
+
+# ---- what is refused
+
+
+def refused(code: str, left: Graph, right: Graph, arrays: dict[str, np.ndarray]) -> None:
+    with pytest.raises(EdgekitError) as caught:
+        compare(left, right, arrays)
+    assert caught.value.code == code and caught.value.help
+
+
+def renamed(graph: Graph, old: str, new: str) -> Graph:
+    from edgekit.passes.edit import rename
+
+    graph = graph.copy()
+    rename(graph, old, new)
+    graph.inputs = [new if n == old else n for n in graph.inputs]
+    return graph.verify()
+
+
+def test_refusals(graphs) -> None:  # type: ignore[no-untyped-def]
+    left, right, arrays, _ = graphs
+    refused("E210", renamed(left, left.inputs[0], "other"), right, arrays)
+    refused("E211", renamed(left, left.outputs[0], "other"), right, arrays)
+    refused("E212", left, left, arrays)
+    refused("E201", left, right, {"none": arrays[left.inputs[0]]})
+    hidden = right.nodes[0].output
+    part = compare(renamed(left, hidden, "other"), right, arrays, lift=False)
+    assert part.unmatched == (hidden,)
+    assert hidden not in [t.name for t in part.tensors]
+    assert part.tensors[1].local_sqnr_db is None  # its operand has no counterpart
