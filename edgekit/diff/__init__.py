@@ -2,9 +2,9 @@
 
 `compare` measures every tensor that both graphs have. Errors, all `EdgekitError`:
 
-    E210  the graphs have different inputs
-    E211  they have no tensor in common, or one name has two shapes
-    E212  the second graph is not an integer graph
+    E220  the graphs have different inputs
+    E221  they have no tensor in common, or one name has two shapes
+    E222  the second graph is not an integer graph
 """
 
 from edgekit.diff.compare import compare

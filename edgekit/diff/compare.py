@@ -48,7 +48,7 @@ def compare(
         progress: called with a stage's name and its share done.
 
     Raises:
-        EdgekitError: E201 .. E205 for the data, E210 .. E212, see `edgekit.diff`.
+        EdgekitError: E201 .. E205 for the data, E220 .. E222, see `edgekit.diff`.
     """
     say = progress or (lambda stage, share: None)
     matched, unmatched = _match(left, right)
@@ -101,7 +101,7 @@ def _match(left: Graph, right: Graph) -> tuple[list[str], list[str]]:
     shapes = [{n: list(g.values[n].shape) for n in g.inputs} for g in (left, right)]
     if shapes[0] != shapes[1]:
         raise EdgekitError(
-            "E210",
+            "E220",
             f"the two models have different inputs: {_listed(shapes[0])} against "
             f"{_listed(shapes[1])}",
             help="compare a model with what was compiled from it, or two compilations of one model",
@@ -111,13 +111,13 @@ def _match(left: Graph, right: Graph) -> tuple[list[str], list[str]]:
         value = right.values[name]
         if value.quant is None or value.quant.scale.size != 1:
             raise EdgekitError(
-                "E212",
+                "E222",
                 f"'{name}' of the second model is {value.dtype}, quantized tensors are needed",
                 help="the second of the two is an output folder of edgekit compile",
             )
         if name in theirs and left.values[name].shape != value.shape:
             raise EdgekitError(
-                "E211",
+                "E221",
                 f"tensor '{name}' has shape {list(left.values[name].shape)} in the first model, "
                 f"{list(value.shape)} in the second",
                 help="they are different networks",
@@ -128,7 +128,7 @@ def _match(left: Graph, right: Graph) -> tuple[list[str], list[str]]:
     if missing:
         made = [n.output for n in left.nodes]
         raise EdgekitError(
-            "E211",
+            "E221",
             f"the first model has no tensor '{missing[0]}' ({len(matched) - len(right.inputs)} of "
             f"{len(right.nodes)} layers have the same name in both)",
             help=f"tensors are matched by name; {did_you_mean(missing[0], made)}",

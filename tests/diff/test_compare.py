@@ -184,9 +184,9 @@ def renamed(graph: Graph, old: str, new: str) -> Graph:
 
 def test_refusals(graphs) -> None:  # type: ignore[no-untyped-def]
     left, right, arrays, _ = graphs
-    refused("E210", renamed(left, left.inputs[0], "other"), right, arrays)
-    refused("E211", renamed(left, left.outputs[0], "other"), right, arrays)
-    refused("E212", left, left, arrays)
+    refused("E220", renamed(left, left.inputs[0], "other"), right, arrays)
+    refused("E221", renamed(left, left.outputs[0], "other"), right, arrays)
+    refused("E222", left, left, arrays)
     refused("E201", left, right, {"none": arrays[left.inputs[0]]})
     hidden = right.nodes[0].output
     part = compare(renamed(left, hidden, "other"), right, arrays, lift=False)
