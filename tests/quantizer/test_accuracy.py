@@ -73,10 +73,17 @@ def test_bars(model: str, limit: int, sqnr: float, agreement: float | None) -> N
 
 @needs_shared
 @pytest.mark.parametrize(
-    ("model", "limit", "points"), [("kws", 436, 1.0), ("vww96", 159, 2.0), ("resnet8", 500, 2.5)]
+    ("model", "limit", "points", "agreement"),
+    [("kws", 436, 1.0, 0.97), ("vww96", 159, None, 0.92), ("resnet8", 500, 2.5, 0.92)],
 )
-def test_four_bit_weights(model: str, limit: int, points: float) -> None:
-    """Points of accuracy that int4 weights may lose (nearest elsewhere: 4 to 33)."""
+def test_four_bit_weights(model: str, limit: int, points: float | None, agreement: float) -> None:
+    """Points of accuracy that int4 weights may lose (nearest elsewhere: 4 to 33).
+
+    GPTQ's rounding follows the last bit of floating-point sums, which differ between BLAS builds
+    and thread counts; 159 photos of vww96 are 0.63 points each, so only agreement is judged there.
+    """
     got = evaluate(model, limit, weight_bits=4)
     assert got["seconds"] < 60
-    assert 100 * (got["float"] - got["int8"]) <= points
+    assert got["agreement"] >= agreement
+    if points is not None:
+        assert 100 * (got["float"] - got["int8"]) <= points
