@@ -108,6 +108,13 @@ def build_program(graph: Graph, target: Target) -> Program:
     return _Builder(graph, target).build()
 
 
+def layer_of(graph: Graph, node: Node) -> Layer:
+    """A node of an integer graph as schedules look at it."""
+    values = tuple(graph.values[i] for i in node.inputs)
+    constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
+    return Layer(node, values, constants, graph.values[node.output])
+
+
 def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
     """The best candidate for `layer` in the target's families, and why none better applies."""
     reasons = []
@@ -164,7 +171,7 @@ class _Builder:
                 chosen.append((node, None, ""))
                 continue
             try:
-                chosen.append((node, *select(self._layer(node), self.target)))
+                chosen.append((node, *select(layer_of(self.graph, node), self.target)))
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
         if missing:
@@ -176,11 +183,6 @@ class _Builder:
                 help="edgekit ops lists what there is",
             )
         return chosen
-
-    def _layer(self, node: Node) -> Layer:
-        values = tuple(self.graph.values[i] for i in node.inputs)
-        constants = {i: self.graph.constants[i] for i in node.inputs if i in self.graph.constants}
-        return Layer(node, values, constants, self.graph.values[node.output])
 
     # ---- memory
 

@@ -26,8 +26,8 @@ def check(
 
     Where the importer does not know operators, only those are listed.
     """
-    from codegen.kernel import Layer, NotApplicable
-    from codegen.program import select
+    from codegen.kernel import NotApplicable
+    from codegen.program import layer_of, select
     from codegen.schedules import families
 
     chosen = find_target(target)
@@ -46,11 +46,8 @@ def check(
             reason = "" if available else "no kernel in " + ", ".join(chosen.families)
             findings.append(Finding(name, node.op, available[0] if available else "", reason))
         else:
-            values = tuple(graph.values[i] for i in node.inputs)
-            constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
             try:
-                layer = Layer(node, values, constants, graph.values[node.output])
-                candidate, note = select(layer, chosen)
+                candidate, note = select(layer_of(graph, node), chosen)
                 findings.append(Finding(name, node.op, candidate.spec.family, note))
             except NotApplicable as why:
                 findings.append(Finding(name, node.op, "", str(why)))
