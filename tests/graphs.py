@@ -136,19 +136,20 @@ def conv_graphs(
 
 @st.composite
 def elementwise_graphs(
-    draw: st.DrawFn, op: str, x_dtype: str = "int8", dtype: str = "int8"
+    draw: st.DrawFn, op: str, x_dtype: str = "int8", dtype: str = "int8", mixed: bool = False
 ) -> Graph:
     """add or mul: equal shapes, or broadcasting in either operand, or a constant operand."""
     full = (1, draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 5)))
     small = draw(st.sampled_from([full, (1, 1, 1, full[3]), (1, full[1], 1, full[3])]))
     shapes = [full, small] if draw(st.booleans()) else [small, full]
     a = Value("a", shapes[0], x_dtype, draw(quants(dtype=x_dtype)))
-    b = Value("b", shapes[1], x_dtype, draw(quants(dtype=x_dtype)))
+    b_dtype = "int8" if mixed else x_dtype
+    b = Value("b", shapes[1], b_dtype, draw(quants(dtype=b_dtype)))
     constants = {}
     if draw(st.booleans()):
         r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        info = np.iinfo(x_dtype)
-        constants["b"] = r.integers(info.min, info.max + 1, b.shape).astype(x_dtype)
+        info = np.iinfo(b_dtype)
+        constants["b"] = r.integers(info.min, info.max + 1, b.shape).astype(b_dtype)
     lo = 1e-3 if op == "add" else 1e-4
     return one_node(
         op,
@@ -227,18 +228,18 @@ def transpose_graphs(draw: st.DrawFn, dtype: str = "int8") -> Graph:
 def graphs_of(op: str) -> st.SearchStrategy[Graph]:
     """The strategy for one operator by name, with what it works on where that is not int8.
 
-    ``conv2d int4`` has four-bit weights, ``add int16`` 16-bit activations, and
-    ``clip int8>int16`` reads one width and writes the other.
+    ``conv2d int4`` has four-bit weights, ``add int16`` 16-bit activations, ``clip int8>int16`` reads
+    one width and writes the other, and ``add int16 mixed`` has a second operand of 8 bits.
     """
     name, *rest = op.split()
     bits = 4 if "int4" in rest else 8
-    types = next((word for word in rest if word != "int4"), "int8")
+    types = next((word for word in rest if word not in ("int4", "mixed")), "int8")
     x_dtype, _, dtype = types.partition(">")
     dtype = dtype or x_dtype
     if name in ("conv2d", "depthwise_conv2d", "fully_connected"):
         return conv_graphs(name, bits, x_dtype, dtype)
     if name in ("add", "mul"):
-        return elementwise_graphs(name, x_dtype, dtype)
+        return elementwise_graphs(name, x_dtype, dtype, "mixed" in rest)
     if name in ("average_pool2d", "max_pool2d"):
         return pool_graphs(name, dtype)
     if name == "clip":

@@ -34,7 +34,13 @@ def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
         op,
         "c99",
         tuple(operands),
-        {"shapes": shapes, "out": list(layer.output.shape), **layer.types, **params},
+        {
+            "shapes": shapes,
+            "dtypes": [value.dtype for value in layer.inputs],
+            "out": list(layer.output.shape),
+            "y_dtype": layer.output.dtype,
+            **params,
+        },
     )
     return Candidate(spec, tuple(inputs), constants, in_place)
 
@@ -45,9 +51,9 @@ def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:
 
     out = list(p["out"][1:]) or [1]
     tensors = []
-    for letter, shape in zip("ab", p["shapes"], strict=False):
+    for letter, shape, dtype in zip("ab", p["shapes"], p["dtypes"], strict=False):
         padded = [1] * (len(p["out"]) - len(shape)) + shape
-        tensors.append(te.placeholder(padded[1:] or [1], p["x_dtype"], name=letter))
+        tensors.append(te.placeholder(padded[1:] or [1], dtype, name=letter))
 
     def element(*index: Any) -> Any:
         picked = []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops.base import Inferred, Operator, check_activation, require
+from edgekit.ops.base import INTEGERS, Inferred, Operator, check_activation, require
 
 
 def by_table(x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -25,10 +25,11 @@ class Elementwise(Operator):
         require(len(inputs) == 2, node, f"needs two operands, has {len(inputs)}")
         a, b = inputs
         require(
-            a.dtype == b.dtype,
+            a.dtype == b.dtype or {a.dtype, b.dtype} <= set(INTEGERS),
             node,
-            f"operands must be of one dtype, they are {a.dtype} and {b.dtype}",
+            f"operands must both be float32 or integers, they are {a.dtype} and {b.dtype}",
         )
+        check_activation(node, b)
         dtype = check_activation(node, a)
         try:
             shape = np.broadcast_shapes(a.shape, b.shape)

@@ -17,8 +17,8 @@ from edgekit.ops.base import clamp_of
 #: TFLM's softmax: integer bits of the scaled difference and of the sum of exponentials.
 SOFTMAX_DIFF_BITS = 5
 SOFTMAX_SUM_BITS = 12
-#: Both operands of an addition are scaled up by two to this before they meet.
-ADD_LEFT_SHIFT = {"int8": 20, "int16": 15}
+#: Both operands of an addition are scaled up by 2**20 before they meet, by 2**15 where one is int16.
+ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 20, 15
 
 
 class ChannelRequant(NamedTuple):
@@ -136,7 +136,8 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
     s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
     twice_max = 2.0 * max(s_a, s_b)
     s_out = tensor_quant(out)[0]
-    left_shift = ADD_LEFT_SHIFT[values[0].dtype]
+    wide = any(v.dtype == "int16" for v in values)
+    left_shift = ADD_LEFT_SHIFT_16 if wide else ADD_LEFT_SHIFT
     return AddParams(
         left_shift,
         *_scalar(s_a / twice_max),
