@@ -2,8 +2,8 @@
 
 The taps of one pixel are `K` numbers: kernel rows one after the other, each kernel_width * C of
 them rounded up to a multiple of four (the gap has zero weights). int8 is widened once to int16
-pairs, doubled (`codegen.tensor_intrinsics.pack4`), int16 is copied to pairs as it is; the pairs then
-meet the weights of every output channel:
+pairs, doubled (`codegen.tensor_intrinsics.pack4`), int16 is copied to pairs as it is; the pairs
+then meet the weights of every output channel:
 
 * five pixels against one channel at a time (`dot_5x1`) where there are five pixels or more;
 * one pixel against four channels at a time (`dot_1x4`) elsewhere, fully connected included.
@@ -147,11 +147,6 @@ def _dot(rows: Rows, pair: Any, byte: Any) -> Any:
     return te.sum(product, axis=[k, s, h, low])
 
 
-def doubled(rows: Rows, acc: Any) -> Any:
-    """Twice the accumulator: int8 was doubled when it was packed, int16 has no room for that."""
-    return acc * 2 if rows.wide else acc
-
-
 def _tiled(p: dict[str, Any], rows: Rows) -> Any:
     from tvm import s_tir, te
 
@@ -171,7 +166,7 @@ def _tiled(p: dict[str, Any], rows: Rows) -> Any:
     )
     y = te.compute(
         (rows.pixels, p["O"]),
-        lambda m, o: _requant.apply_cheap(p, doubled(rows, acc[m // TILE, o, m % TILE]), rq, o),
+        lambda m, o: _requant.apply(p, acc[m // TILE, o, m % TILE], rq, o, doubled=not rows.wide),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
@@ -207,7 +202,7 @@ def _single(p: dict[str, Any], rows: Rows) -> Any:
     )
     y = te.compute(
         (rows.pixels, p["O"]),
-        lambda m, o: _requant.apply_cheap(p, doubled(rows, acc[m, o // 4, o % 4]), rq, o),
+        lambda m, o: _requant.apply(p, acc[m, o // 4, o % 4], rq, o, doubled=not rows.wide),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))

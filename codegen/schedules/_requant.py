@@ -15,17 +15,18 @@ def general(channels: Channels) -> np.ndarray:
     return np.stack([channels.bias, channels.multiplier, channels.shift], 1).astype(np.int32)
 
 
-def cheap(channels: Channels) -> np.ndarray:
-    """int32 [O, 3]: 2 * bias, multiplier, 2^(32 - e), for ``ek_rescale``.
+def dsp(channels: Channels) -> np.ndarray:
+    """int32 [O, 3] for accumulators of doubled activations.
+
+    2 * bias, multiplier, 2^(32 - e) for ``ek_rescale`` where that is exact; as `general` elsewhere.
 
     Raises:
-        NotApplicable: where ``ek_rescale`` would not be exact.
+        NotApplicable: where twice the accumulator does not fit into 32 bits.
     """
     if channels.bound >= 1 << 30:
         raise NotApplicable(f"an accumulator can reach {channels.bound}, the limit is 2^30")
     if not channels.cheap:
-        worst = int(channels.shift.max() if channels.shift.max() > -2 else channels.shift.min())
-        raise NotApplicable(f"a channel's requantization shift is {worst}, -30 to -2 are covered")
+        return general(channels)
     power = np.int64(1) << (32 + channels.shift.astype(np.int64))
     return np.stack([2 * channels.bias, channels.multiplier, power], 1).astype(np.int32)
 
@@ -53,6 +54,16 @@ def apply_general(p: dict[str, Any], acc: Any, rq: Any, channel: Any) -> Any:
         low,
         high,
     )
+
+
+def apply(p: dict[str, Any], acc: Any, rq: Any, channel: Any, *, doubled: bool) -> Any:
+    """TE expression: the result of an accumulator (twice it where `doubled`) without its bias.
+
+    Where every channel's shift allows it, requantization takes three or four instructions.
+    """
+    if p["cheap"]:
+        return apply_cheap(p, acc if doubled else acc * 2, rq, channel)
+    return apply_general(p, acc >> 1 if doubled else acc, rq, channel)
 
 
 def apply_cheap(p: dict[str, Any], acc2: Any, rq: Any, channel: Any) -> Any:

@@ -108,9 +108,9 @@ def select_arm_dsp(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**p, **_requant.params(channels)},
+        {**p, **_requant.params(channels), "cheap": channels.cheap},
     )
-    constants = {"w": packed, "rq": _requant.cheap(channels)}
+    constants = {"w": packed, "rq": _requant.dsp(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants)
 
 

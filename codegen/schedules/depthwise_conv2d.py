@@ -118,9 +118,9 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
         "depthwise_conv2d",
         "arm_dsp",
         _operands(layer, packed.size, alias=in_place),
-        {**_params(layer), **_requant.params(channels)},
+        {**_params(layer), **_requant.params(channels), "cheap": channels.cheap},
     )
-    constants = {"w": packed, "rq": _requant.cheap(channels)}
+    constants = {"w": packed, "rq": _requant.dsp(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
 
 
@@ -181,7 +181,7 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
 
     def result(oh: Any, ow: Any, c: Any, m: Any) -> Any:
         total = acc[c, m, oh % size.parities, oh // size.parities, ow]
-        return _requant.apply_cheap(p, total if doubled else total * 2, rq, c * multiplier + m)
+        return _requant.apply(p, total, rq, c * multiplier + m, doubled=doubled)
 
     y = te.compute((p["OH"], p["OW"], p["C"], multiplier), result, name="y")
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))

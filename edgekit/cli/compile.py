@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekit.cli.budget import budget_options, chosen_budget, print_search
 from edgekit.cli.common import compiler_option, json_option, progress, table, write_json
 
 if TYPE_CHECKING:
@@ -87,8 +88,7 @@ def _bits(
 )
 @quantization_options
 @click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
-@click.option("--max-flash", type=int, metavar="BYTES", help="Fail where the flash is larger.")
-@click.option("--max-ram", type=int, metavar="BYTES", help="Fail where the RAM is larger.")
+@budget_options
 @compiler_option
 @json_option
 def compile_command(
@@ -97,29 +97,36 @@ def compile_command(
     calibration: Path | None,
     output: Path,
     bind: tuple[str, ...],
-    max_flash: int | None,
-    max_ram: int | None,
+    validation: Path | None,
     compiler: str,
     json_file: str | None,
-    **quantization: Any,
+    **options: Any,
 ) -> None:
-    """Compile MODEL (.onnx, or a quantized .tflite) for a target."""
+    """Compile MODEL (.onnx, or a quantized .tflite) for a target.
+
+    A float model becomes int8. Where that exceeds the budget, the widths of single layers are
+    searched for.
+    """
     from edgekit import pipeline
 
+    budget = chosen_budget(options)
     with progress() as say:
         done = pipeline.compile(
             model,
             output=output,
             target=target,
             calibration=calibration,
-            quantization=chosen_quantization(quantization),
+            quantization=chosen_quantization(options),
             bind=parse_bindings(bind),
-            max_flash=max_flash,
-            max_ram=max_ram,
+            budget=budget,
+            validation=validation,
             compiler=compiler,
             progress=say,
         )
-    if not write_json(json_file, done.report.as_json()):
+    search = {"search": done.search.as_json()} if done.search else {}
+    if not write_json(json_file, {**done.report.as_json(), **search}):
+        if done.search:
+            print_search(done.search)
         print_report(done.report, str(output))
 
 
@@ -169,6 +176,11 @@ def print_report(report: Report, output: str) -> None:
         click.echo(
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "
             f"{report.calibration_samples} calibration samples"
+        )
+    if report.agreement is not None:
+        click.echo(
+            f"         {100 * report.agreement:.2f} % of {report.agreement_samples} samples have "
+            "the float network's class"
         )
     click.echo(f"wrote    {output}")
 
