@@ -10,6 +10,7 @@ from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx import TO_NCHW, TO_NHWC, OnnxBuilder, handles, operand
 from edgekit.importers.onnx_read import OnnxNode
 from edgekit.importers.onnx_shape import axis_of
+from edgekit.importers.quantized import grid_of, negated
 
 
 @handles("Relu")
@@ -76,10 +77,13 @@ def sub(b: OnnxBuilder, node: OnnxNode) -> None:
     """a - b as a + (-1) * b."""
     right = b.const(operand(node, 1))
     if right is not None:
-        y = b.constant(f"{node.name}:negated", -b.floats(node, 1, "operand"))
+        grid = b.grids.get(operand(node, 1))
+        y = b.constant(f"{node.name}:negated", -b.floats(node, 1, "operand"), negated(grid))
     else:
         minus = b.constant(f"{node.name}:minus", np.asarray([-1], np.float32))
-        y = b.emit("mul", [b.x(node, 1), minus], node=node.name)
+        x = b.x(node, 1)
+        grid = grid_of(b.value(x))
+        y = b.emit("mul", [x, minus], node=node.name, quant=negated(grid))
     _binary(b, node, "add", b.x(node, 0), y)
 
 
@@ -105,7 +109,8 @@ def _binary(b: OnnxBuilder, node: OnnxNode, op: str, left: str, right: str) -> N
     for name in (left, right):
         if not b.value(name).shape and b.graph.is_constant(name):
             # A scalar: [1] broadcasts alike and keeps every tensor at one axis or more.
-            right = b.constant(f"{node.name}:scalar", b.graph.constants[name].reshape(1))
+            data = b.graph.constants[name].reshape(1)
+            right = b.constant(f"{node.name}:scalar", data, b.value(name).quant)
     b.emit(op, [left, right], node=node.name, out=node.outputs[0])
 
 

@@ -1,6 +1,7 @@
 """Fuse activations into the operator in front of them.
 
 Float graphs only: in an integer graph a clip may requantize, and its producer's rounding is fixed.
+The same holds for an operand that is rounded to a grid; the clip's result may be.
 
 1. A clip whose operand comes from an operator with a `clamp` attribute, and that alone reads it,
    becomes that operator's clamp; two clamps compose.
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 from edgekit.graph import Graph, Node
 from edgekit.ops.base import clamp_of
-from edgekit.passes.edit import is_float, private_producer, replace_node
+from edgekit.passes.edit import is_float, is_real, private_producer, replace_node
 
 CLAMPED = (
     "conv2d",
@@ -39,7 +40,7 @@ def fuse_clamp(graph: Graph) -> bool:
 
 
 def _fuse(graph: Graph, clip: Node | None) -> bool:
-    if clip is None or not is_float(graph, clip.output):
+    if clip is None or not is_real(graph, clip.output):
         return False
     first = private_producer(graph, clip.inputs[0])
     if first is None or first.op not in CLAMPED or not is_float(graph, first.output):
