@@ -50,10 +50,11 @@ def compile(
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
-    """Compile an ONNX or quantized TFLite model for `target` into the folder `output`.
+    """Compile an ONNX or TFLite model for `target` into the folder `output`.
 
     Args:
-        calibration: samples for a float model: an .npz or .npy file, or arrays by input name.
+        calibration: samples for a float model, or for one that is quantized in part and is then
+            quantized anew as a whole: an .npz or .npy file, or arrays by input name.
         quantization: options of `quantizer.quantize` that are not the default, such as
             ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
@@ -75,7 +76,7 @@ def compile(
     board = find_board(chosen.default_board)
     check_writable(output)
     say("import", 0.0)
-    graph = importers.load(Path(model), bind=bind)
+    graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
     graph, quality = _quantized(graph, calibration, quantization or {}, say)
     say("kernels", 0.0)
     program = build_program(graph, chosen)
@@ -122,9 +123,11 @@ def _quantized(
             )
         return graph, {}
     if calibration is None:
+        note = graph.metadata.get("note", "")
         raise EdgekitError(
             "E207",
-            f"'{graph.name}' is a float model and needs calibration data",
+            f"'{graph.name}' is a float model and needs calibration data"
+            + (f" ({note})" if note else ""),
             help="--calibration DATA.npz with some tens of typical inputs, no labels needed",
         )
     arrays = (

@@ -98,6 +98,8 @@ def compile_command(
         )
     if not write_json(json_file, done.report.as_json()):
         print_report(done.report, str(output))
+        if done.graph.metadata.get("note"):
+            click.echo(f"note     {done.graph.metadata['note']}")
 
 
 def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:

@@ -21,9 +21,7 @@ from edgekit.importers.quantized import float_layers_error, has_activation_grids
 __all__ = ["Unsupported", "import_raw", "load", "unsupported"]
 
 
-def load(
-    path: Path, *, bind: dict[str, int] | None = None, float_behind: bool = False
-) -> Graph:
+def load(path: Path, *, bind: dict[str, int] | None = None, float_behind: bool = False) -> Graph:
     """The canonical graph of an ONNX or TFLite file (told apart by content, not by name).
 
     Args:
@@ -71,11 +69,13 @@ def unsupported(path: Path, *, bind: dict[str, int] | None = None) -> list[Unsup
     return _canonical(Path(path), bind)[1]
 
 
+#: What is said of a float graph that comes from a file that was quantized, by kind of the latter.
 NOTES = {
-    "static": "its activations were quantized too; their scales were dropped",
-    "dynamic": "its activations were quantized at run time, which needs float arithmetic; its int8 "
-    "weights were read as the reals that they stand for",
-    "weights": "only its weights were quantized; they were read as the reals that they stand for",
+    "static": "the file is quantized in part; its own scales were dropped for new ones",
+    "dynamic": "the file quantizes activations at run time, which needs float arithmetic; its int8 "
+    "weights were taken for the reals that they stand for",
+    "weights": "in the file only weights are quantized; they were taken for the reals that they "
+    "stand for",
 }
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.importers.common import Builder, Refused, Unsupported, invalid
-from edgekit.importers.quantized import Grid
 from edgekit.importers.onnx_read import OnnxModel, OnnxNode, read
+from edgekit.importers.quantized import Grid
 
 Handler = Callable[["OnnxBuilder", OnnxNode], None]
 HANDLERS: dict[str, Handler] = {}
@@ -48,6 +48,8 @@ class OnnxBuilder(Builder):
         self.dequantize = False
         #: Grids of dequantized constants, axes as in the file.
         self.grids: dict[str, Grid] = {}
+        #: Operands of DequantizeLinear, integer inputs among them.
+        self.scaled_inputs: set[str] = set()
         #: Integer tensors of the file: their dtype, their scale.
         self.stored: dict[str, str] = dict(model.integer_inputs)
         self.scales: dict[str, np.floating] = {}
@@ -187,9 +189,14 @@ def import_onnx(
     Raises:
         EdgekitError: E101 to E107 and E121, see `edgekit.importers`.
     """
-    from edgekit.importers import onnx_math, onnx_nn, onnx_quant, onnx_shape
+    from edgekit.importers import (  # fill HANDLERS
+        onnx_math,  # noqa: F401
+        onnx_nn,  # noqa: F401
+        onnx_qlinear,  # noqa: F401
+        onnx_quant,
+        onnx_shape,  # noqa: F401
+    )
 
-    assert onnx_math and onnx_nn and onnx_shape  # importing them filled HANDLERS
     model = read(path, data, bind or {})
     builder = OnnxBuilder(model)
     kind = onnx_quant.kind_of(model)

@@ -66,7 +66,9 @@ def _carry_grid(
     if grid is None or node.op not in _MOVES:
         return
     out = node.outputs[0]
-    if grid.axis is None:
+    if node.op == "Cast" and builder.data[out].dtype.kind != "f":
+        return
+    if grid.axis is None or node.op in ("Cast", "Identity"):
         builder.grids[out] = grid
         return
     x = arrays[0]
@@ -158,7 +160,7 @@ def _unsqueeze(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
     return np.expand_dims(a[0], _axes(node, a) or ())
 
 
-_MOVES = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Flatten")
+_MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 EVALUATE: dict[str, Evaluate] = {
     "Add": lambda n, a: a[0] + a[1],

@@ -11,8 +11,8 @@ works on such a graph as on any float graph, and `to_integer` then replaces the 
    Weights without a grid that are one magnitude per channel (means, normalizations) are exact on a
    grid of their own; constants of add and mul without one get the one that they just fill.
 3. A result that has another grid than its operator can give is requantized behind it by an open
-   clip. An average pool with a finer grid becomes a depthwise convolution with weights of 1, whose
-   sums are exact and rounded once.
+   clip. An average pool with a finer grid becomes a depthwise convolution with equal weights,
+   whose sums are exact.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def to_integer(graph: Graph) -> tuple[Graph, list[Unsupported]]:
             lowering.node(node)
         except _Float as reason:
             found.append(Unsupported(node.name or node.output, node.op, str(reason)))
+            lowering.leave_out(node)
     return (graph, found) if found else (lowering.result.verify(), [])
 
 
@@ -154,6 +155,8 @@ class _Lowering:
         for name in node.inputs:
             if not self.source.is_constant(name) and grid_of(self.source.values[name]) is None:
                 raise _Float(f"its operand '{name}' is not quantized")
+        if node.op in (*KEEPS_GRID, "softmax") and self.source.is_constant(node.inputs[0]):
+            raise _Float("its operand is a constant")
         if node.op in CHANNEL_AXIS:
             self._linear(node, grid)
         elif node.op in ("add", "mul"):
@@ -167,6 +170,11 @@ class _Lowering:
             self._moved(node, grid)
         else:
             raise _Float("the operator has no integer form here")
+
+    def leave_out(self, node: Node) -> None:
+        """Go on behind a node that cannot be lowered, for the sake of a whole list of them."""
+        out = self.source.values[node.output]
+        self._add(out.name, out.shape, grid_of(out))
 
     # ---- values
 
@@ -234,8 +242,11 @@ class _Lowering:
         channels = self.source.values[node.inputs[0]].shape[3]
         x_quant = self.source.values[node.inputs[0]].quant
         assert x_quant is not None
-        scale = np.float32(1.0 / count)
-        w = np.ones((*kernel, channels), np.int8)
+        # Weights of 1 would leave so few bits below the point that the first of the two roundings
+        # of a requantization shows.
+        weight = 64 if count < 1 << 16 else 1
+        scale = np.float32(1.0 / (count * weight))
+        w = np.full((*kernel, channels), weight, np.int8)
         names = [
             self._constant(f"{node.output}:weights", w, Quant.make([scale] * channels, 0, 2)),
             self._constant(
@@ -286,10 +297,11 @@ class _Lowering:
             )
         exact = float(x.quant.scale[0]) * w_quant.scale.astype(np.float64)
         q = np.round(bias / exact).astype(np.int64).astype(np.int32)
+        b_quant = Quant.make(b_scale, 0, 0 if b_scale.size > 1 else None)
         names = (
             self._constant(node.inputs[1], w, w_quant),
-            self._constant(node.inputs[2], q, Quant.make(b_scale, 0, 0 if b_scale.size > 1 else None)),
-        )  # fmt: skip
+            self._constant(node.inputs[2], q, b_quant),
+        )
         attrs = node.attrs if bits == 8 else {**node.attrs, "weight_bits": bits}
         self._emit(replace(node, inputs=(x.name, *names), attrs=attrs), grid)
 
@@ -325,7 +337,6 @@ def _window_size(node: Node, x: Value) -> int:
     if any(win.pads_of(node)):
         return 0
     kernel = win.pair(node, "kernel")
-    # Sums of int8 with weights of 1 stay far below int32 for any image that fits a device.
     return kernel[0] * kernel[1]
 
 
@@ -382,7 +393,7 @@ def float_layers_error(file: str, found: list[Unsupported]) -> EdgekitError:
     listed = ", ".join(f"{n} {op}" for op, n in kinds.most_common())
     return EdgekitError(
         "E120",
-        f"{file} is quantized in part: {len(found)} layers have no integer form ({listed})",
+        f"{file} is quantized in part: {len(found)} of its layers stay float ({listed})",
         help=FLOAT_HELP,
         details=[str(u) for u in found],
     )

@@ -16,7 +16,15 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.graph import Graph, Node
-from edgekit.passes.edit import bypass, is_float, is_real, make, only_reader, replace_node, with_inputs
+from edgekit.passes.edit import (
+    bypass,
+    is_float,
+    is_real,
+    make,
+    only_reader,
+    replace_node,
+    with_inputs,
+)
 
 
 def identities(graph: Graph) -> bool:
