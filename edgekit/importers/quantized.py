@@ -58,11 +58,16 @@ class Grid(Quant):
 
     dtype: str = "int8"
 
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and getattr(other, "dtype", self.dtype) == self.dtype
 
-def activation_grid(scale: float | np.floating, zero_point: int) -> Grid:
-    """A grid of int8 with one scale."""
+    __hash__ = Quant.__hash__
+
+
+def activation_grid(scale: float | np.floating, zero_point: int, dtype: str = "int8") -> Grid:
+    """A grid with one scale."""
     q = Quant.make(scale, zero_point)
-    return Grid(q.scale, q.zero_point)
+    return Grid(q.scale, q.zero_point, None, dtype)
 
 
 #: What an int8 softmax gives.
@@ -179,8 +184,10 @@ class _Lowering:
     # ---- values
 
     def _add(self, name: str, shape: tuple[int, ...], grid: Grid | None) -> None:
-        quant = None if grid is None else Quant(grid.scale, grid.zero_point)
-        self.result.add_value(Value(name, shape, "int8", quant))
+        if grid is None:
+            self.result.add_value(Value(name, shape))
+            return
+        self.result.add_value(Value(name, shape, grid.dtype, Quant(grid.scale, grid.zero_point)))
 
     def _fresh(self, name: str) -> str:
         both = Graph("names", values={**self.source.values, **self.result.values})
@@ -190,15 +197,14 @@ class _Lowering:
         result = name if name not in self.result.values else self._fresh(name)
         return self.result.add_constant(result, data, quant)
 
-    def _emit(self, node: Node, quant: Quant, out: str = "") -> None:
+    def _emit(self, node: Node, grid: Grid, out: str = "") -> None:
         """Append the node with the shape that its result has in the float graph.
 
         `out` names the result where that is not the float graph's own.
         """
         shape = self.source.values[node.output].shape
         made = replace(node, outputs=(out or node.output,))
-        quant = Quant(quant.scale, quant.zero_point)
-        self.result.add_value(Value(made.output, shape, "int8", quant))
+        self._add(made.output, shape, grid)
         self.result.nodes.append(made)
         check = PARAMETERS.get(node.op)
         if check is None:
@@ -212,7 +218,7 @@ class _Lowering:
                 "its scales are out of range: quantize the model again",
             ) from None
 
-    def _requantized(self, node: Node, made: Quant, wanted: Quant) -> None:
+    def _requantized(self, node: Node, made: Grid, wanted: Grid) -> None:
         """The node with a result on `made`, and a clip to `wanted` where that is another grid."""
         if made == wanted:
             self._emit(node, wanted)

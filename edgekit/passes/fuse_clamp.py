@@ -1,7 +1,7 @@
 """Fuse activations into the operator in front of them.
 
-Float graphs only: in an integer graph a clip may requantize, and its producer's rounding is fixed.
-The same holds for an operand that is rounded to a grid; the clip's result may be.
+A producer whose result is rounded keeps its rounding: it must be float and on no grid (the clip's
+result may be on one), or the clip must not requantize.
 
 1. A clip whose operand comes from an operator with a `clamp` attribute, and that alone reads it,
    becomes that operator's clamp; two clamps compose.
@@ -40,10 +40,13 @@ def fuse_clamp(graph: Graph) -> bool:
 
 
 def _fuse(graph: Graph, clip: Node | None) -> bool:
-    if clip is None or not is_real(graph, clip.output):
+    if clip is None:
         return False
     first = private_producer(graph, clip.inputs[0])
-    if first is None or first.op not in CLAMPED or not is_float(graph, first.output):
+    if first is None or first.op not in CLAMPED:
+        return False
+    exact = graph.values[first.output].quant == graph.values[clip.output].quant
+    if not exact and not (is_float(graph, first.output) and is_real(graph, clip.output)):
         return False
     attrs = {**first.attrs, "clamp": _compose(clamp_of(first), clamp_of(clip))}
     replace_node(graph, first)
