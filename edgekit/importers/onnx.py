@@ -224,7 +224,7 @@ def import_onnx(
 def _import_node(builder: OnnxBuilder, node: OnnxNode, unknown: set[str]) -> str | None:
     """None where the node was imported, else why not ('' where that lies in its operands)."""
     from edgekit.importers.onnx_fold import EVALUATE, fold
-    from edgekit.importers.onnx_quant import is_quantized_operator
+    from edgekit.importers.onnx_quant import check_integers, is_quantized_operator, move_integers
 
     if not node.outputs or not node.outputs[0]:
         raise invalid(f"node '{node.name}' ({node.op}) has no result")
@@ -240,7 +240,9 @@ def _import_node(builder: OnnxBuilder, node: OnnxNode, unknown: set[str]) -> str
         if handler is None:
             return "the operator is not supported"
         builder.hint = node.outputs[0]
+        check_integers(builder, node)
         handler(builder, node)
+        move_integers(builder, node)
     except Refused as reason:
         return str(reason)
     return None

@@ -160,6 +160,20 @@ def _unsqueeze(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
     return np.expand_dims(a[0], _axes(node, a) or ())
 
 
+def _clip(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
+    """Bounds as operands, either of which may be absent."""
+    bounds: list[Any] = [None, None]
+    rest = iter(a[1:])
+    for i in (0, 1):
+        if operand(node, i + 1):
+            bounds[i] = next(rest)
+    lo = node.attrs.get("min") if bounds[0] is None else bounds[0]
+    hi = node.attrs.get("max") if bounds[1] is None else bounds[1]
+    if a[0].dtype.kind not in "iuf":
+        raise TypeError(f"its operand is {a[0].dtype}")
+    return np.clip(a[0], lo, hi).astype(a[0].dtype)
+
+
 _MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 EVALUATE: dict[str, Evaluate] = {
@@ -170,6 +184,7 @@ EVALUATE: dict[str, Evaluate] = {
     "Neg": lambda n, a: -a[0],
     "Sqrt": lambda n, a: np.sqrt(a[0]),
     "Cast": _cast,
+    "Clip": _clip,
     "Identity": lambda n, a: a[0],
     "Gather": _gather,
     "Concat": lambda n, a: np.concatenate(a, axis=n.integer("axis", 0)),

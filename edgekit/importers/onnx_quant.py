@@ -58,16 +58,53 @@ def kind_of(model: OnnxModel) -> str:
     return next((k for k in ("static", "dynamic", "weights") if k in kinds), "")
 
 
-def check_inputs(builder: OnnxBuilder) -> None:
+#: What may read integers without dequantizing them: it hands them on, or has scales of its own.
+MOVES = ("Clip", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Reshape",
+         "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
+READERS = ("DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+
+
+def check_integers(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Refuse nodes that compute on a tensor's integers, where the graph has its reals.
+
+    Raises:
+        Refused: such a node; EdgekitError (E106) where the integers are an input of the model.
+    """
+    if node.op in (*MOVES, *READERS) or _is_qlinear(node):
+        return
+    for name in node.inputs:
+        if name in b.model.integer_inputs:
+            raise _integer_input(name, b.model.integer_inputs[name])
+        if name in b.stored or name in b.dynamic:
+            raise Refused(f"it computes on the integers of '{name}' without their scale")
+
+
+def move_integers(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Note that the result of a move holds the integers of its operand."""
+    source, out = operand(node, 0), node.outputs[0]
+    if node.op not in MOVES or out in b.data:
+        return
+    if source in b.stored:
+        b.stored[out] = b.stored[source]
+    if source in b.scales:
+        b.scales[out] = b.scales[source]
+    if source in b.dynamic:
+        b.dynamic.add(out)
+
+
+def check_inputs(b: OnnxBuilder) -> None:
     """Refuse integer inputs that nothing dequantizes (E106)."""
-    for name, dtype in builder.model.integer_inputs.items():
-        if name not in builder.scaled_inputs:
-            raise EdgekitError(
-                "E106",
-                f"input '{name}' is {dtype} without a scale, only float32 or quantized inputs are "
-                "taken",
-                help="export the float32 model; edgekit quantizes it",
-            )
+    for name, dtype in b.model.integer_inputs.items():
+        if name not in b.scaled_inputs:
+            raise _integer_input(name, dtype)
+
+
+def _integer_input(name: str, dtype: str) -> EdgekitError:
+    return EdgekitError(
+        "E106",
+        f"input '{name}' is {dtype} without a scale, only float32 or quantized inputs are taken",
+        help="export the float32 model; edgekit quantizes it",
+    )
 
 
 # ---- scale and zero point
@@ -194,11 +231,11 @@ def quantize(b: OnnxBuilder, node: OnnxNode) -> None:
         b.data[out] = _quantized_constant(b, node, data)
         return
     x = b.x(node)
+    dtype = _dtype_of(b, node, 2, _quantized_dtype(node))
     if b.dequantize:
-        b.scales[out] = _parameters(b, node, 1, 2)[0].reshape(-1)[0]
+        b.stored[out], b.scales[out] = dtype, _parameters(b, node, 1, 2)[0].reshape(-1)[0]
         b.alias[out] = x
         return
-    dtype = _dtype_of(b, node, 2, _quantized_dtype(node))
     grid = _activation(b, node, 1, 2, dtype)
     x = _on_grid(b, node, x, _finest(b, node, grid))
     b.alias[out] = _on_grid(b, node, x, grid)
@@ -213,7 +250,7 @@ def dequantize(b: OnnxBuilder, node: OnnxNode) -> None:
         _dequantized_constant(b, node, data)
         return
     x = b.x(node)
-    b.scaled_inputs.add(source)
+    b.scaled_inputs.add(x)
     if b.dequantize:
         b.alias[out] = x
         return

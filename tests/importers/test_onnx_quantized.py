@@ -75,7 +75,7 @@ def spread(x: np.float32, w: Any, products: int) -> np.ndarray:
     form=st.sampled_from(["plain", "grouped", "depthwise", "multiplier"]),
     bias=st.sampled_from(["int32", "float", "none"]),
     act=st.sampled_from(["", "Relu", "Clip"]),
-    opset=st.sampled_from([13, 17, 21]),
+    opset=st.sampled_from([13, 17, 21, 25]),
     seed=seeds,
 )
 def test_conv(x, zero, dtype, w_scale, width, per_channel, form, bias, act, opset, seed) -> None:  # type: ignore[no-untyped-def]
@@ -367,6 +367,36 @@ def test_weights_that_the_file_rounds_itself() -> None:
     assert np.array_equal(kept, want)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_fewer_levels_than_the_type_has(dtype: str) -> None:
+    """PyTorch clips integers behind QuantizeLinear: 7-bit activations, weights without -128."""
+    m = Model(17, x=["n", 3, 5, 5])
+    lo, zero = (0, 64) if dtype == "uint8" else (-64, 0)
+    bounds = [m.constant(lo, dtype), m.constant(lo + 127, dtype)]
+
+    def fake(x: str, scale: float) -> str:
+        q = m.node("Clip", m.quantize(x, scale, zero, dtype), *bounds)
+        return m.dequantize(q, scale, zero, dtype)
+
+    names = m.parameters([0.01, 0.02, 0.03, 0.04], np.zeros(4), "int8")
+    real = m.constant(RNG.standard_normal((4, 3, 1, 1)))
+    w = m.node("QuantizeLinear", real, *names, axis=0)
+    w = m.node("Clip", w, m.constant(-127, np.int8), m.constant(127, np.int8))
+    w = m.node("DequantizeLinear", w, *names, axis=0)
+    graph = compare(m.proto(fake(m.node("Conv", fake("x", 0.1), w), 0.2)))
+    assert ops(graph) == ["clip", "conv2d"]
+    assert min(graph.constants[graph.nodes[1].inputs[1]].ravel()) >= -127
+
+
+def test_sums_behind_a_move() -> None:
+    m = Model(21, x=["n", 3, 2, 2])
+    q, _, zero = quantized(m)
+    flat = m.node("Reshape", q, m.constant([1, -1], np.int64))
+    y = m.node("MatMulInteger", flat, m.constant(integers(12, 4), np.int8), zero)
+    y = m.node("Mul", m.node("Cast", y, to=1), m.constant(0.05 * 0.01))
+    compare(m.proto(m.fake(y, 0.3, 0)), oracle="onnx")
+
+
 def test_integer_inputs_and_outputs() -> None:
     m = Model(17, x=["n", 3, 5, 5])
     m.kinds["x"] = "uint8"
@@ -398,7 +428,7 @@ def test_tiny_weights_make_room_for_their_bias() -> None:
 # ---- operators on integers
 
 
-def quantized(m: Model, *shape: Any) -> tuple[str, str, str]:
+def quantized(m: Model) -> tuple[str, str, str]:
     names = m.parameters(0.05, 120, "uint8")
     return (m.node("QuantizeLinear", "x", *names), *names)
 

@@ -268,6 +268,19 @@ def test_integer_input_without_a_scale(tmp_path: Path) -> None:
     refused(m, conv(m, m.node("Cast", "x", to=1)), tmp_path, "E106", "'x'", "uint8")
 
 
+@pytest.mark.parametrize(("op", "attrs"), [("Cast", {"to": 1}), ("Relu", {}), ("Softmax", {})])
+@pytest.mark.parametrize("moved", [True, False])
+def test_arithmetic_on_integers(
+    tmp_path: Path, op: str, attrs: dict[str, int], moved: bool
+) -> None:
+    """Not on the reals that they stand for: taking one for the other would be wrong silently."""
+    m = image()
+    q = m.quantize("x", 0.1, 3)
+    q = m.node("Transpose", q, perm=[0, 1, 3, 2]) if moved else q
+    y = m.fake(conv(m, m.dequantize(q, 0.1, 3, "int8")), 1.0, 0)
+    refused(m, [y, m.node(op, q, **attrs)], tmp_path, "E102", op, f"integers of '{q}'")
+
+
 def test_sum_of_unknown_scale(tmp_path: Path) -> None:
     m = Model(17, x=[1, 12])
     m.kinds["x"] = "uint8"
