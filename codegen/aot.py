@@ -7,7 +7,7 @@ import numpy as np
 from codegen.program import Argument, Call, Program, Tensor
 from codegen.sources import banner, c_name
 
-VALUES_PER_LINE = {"int8": 24, "int32": 8}
+VALUES_PER_LINE = {"int8": 24, "int16": 16, "int32": 8}
 
 
 def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
@@ -18,13 +18,15 @@ def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
 
 def _signature(program: Program) -> str:
     name = c_name(program.name)
-    inputs = [f"const int8_t *{_argument('in', i, program.inputs)}" for i in _range(program.inputs)]
-    outputs = [f"int8_t *{_argument('out', i, program.outputs)}" for i in _range(program.outputs)]
+    inputs = [
+        f"const {t.dtype}_t *{_argument('in', i, program.inputs)}"
+        for i, t in enumerate(program.inputs)
+    ]
+    outputs = [
+        f"{t.dtype}_t *{_argument('out', i, program.outputs)}"
+        for i, t in enumerate(program.outputs)
+    ]
     return f"void {name}_invoke({', '.join(inputs + outputs)})"
-
-
-def _range(tensors: tuple[Tensor, ...]) -> range:
-    return range(len(tensors))
 
 
 def _argument(word: str, index: int, tensors: tuple[Tensor, ...]) -> str:
@@ -44,7 +46,7 @@ def _header(program: Program) -> str:
             prefix = f"{name.upper()}_{word}{'' if len(tensors) == 1 else i}"
             shape = "x".join(str(d) for d in tensor.shape)
             lines += [
-                f"\n/* '{tensor.name}', {shape}: real = scale * (int8 - zero point). */",
+                f"\n/* '{tensor.name}', {shape}: real = scale * ({tensor.dtype} - zero point). */",
                 f"#define {prefix}_BYTES {tensor.nbytes}u",
                 f"#define {prefix}_SCALE {tensor.scale!r}f",
                 f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
@@ -53,8 +55,8 @@ def _header(program: Program) -> str:
         "\n/* One inference: copies inputs into the static arena, runs, copies outputs out. */",
         f"{_signature(program)};\n",
         "/* The same without copies: fill the inputs in place, run, read the outputs. */",
-        f"int8_t *{name}_input(uint32_t index, uint32_t *nbytes);",
-        f"const int8_t *{name}_output(uint32_t index, uint32_t *nbytes);",
+        f"void *{name}_input(uint32_t index, uint32_t *nbytes);",
+        f"const void *{name}_output(uint32_t index, uint32_t *nbytes);",
         f"void {name}_run(void);",
         f"extern const uint8_t {name}_hash[8];",
         "\n#endif\n",
@@ -79,8 +81,8 @@ def _source(program: Program, model_hash: bytes) -> str:
         parts.append(f"    /* {call.layer.replace('*/', '')} */")
         parts.append(f"    {call.kernel.name}({pointers});\n    EK_EDGE({i + 1}u);")
     parts.append("}\n")
-    parts.append(_access(name, "int8_t *", "input", program.inputs))
-    parts.append(_access(name, "const int8_t *", "output", program.outputs))
+    parts.append(_access(name, "void *", "input", program.inputs))
+    parts.append(_access(name, "const void *", "output", program.outputs))
     body = [
         f"    memcpy(arena + {t.offset}, {_argument('in', i, program.inputs)}, {t.nbytes});"
         for i, t in enumerate(program.inputs)
@@ -135,13 +137,14 @@ def _pointer(i: int, call: Call, j: int, seen: dict[int, str]) -> str:
     if argument.role == "scratch":
         return f"arena + {argument.offset}"
     const = "const " if argument.role == "input" else ""
-    return f"({const}int8_t *)(arena + {argument.offset})"
+    dtype = call.kernel.spec.operands[j].dtype
+    return f"({const}{dtype}_t *)(void *)(arena + {argument.offset})"
 
 
 def _access(name: str, ctype: str, word: str, tensors: tuple[Tensor, ...]) -> str:
     rows = "".join(
         f"    if (index == {i}u) {{\n        *nbytes = {t.nbytes}u;\n"
-        f"        return ({ctype})(arena + {t.offset});\n    }}\n"
+        f"        return arena + {t.offset};\n    }}\n"
         for i, t in enumerate(tensors)
     )
     return (

@@ -6,6 +6,7 @@ from typing import Any
 
 from codegen.kernel import Candidate, Family, Layer
 from codegen.schedules import _elementwise
+from codegen.schedules._requant import requantized
 from edgekit.ops.requant import add_params, tensor_quant
 
 
@@ -31,12 +32,8 @@ def _schedule(p: dict[str, Any]) -> Any:
         )
 
     def value(a: Any, b: Any) -> Any:
-        return call(
-            "int8",
-            "ek_requantize",
-            scaled(a, za, "a") + scaled(b, zb, "b"),
-            *(int32(n) for n in (p["multiplier_out"], p["shift_out"], zy, p["qmin"], p["qmax"])),
-        )
+        numbers = (p["multiplier_out"], p["shift_out"], zy, p["qmin"], p["qmax"])
+        return requantized(p["y_dtype"], scaled(a, za, "a") + scaled(b, zb, "b"), *numbers)
 
     return _elementwise.schedule(p, value)
 

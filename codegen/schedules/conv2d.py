@@ -28,10 +28,10 @@ def select_c99(layer: Layer) -> Candidate:
         "conv2d",
         "c99",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
             Operand("w", "int8", packed.size, "constant"),
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
-            Operand("y", "int8", layer.output.size, "output"),
+            Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
         {**_params(layer), **_requant.params(channels)},
     )
@@ -46,7 +46,7 @@ def schedule_c99(p: dict[str, Any]) -> Any:
 
     kh_count, kw_count = p["kernel"]
     per_group, out_per_group = p["C"] // p["groups"], p["O"] // p["groups"]
-    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    x = te.placeholder((p["H"], p["W"], p["C"]), p["x_dtype"], name="x")
     w, weight = placeholder((p["O"], kh_count, kw_count, per_group), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     kh = te.reduce_axis((0, kh_count), "kh")
@@ -91,16 +91,17 @@ def select_arm_dsp(layer: Layer) -> Candidate:
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     if p["weight_bits"] == 4 and channels.bound >= 1 << 26:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
+    p |= layer.types
     gemm = _gemm.Rows(p)
     packed = gemm.pack(channels.weights.reshape(w.shape))
     spec = KernelSpec(
         "conv2d",
         "arm_dsp",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
             Operand("w", "int8", packed.size, "constant"),
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
-            Operand("y", "int8", layer.output.size, "output"),
+            Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
         {**p, **_requant.params(channels)},
     )

@@ -28,6 +28,12 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="4: but first, last and depthwise layers.  [default: 8]"),
             click.option("--layer-bits", multiple=True, metavar="NAME=4",
                          help="Bits of one layer's weights; may be repeated."),
+            click.option("--activation-bits", type=click.Choice(["8", "16"]),
+                         help="Of tensors between layers.  [default: 8]"),
+            click.option("--layer-activations", multiple=True, metavar="NAME=16",
+                         help="Bits of one layer's result or of an input; may be repeated."),
+            click.option("--float-layer", "float_layers", multiple=True, metavar="NAME",
+                         help="Keep one layer in float32; may be repeated."),
             click.option("--rounding", type=click.Choice(["nearest", "gptq"]),
                          help="Of weights.  [default: gptq for 4 bits, nearest for 8]"),
         ]
@@ -38,19 +44,36 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
     """What was asked for on the command line as arguments of `quantizer.quantize`."""
-    bits = options.pop("weight_bits")
-    layers = {}
-    for text in options.pop("layer_bits"):
+    widths = {
+        "weight_bits": _bits(
+            options.pop("weight_bits"), options.pop("layer_bits"), "--layer-bits", ("4", "8")
+        ),
+        "activation_bits": _bits(
+            options.pop("activation_bits"),
+            options.pop("layer_activations"),
+            "--layer-activations",
+            ("8", "16"),
+        ),
+    }
+    chosen = {name: value for name, value in options.items() if value not in (None, ())}
+    return chosen | {name: bits for name, bits in widths.items() if bits is not None}
+
+
+def _bits(
+    general: str | None, layers: tuple[str, ...], option: str, allowed: tuple[str, str]
+) -> int | dict[str, int] | None:
+    """Bits of everything, of single layers with "*" for the others, or None where nothing was said."""
+    named = {}
+    for text in layers:
         name, _, width = text.rpartition("=")
-        if not name or width not in ("4", "8"):
-            raise click.UsageError(f"--layer-bits takes NAME=4 or NAME=8, not '{text}'")
-        layers[name] = int(width)
-    chosen = {name: value for name, value in options.items() if value is not None}
-    if layers:
-        chosen["weight_bits"] = {"*": int(bits or 8), **layers}
-    elif bits:
-        chosen["weight_bits"] = int(bits)
-    return chosen
+        if not name or width not in allowed:
+            raise click.UsageError(
+                f"{option} takes NAME={allowed[0]} or NAME={allowed[1]}, not '{text}'"
+            )
+        named[name] = int(width)
+    if named:
+        return {"*": int(general or 8), **named}
+    return int(general) if general else None
 
 
 @click.command("compile")

@@ -9,6 +9,8 @@ import numpy as np
 from edgekit.graph import Graph, GraphError, Node, Shape, Value
 
 Inferred = list[tuple[Shape, str]]
+#: Dtypes of quantized activations.
+INTEGERS = ("int8", "int16")
 
 
 class Operator:
@@ -45,6 +47,27 @@ class Operator:
     @property
     def summary(self) -> str:
         return (self.__doc__ or "").strip().splitlines()[0]
+
+
+def result_dtype(node: Node, x: Value) -> str:
+    """The result's dtype: the attribute ``out_dtype``, or the operand's where it is absent."""
+    return str(node.attrs.get("out_dtype", x.dtype))
+
+
+def check_activation(node: Node, x: Value) -> str:
+    """The result's dtype of an operator that takes float32, int8 or int16 and may convert integers.
+
+    Raises:
+        GraphError: for other dtypes, and where float32 would become an integer or the reverse.
+    """
+    out = result_dtype(node, x)
+    require(
+        x.dtype in ("float32", *INTEGERS), node, f"x must be float32, int8 or int16, not {x.dtype}"
+    )
+    require(
+        out == x.dtype or {out, x.dtype} <= set(INTEGERS), node, f"{x.dtype} does not give {out}"
+    )
+    return out
 
 
 def clamp_of(node: Node) -> tuple[float, float]:

@@ -221,7 +221,7 @@ def wide_network(seed: int = 0) -> Graph:
 
 def test_four_bits_leave_first_last_and_depthwise_alone() -> None:
     result = quantize(wide_network(), samples(), weight_bits=4)
-    assert list(result.weight_bits.values()) == [8, 8, 4, 8]
+    assert list(result.formats.weight_bits.values()) == [8, 8, 4, 8]
     ((_, w),) = weights_of(result.graph).items()
     assert abs(w).max() == 7
 
@@ -229,7 +229,7 @@ def test_four_bits_leave_first_last_and_depthwise_alone() -> None:
 def test_bits_by_layer() -> None:
     names = [n.name for n in wide_network().nodes if len(n.inputs) == 3]
     result = quantize(wide_network(), samples(), weight_bits={names[0]: 4, names[1]: 4})
-    assert [result.weight_bits[n] for n in names] == [4, 4, 8, 8]
+    assert [result.formats.weight_bits[n] for n in names] == [4, 4, 8, 8]
     assert set(weights_of(result.graph)) == set(names[:2])
     for bad in ({"nowhere": 4}, {names[0]: 5}, 3):
         with pytest.raises(EdgekitError) as caught:
