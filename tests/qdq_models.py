@@ -113,8 +113,9 @@ def compare(
     feeds, declared = {}, {}
     for name in graph.inputs:
         value = graph.values[name]
-        assert value.quant is not None and value.dtype == "int8"
-        q = rng.integers(-128, 128, value.shape).astype(np.int8)
+        assert value.quant is not None
+        info = np.iinfo(value.dtype)
+        q = rng.integers(info.min, info.max + 1, value.shape).astype(value.dtype)
         feeds[name] = q
         kind = next(i for i in proto.graph.input if i.name == name).type.tensor_type.elem_type
         fed: Any = data.dequantize(value, q)
@@ -136,7 +137,8 @@ def compare(
         result = got[name].transpose(0, 3, 1, 2) if name in nchw else got[name]
         assert result.shape == expected.shape
         if expected.dtype == np.float32:
-            expected = np.clip(np.round(expected / scale) + zero, -128, 127)
+            info = np.iinfo(value.dtype)
+            expected = np.clip(np.round(expected / scale) + zero, info.min, info.max)
         elif expected.dtype == np.uint8:
             expected = expected.astype(int) - 128
         difference = np.abs(result.astype(int) - expected)

@@ -175,7 +175,7 @@ def _same_zero_point(b: OnnxBuilder, node: OnnxNode, x: Grid) -> None:
     if data.size != 1 or zero != int(x.zero_point[0]):
         raise invalid(
             f"node '{node.name}' ({node.op}) reads '{operand(node, 0)}' with zero point {zero}, it "
-            f"was made with {int(x.zero_point[0])} (as int8)"
+            f"was made with {int(x.zero_point[0])} (both signed)"
         )
 
 

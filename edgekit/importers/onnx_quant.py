@@ -24,10 +24,10 @@ from edgekit.importers.onnx_read import OnnxModel, OnnxNode
 from edgekit.importers.onnx_shape import axis_of
 from edgekit.importers.quantized import Grid, activation_grid, grid_of
 
-#: Activations: dtype in the file to what is added to its zero points to make them int8's. Wider
-#: ones are refused here until the operators behind take them.
-SHIFT = {"int8": 0, "uint8": -128}
-WEIGHTS = ("int4", "uint4", "int8", "uint8", "int32")
+#: Activations: dtype in the file to what is added to its zero points to make them signed.
+SHIFT = {"int8": 0, "uint8": -128, "int16": 0, "uint16": -32768}
+SIGNED = {"int8": "int8", "uint8": "int8", "int16": "int16", "uint16": "int16"}
+CONSTANTS = ("int4", "uint4", "int8", "uint8", "int16", "int32")
 CONTRIB = "com.microsoft"
 DYNAMIC = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul")
 
@@ -145,24 +145,33 @@ def _parameters(
 
 
 def _activation(b: OnnxBuilder, node: OnnxNode, scale: int, zero_point: int, dtype: str) -> Grid:
-    """The int8 grid of an activation; `dtype` is the file's where no zero point tells.
+    """The int8 or int16 grid of an activation; `dtype` is the file's where no zero point tells.
 
     Raises:
-        EdgekitError: E121 for other widths than 8 bits.
+        EdgekitError: E121 for other types, and for int16 that does not lie around 0.
     """
     s, z = _parameters(b, node, scale, zero_point)
     dtype = _dtype_of(b, node, zero_point, dtype)
     if dtype not in SHIFT:
         raise EdgekitError(
             "E121",
-            f"'{node.name}' ({node.op}) quantizes an activation to {dtype}, int8 and uint8 are "
-            "taken",
-            help="quantize activations to 8 bits, or give the float model with --calibration DATA",
+            f"'{node.name}' ({node.op}) quantizes an activation to {dtype}, "
+            f"{', '.join(SHIFT)} are taken",
+            help="quantize to these, or give --calibration DATA for scales of edgekit's own",
         )
     if s.size != 1:
         raise Refused(f"an activation with {s.size} scales is not supported, it has one")
     zero = (0 if z is None else int(z.reshape(-1)[0])) + SHIFT[dtype]
-    return activation_grid(s.reshape(-1)[0], zero)
+    if SIGNED[dtype] == "int16" and zero:
+        # Sums of numbers that far from zero leave 32 bits.
+        raise EdgekitError(
+            "E121",
+            f"'{node.name}' ({node.op}) quantizes to {dtype} with zero point "
+            f"{zero - SHIFT[dtype]}, {-SHIFT[dtype]} is needed",
+            help="quantize 16-bit activations symmetrically (onnxruntime: ActivationSymmetric), or "
+            "give --calibration DATA for scales of edgekit's own",
+        )
+    return activation_grid(s.reshape(-1)[0], zero, SIGNED[dtype])
 
 
 # ---- values with grids
@@ -266,7 +275,7 @@ def dequantize(b: OnnxBuilder, node: OnnxNode) -> None:
         raise invalid(
             f"node '{node.name}' ({node.op}) reads '{source}' with scale {grid.scale[0]:g} and "
             f"zero point {grid.zero_point[0]}, it was made with {have.scale[0]:g} and "
-            f"{have.zero_point[0]} (as int8)"
+            f"{have.zero_point[0]} (both signed)"
         )
     if have is None:
         _set_grid(b, x, grid)
@@ -301,8 +310,8 @@ def _quantized_constant(b: OnnxBuilder, node: OnnxNode, data: np.ndarray) -> np.
     s, z = _parameters(b, node, 1, 2)
     axis = _axis(node, data, s)
     kind = _dtype_of(b, node, 2, _quantized_dtype(node))
-    if kind not in WEIGHTS:
-        raise Refused(f"it quantizes to {kind}, {', '.join(WEIGHTS)} are supported")
+    if kind not in CONSTANTS:
+        raise Refused(f"it quantizes to {kind}, {', '.join(CONSTANTS)} are supported")
     lo, hi = _limits(kind)
     real = b.floats(node, 0, "operand").astype(np.float32)
     q = np.round(real / _along(data, axis, s))
@@ -327,8 +336,8 @@ def _numpy_dtype(kind: str) -> Any:
 def _dequantized_constant(b: OnnxBuilder, node: OnnxNode, data: np.ndarray) -> None:
     """The real numbers of a constant and, for weights, the grid that they lie on."""
     kind = str(data.dtype)
-    if kind not in WEIGHTS:
-        raise Refused(f"its operand is {kind}, {', '.join(WEIGHTS)} are supported")
+    if kind not in CONSTANTS:
+        raise Refused(f"its operand is {kind}, {', '.join(CONSTANTS)} are supported")
     s, z = _parameters(b, node, 1, 2)
     axis = _axis(node, data, s)
     q = data.astype(np.int64)
@@ -352,7 +361,9 @@ def _constant_grid(
     dtype = kind
     if centred.min(initial=0) >= -8 and centred.max(initial=0) <= 7 and kind.endswith("int4"):
         dtype = "int4"
-    elif kind in SHIFT or kind.endswith("int4"):
+    elif kind.endswith("int4"):
         dtype = "int8"
+    else:
+        dtype = SIGNED[kind]
     moved = zeros + SHIFT.get(kind, 0)
     return Grid(scale.astype(np.float32), moved.astype(np.int32), axis, dtype)

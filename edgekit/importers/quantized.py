@@ -44,7 +44,9 @@ PARAMETERS: dict[str, Callable[[Node, list[Value], Value], Any]] = {
     "add": requant.add_params,
     "mul": requant.mul_params,
     "clip": requant.clip_params,
-    "softmax": requant.softmax_params,
+    "softmax": lambda node, values, out: (
+        requant.softmax16_params if out.dtype == "int16" else requant.softmax_params
+    )(node, values, out),
 }
 
 
@@ -52,8 +54,7 @@ PARAMETERS: dict[str, Callable[[Node, list[Value], Value], Any]] = {
 class Grid(Quant):
     """The quantization of a float32 value: its reals are integers of `dtype` on this grid.
 
-    `dtype` is "int8" for activations; "int8", "int4" or, where they fit neither with zero point
-    0, the file's own for weights.
+    `dtype` is "int8" or "int16" for activations and constants, "int4" as well for weights.
     """
 
     dtype: str = "int8"
@@ -70,8 +71,11 @@ def activation_grid(scale: float | np.floating, zero_point: int, dtype: str = "i
     return Grid(q.scale, q.zero_point, None, dtype)
 
 
-#: What an int8 softmax gives.
-SOFTMAX_GRID = activation_grid(1 / 256, -128)
+#: What a softmax gives.
+SOFTMAX_GRIDS = {
+    "int8": activation_grid(1 / 256, -128),
+    "int16": activation_grid(1 / 32768, 0, "int16"),
+}
 
 
 def grid_of(value: Value) -> Grid | None:
@@ -126,8 +130,8 @@ def _propagate(graph: Graph) -> None:
         if out.quant is not None:
             continue
         grid = grid_of(graph.values[node.inputs[0]])
-        if node.op == "softmax":
-            grid = SOFTMAX_GRID
+        if grid is not None and node.op == "softmax":
+            grid = SOFTMAX_GRIDS[grid.dtype]
         if grid is not None and node.op in (*KEEPS_GRID, "softmax"):
             graph.values[out.name] = replace(out, quant=grid)
     for node in reversed(graph.nodes):
@@ -166,9 +170,12 @@ class _Lowering:
             self._linear(node, grid)
         elif node.op in ("add", "mul"):
             operands = [self._operand(name) for name in node.inputs]
+            # The wider operand decides how both are scaled; the two are interchangeable.
+            operands.sort(key=lambda name: self.result.values[name].dtype != "int16")
             self._emit(replace(node, inputs=tuple(operands)), grid)
         elif node.op == "softmax":
-            self._requantized(node, SOFTMAX_GRID, grid)
+            made = SOFTMAX_GRIDS[self.result.values[node.inputs[0]].dtype]
+            self._requantized(node, made, grid)
         elif node.op == "clip":
             self._emit(node, grid)
         elif node.op in KEEPS_GRID:
@@ -204,6 +211,8 @@ class _Lowering:
         """
         shape = self.source.values[node.output].shape
         made = replace(node, outputs=(out or node.output,))
+        if self.result.values[node.inputs[0]].dtype != grid.dtype:
+            made = replace(made, attrs={**made.attrs, "out_dtype": grid.dtype})
         self._add(made.output, shape, grid)
         self.result.nodes.append(made)
         check = PARAMETERS.get(node.op)
@@ -246,11 +255,11 @@ class _Lowering:
         """Rule 3: the mean of `count` numbers as a depthwise convolution."""
         kernel = list(win.pair(node, "kernel"))
         channels = self.source.values[node.inputs[0]].shape[3]
-        x_quant = self.source.values[node.inputs[0]].quant
-        assert x_quant is not None
         # Weights of 1 would leave so few bits below the point that the first of the two roundings
         # of a requantization shows.
-        weight = 64 if count < 1 << 16 else 1
+        x = grid_of(self.source.values[node.inputs[0]])
+        assert x is not None
+        weight = 64 if count < (1 << 16 if x.dtype == "int8" else 1 << 8) else 1
         scale = np.float32(1.0 / (count * weight))
         w = np.full((*kernel, channels), weight, np.int8)
         names = [
@@ -258,7 +267,7 @@ class _Lowering:
             self._constant(
                 f"{node.output}:bias",
                 np.zeros(channels, np.int32),
-                Quant.make([x_quant.scale[0] * scale] * channels, 0, 0),
+                Quant.make([x.scale[0] * scale] * channels, 0, 0),
             ),
         ]
         attrs = {
@@ -277,11 +286,13 @@ class _Lowering:
             return name
         data = self.source.constants[name].astype(np.float64)
         grid = grid_of(self.source.values[name])
-        if grid is None or grid.per_channel or grid.dtype not in RANGES:
+        wide = grid is not None and grid.dtype == "int16" and not grid.zero_point.any()
+        if grid is None or grid.per_channel or (grid.dtype not in RANGES and not wide):
             grid = _filled_grid(data)
+        info = np.iinfo(np.int16 if wide else np.int8)
         q = np.round(data / float(grid.scale[0])) + int(grid.zero_point[0])
         quant = Quant(grid.scale, grid.zero_point)
-        return self._constant(name, np.clip(q, -128, 127).astype(np.int8), quant)
+        return self._constant(name, np.clip(q, info.min, info.max).astype(info.dtype), quant)
 
     def _linear(self, node: Node, grid: Grid) -> None:
         """Rule 2."""

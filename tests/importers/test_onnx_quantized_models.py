@@ -34,7 +34,7 @@ from edgekit.reference import run
 
 DIGITS = Path(__file__).parents[2] / "samples" / "digits"
 QDQ, QOPERATOR = QuantFormat.QDQ, QuantFormat.QOperator
-S8, U8 = QuantType.QInt8, QuantType.QUInt8
+S8, U8, S16 = QuantType.QInt8, QuantType.QUInt8, QuantType.QInt16
 
 
 class Samples(CalibrationDataReader):  # type: ignore[misc]
@@ -85,12 +85,15 @@ def layer_differences(
             continue
         out = graph.values[node.output]
         assert out.quant is not None
-        lo, hi = (-128, 127) if node.op in ("reshape", "transpose") else clamp_of_output(node, out)
+        info = np.iinfo(out.dtype)
+        lo, hi = info.min, info.max
+        if node.op not in ("reshape", "transpose"):
+            lo, hi = clamp_of_output(node, out)
         real = reals[node.output]
         if real.ndim == 4 and real.shape != got.shape:
             real = real.transpose(0, 2, 3, 1)
         q = np.clip(np.round(real / out.quant.scale[0]) + out.quant.zero_point[0], lo, hi)
-        q = q.reshape(got.shape).astype(np.int8)
+        q = q.reshape(got.shape).astype(out.dtype)
         differences[f"{node.op} {node.output}"] = int(np.abs(got.astype(int) - q).max())
         values[node.output] = q
     return differences
@@ -122,6 +125,7 @@ FORMS = {
     # Weights of 7 bits: ONNX Runtime's QLinearConv of uint8 and int8 saturates on many CPUs.
     "qoperator": (QOPERATOR, U8, {"per_channel": True, "reduce_range": True}),
     "qdq opset 21": (QDQ, S8, {"per_channel": True}),
+    "qdq int16": (QDQ, S16, {"per_channel": True, "extra_options": {"ActivationSymmetric": True}}),
 }
 
 
@@ -129,18 +133,26 @@ FORMS = {
 def test_digits(tmp_path: Path, form: str) -> None:
     kind, activations, options = FORMS[form]
     source = DIGITS / "digits.onnx"
-    if form.endswith("21"):
+    if form in ("qdq opset 21", "qdq int16"):
         converted = onnx.version_converter.convert_version(onnx.load(source), 21)
         source = tmp_path / "21.onnx"
         onnx.save(converted, source)
     path = quantized(source, tmp_path, digits("calibration")[0], kind, activations, **options)
     graph = load(path)
-    assert all(v.dtype in ("int8", "int32") for v in graph.values.values())
+    wide = form == "qdq int16"
+    assert {v.dtype for v in graph.values.values()} == {
+        "int8",
+        "int32",
+        *(["int16"] if wide else []),
+    }
     x, label = digits("eval")
     feed = data.prepare(graph, {graph.inputs[0]: x})[graph.inputs[0]]
     if kind == QDQ:
         differences = layer_differences(path, graph, feed[:100], x[:100].astype(np.float32))
         assert len(differences) >= 7
+        if wide:  # a softmax of tables with 513 entries, in steps of 1/32768
+            name = next(n for n in differences if n.startswith(("softmax", "clip")))
+            assert differences.pop(name) <= 40
         assert max(differences.values()) <= 1, differences
     got, want = outputs(path, graph, feed, x.astype(np.float32))
     assert (got.argmax(1) == want.argmax(1)).mean() >= 0.99
@@ -218,21 +230,28 @@ def zoo() -> list[Graph]:
         return m.weights(rng.integers(-127, 128, shape).astype(np.int8), scale, axis=axis)
 
     graphs = []
-    for opset, dtype, zero in ((13, "uint8", 120), (21, "int8", -9)):
+    for opset, dtype, zero in ((13, "uint8", 120), (21, "int8", -9), (21, "int16", 0)):
         m = Model(opset, x=["n", 3, 7, 6])
-        x = m.fake("x", 0.05, zero, dtype)
+        wide = dtype == "int16"
+
+        def fake(x: str, scale: float, m: Model = m, dtype: str = dtype, zero: int = zero) -> str:
+            return m.fake(x, scale / 200 if dtype == "int16" else scale, zero, dtype)
+
+        x = fake("x", 0.05)
         y = m.node("Conv", x, weights(m, 3, 3, 3, 3, scale=[0.01, 0.02, 0.005]), pads=[1] * 4)
-        y = m.fake(m.node("Relu", y), 0.6, zero, dtype)
-        y = m.fake(m.node("Add", y, x), 0.7, zero, dtype)
-        y = m.fake(m.node("Mul", y, m.constant(0.3)), 0.3, zero, dtype)
-        y = m.fake(m.node("MaxPool", y, kernel_shape=[2, 2]), 0.25, zero, dtype)
-        y = m.fake(m.node("Conv", y, weights(m, 6, 1, 2, 2), group=3), 0.5, zero, dtype)
-        y = m.fake(m.node("AveragePool", y, kernel_shape=[2, 2], pads=[1] * 4), 0.4, zero, dtype)
-        y = m.fake(m.node("GlobalAveragePool", y), 0.1, zero, dtype)
-        y = m.fake(m.node("Clip", y, m.constant(-3.0), m.constant(4.0)), 0.09, zero, dtype)
+        y = fake(m.node("Relu", y), 0.6)
+        y = fake(m.node("Add", y, x), 0.7)
+        y = fake(m.node("Mul", y, m.constant(0.3)), 0.3)
+        y = fake(m.node("MaxPool", y, kernel_shape=[2, 2]), 0.25)
+        y = fake(m.node("Conv", y, weights(m, 6, 1, 2, 2), group=3), 0.5)
+        y = fake(m.node("AveragePool", y, kernel_shape=[2, 2], pads=[1] * 4), 0.4)
+        y = fake(m.node("GlobalAveragePool", y), 0.1)
+        y = fake(m.node("Clip", y, m.constant(-3.0), m.constant(4.0)), 0.09)
         y = m.node("MatMul", m.node("Flatten", y), weights(m, 6, 4, scale=[0.1] * 4, axis=1))
-        y = m.fake(m.node("Add", y, m.constant([0.1, -0.2, 0.3, 0])), 0.05, zero, dtype)
-        graphs.append(compare(m.proto(m.fake(m.node("Softmax", y), 1 / 255, 0, "uint8")), steps=9))
+        y = fake(m.node("Add", y, m.constant([0.1, -0.2, 0.3, 0])), 0.05)
+        out = (1 / 30000, 0, "int16") if wide else (1 / 255, 0, "uint8")
+        y = m.fake(m.node("Softmax", y), *out)
+        graphs.append(compare(m.proto(y), steps=1000 if wide else 9))
     return graphs
 
 
@@ -242,10 +261,11 @@ def test_generated_c_is_exact(tmp_path: Path) -> None:
     assert {n.op for n in graph.nodes} >= set(operators()) - {"transpose"}
     program = build_program(graph, M4.target)
     memory_check.check(program, {n.output: n.inputs[0] for n in graph.nodes if n.op == "reshape"})
-    rng = np.random.default_rng(2)
-    feeds = {
-        n: rng.integers(-128, 128, graph.values[n].shape).astype(np.int8) for n in graph.inputs
-    }
+    rng, feeds = np.random.default_rng(2), {}
+    for name in graph.inputs:
+        value = graph.values[name]
+        info = np.iinfo(value.dtype)
+        feeds[name] = rng.integers(info.min, info.max + 1, value.shape).astype(value.dtype)
     want = run(graph, feeds)
     for results in (run_host(program, tmp_path, feeds), run_m4(program, tmp_path, feeds)[0]):
         for tensor, result in zip(program.outputs, results, strict=True):

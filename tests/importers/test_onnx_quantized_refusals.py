@@ -189,13 +189,17 @@ def test_what_compile_says(tmp_path: Path) -> None:
 # ---- contradictions and what is not taken
 
 
-@pytest.mark.parametrize("dtype", ["int16", "uint16"])
-def test_16_bit_activations(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "zero", "need"), [("int16", 5, "0"), ("uint16", 9, "32768")])
+def test_16_bit_activations_off_the_middle(
+    tmp_path: Path, dtype: str, zero: int, need: str
+) -> None:
     m = Model(21, x=[1, 12])
-    y = m.node("Gemm", m.fake("x", 0.001, 0, dtype), m.weights(integers(12, 4), 0.01))
-    refused(m, m.fake(y, 0.001, 0, dtype), tmp_path, "E121", dtype, "8 bits")
+    y = m.node("Gemm", m.fake("x", 0.001, zero, dtype), m.weights(integers(12, 4), 0.01))
+    y = m.fake(y, 0.001, zero, dtype)
+    refused(m, y, tmp_path, "E121", dtype, f"zero point {zero}", f"{need} is needed")
     graph = load(tmp_path / "model.onnx", float_behind=True)
     assert [n.op for n in graph.nodes] == ["fully_connected"]
+    assert graph.values["x"].dtype == "float32"
 
 
 def test_float8(tmp_path: Path) -> None:
