@@ -57,12 +57,20 @@ class OnnxBuilder(Builder):
         self.dynamic: set[str] = set()
         self.requantized: dict[tuple[str, Grid], str] = {}
         self.makers: dict[str, Node] = {}
-        #: QuantizeLinear nodes by their operand, once one is met.
-        self.quantizers: dict[str, list[OnnxNode]] | None = None
+        self._readers: dict[str, list[OnnxNode | None]] = {}
+        for output in model.outputs:
+            self._readers.setdefault(output, []).append(None)
+        for node in model.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
         #: Data of every name known at import time, of any dtype; a copy enters the graph on use.
         self.data = dict(model.constants)
         self.alias: dict[str, str] = {}
         self._operands: dict[str, str] = {}
+
+    def readers(self, name: str) -> list[OnnxNode | None]:
+        """The nodes of the file that read `name`, None for each time that it is an output."""
+        return self._readers.get(name, [])
 
     # ---- reading operands
 

@@ -11,7 +11,6 @@ the constants are dequantized: what remains is the float network.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -180,9 +179,6 @@ def _activation(b: OnnxBuilder, node: OnnxNode, scale: int, zero_point: int, dty
 def _on_grid(b: OnnxBuilder, node: OnnxNode, name: str, grid: Grid) -> str:
     """The graph's value `name` rounded to `grid`: itself, or a requantization of it."""
     have = grid_of(b.value(name))
-    if have is None:
-        _set_grid(b, name, grid)
-        return name
     if have == grid:
         return name
     known = b.requantized.get((name, grid))
@@ -193,33 +189,45 @@ def _on_grid(b: OnnxBuilder, node: OnnxNode, name: str, grid: Grid) -> str:
 
 
 def _set_grid(b: OnnxBuilder, name: str, grid: Grid) -> None:
-    """Give `name` a grid, and everything that it is a mere rearrangement or maximum of."""
+    """Give `name` a grid, and what it alone is a rearrangement or maximum of."""
     while grid_of(b.value(name)) is None and not b.graph.is_constant(name):
         b.graph.values[name] = replace(b.value(name), quant=grid)
         maker = b.makers.get(name)
         if maker is None or maker.op not in ("reshape", "transpose", "max_pool2d"):
             return
         name = maker.inputs[0]
+        if len(b.readers(name)) > 1:
+            return
 
 
-def _finest(b: OnnxBuilder, node: OnnxNode, grid: Grid) -> Grid:
-    """Of all grids to which the operand of this QuantizeLinear is rounded, the finest.
+def _grid_in_place(b: OnnxBuilder, node: OnnxNode, name: str, grid: Grid) -> Grid | None:
+    """The grid that a value may take which is real so far, `grid` being that of one reader.
 
-    A value has one grid; the others are requantized from it, which costs least from the finest.
+    With several readers that is the finest of their grids where it reaches as far as the others,
+    which then are requantized from it; None where the value has to stay real for some of them. An
+    input takes the grid that reaches farthest.
     """
-    best = grid
-    if b.quantizers is None:
-        b.quantizers = defaultdict(list)
-        for other in b.model.nodes:
-            if other.op == "QuantizeLinear":
-                b.quantizers[operand(other, 0)].append(other)
-    for other in b.quantizers[operand(node, 0)]:
-        if other is node or b.const(operand(other, 1)) is None:
-            continue
-        candidate = _activation(b, other, 1, 2, _quantized_dtype(other))
-        if candidate.scale[0] < best.scale[0]:
-            best = candidate
-    return best
+    readers = b.readers(operand(node, 0))
+    grids = [
+        _activation(b, r, 1, 2, _quantized_dtype(r))
+        for r in readers
+        if r is not None and r.op == "QuantizeLinear" and b.const(operand(r, 1)) is not None
+    ]
+    if name in b.graph.inputs:
+        return max([grid, *grids], key=lambda g: _reach(g)[1] - _reach(g)[0])
+    if len(readers) <= 1:
+        return grid
+    finest = min([grid, *grids], key=lambda g: float(g.scale[0]))
+    (lo, hi), step = _reach(finest), float(finest.scale[0])
+    covered = all(lo - step <= _reach(g)[0] and _reach(g)[1] <= hi + step for g in grids)
+    return finest if len(grids) == len(readers) and covered else None
+
+
+def _reach(grid: Grid) -> tuple[float, float]:
+    """The least and the greatest real number on an activation's grid."""
+    info = np.iinfo(grid.dtype)
+    scale, zero_point = float(grid.scale[0]), int(grid.zero_point[0])
+    return scale * (info.min - zero_point), scale * (info.max - zero_point)
 
 
 def _quantized_dtype(node: OnnxNode) -> str:
@@ -246,7 +254,10 @@ def quantize(b: OnnxBuilder, node: OnnxNode) -> None:
         b.alias[out] = x
         return
     grid = _activation(b, node, 1, 2, dtype)
-    x = _on_grid(b, node, x, _finest(b, node, grid))
+    if grid_of(b.value(x)) is None:
+        first = _grid_in_place(b, node, x, grid)
+        if first is not None:
+            _set_grid(b, x, first)
     b.alias[out] = _on_grid(b, node, x, grid)
     b.stored[out], b.scales[out] = dtype, grid.scale[0]
 

@@ -13,6 +13,8 @@ works on such a graph as on any float graph, and `to_integer` then replaces the 
 3. A result that has another grid than its operator can give is requantized behind it by an open
    clip. An average pool with a finer grid becomes a depthwise convolution with equal weights,
    whose sums are exact.
+4. A result that stays real because its readers round it to different grids is computed once for
+   each of them.
 """
 
 from __future__ import annotations
@@ -29,10 +31,14 @@ from edgekit.graph import Graph, GraphError, Node, Quant, Value
 from edgekit.importers.common import Unsupported, invalid
 from edgekit.ops import requant
 from edgekit.ops import windows as win
-from edgekit.passes.edit import fresh
+from edgekit.ops.base import clamp_of
+from edgekit.passes.edit import fresh, replace_node
+from edgekit.passes.fuse_clamp import compose
 
 #: Axis of the output channels in the weights.
 CHANNEL_AXIS = {"conv2d": 0, "depthwise_conv2d": 2, "fully_connected": 0}
+#: What reads real numbers and only moves or clamps them.
+MOVES = ("reshape", "transpose", "max_pool2d", "clip")
 KEEPS_GRID = ("reshape", "transpose", "max_pool2d", "average_pool2d", "clip")
 #: Above, a bias leaves no room for the sums; weights are then made coarser (SPEC, "The edge").
 MAX_BIAS = 1 << 30
@@ -108,6 +114,7 @@ def to_integer(graph: Graph) -> tuple[Graph, list[Unsupported]]:
     """
     graph = graph.copy()
     _propagate(graph)
+    _split(graph)
     found = [
         Unsupported(name, "input", "it is not quantized: its first reader computes in float32")
         for name in graph.inputs
@@ -124,7 +131,7 @@ def to_integer(graph: Graph) -> tuple[Graph, list[Unsupported]]:
 
 
 def _propagate(graph: Graph) -> None:
-    """Rule 1, forwards and through moves backwards."""
+    """Rule 1."""
     for node in graph.nodes:
         out = graph.values[node.output]
         if out.quant is not None:
@@ -134,10 +141,31 @@ def _propagate(graph: Graph) -> None:
             grid = SOFTMAX_GRIDS[grid.dtype]
         if grid is not None and node.op in (*KEEPS_GRID, "softmax"):
             graph.values[out.name] = replace(out, quant=grid)
-    for node in reversed(graph.nodes):
-        source = graph.values[node.inputs[0]]
-        if node.op in ("reshape", "transpose", "max_pool2d") and source.quant is None:
-            graph.values[source.name] = replace(source, quant=graph.values[node.output].quant)
+
+
+def _split(graph: Graph) -> None:
+    """Rule 4."""
+    for node in reversed(list(graph.nodes)):
+        readers = graph.consumers(node.output)
+        if graph.values[node.output].quant is not None or node.output in graph.outputs:
+            continue
+        if not readers or not all(
+            r.op in MOVES and grid_of(graph.values[r.output]) for r in readers
+        ):
+            continue
+        copies = []
+        for reader in readers:
+            grid = graph.values[reader.output].quant
+            if reader.op == "clip":
+                attrs = {**node.attrs, "clamp": compose(clamp_of(node), clamp_of(reader))}
+                copies.append(replace(node, outputs=reader.outputs, attrs=attrs))
+                replace_node(graph, reader)
+                continue
+            name = fresh(graph, node.output)
+            graph.add_value(replace(graph.values[node.output], name=name, quant=grid))
+            copies.append(replace(node, outputs=(name,)))
+            replace_node(graph, reader, replace(reader, inputs=(name,)))
+        replace_node(graph, node, *copies)
 
 
 class _Lowering:

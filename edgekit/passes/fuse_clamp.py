@@ -48,13 +48,13 @@ def _fuse(graph: Graph, clip: Node | None) -> bool:
     exact = graph.values[first.output].quant == graph.values[clip.output].quant
     if not exact and not (is_float(graph, first.output) and is_real(graph, clip.output)):
         return False
-    attrs = {**first.attrs, "clamp": _compose(clamp_of(first), clamp_of(clip))}
+    attrs = {**first.attrs, "clamp": compose(clamp_of(first), clamp_of(clip))}
     replace_node(graph, first)
     replace_node(graph, clip, replace(first, outputs=clip.outputs, attrs=attrs))
     return True
 
 
-def _compose(inner: tuple[float, float], outer: tuple[float, float]) -> list[float | None]:
+def compose(inner: tuple[float, float], outer: tuple[float, float]) -> list[float | None]:
     """The interval of clip(clip(x, inner), outer): the inner bounds, clamped by the outer ones."""
     lo, hi = (min(max(bound, outer[0]), outer[1]) for bound in inner)
     return [None if math.isinf(lo) else lo, None if math.isinf(hi) else hi]

@@ -246,14 +246,25 @@ def test_moves_keep_the_scale(again: bool) -> None:
 
 
 def test_one_tensor_on_two_grids() -> None:
-    """The finer grid is the value's, the coarser one requantized from it."""
-    m = Model(17, x=["n", 3, 4, 4])
+    """The finer grid reaches as far: it is the value's, the other is requantized from it."""
+    m = Model(21, x=["n", 3, 4, 4])
     conv = m.node("Conv", m.fake("x", 0.1, 0), m.weights(integers(3, 3, 1, 1), 0.02))
-    coarse, fine = m.fake(conv, 4.0, 5), m.fake(conv, 1.5, -3)
+    coarse, fine = m.fake(conv, 1.0, 0), m.fake(conv, 1 / 128, 0, "int16")
     graph = compare(m.proto(coarse, fine))
     assert ops(graph) == ["conv2d", "clip"]
-    assert has_grid(graph, graph.outputs[0], (np.float32(4), 5, "int8"))
-    assert has_grid(graph, graph.outputs[1], (np.float32(1.5), -3, "int8"))
+    assert [graph.values[o].dtype for o in graph.outputs] == ["int8", "int16"]
+
+
+@pytest.mark.parametrize("through", ["", "Relu", "Flatten"])
+def test_grids_of_which_none_holds_the_others(through: str) -> None:
+    """The finer one does not reach as far: the layer is computed once for each."""
+    m = Model(17, x=["n", 3, 4, 4])
+    conv = m.node("Conv", m.fake("x", 0.1, 0), m.weights(integers(3, 3, 1, 1), 0.02))
+    far = m.fake(conv, 1.5, 5)
+    near = m.fake(m.node(through, conv) if through else conv, 0.2, -128)
+    graph = compare(m.proto(far, near))
+    assert [o for o in ops(graph) if o.startswith("conv")] == ["conv2d"] * 2
+    assert "clip" not in ops(graph)
 
 
 def test_residual_block() -> None:

@@ -79,6 +79,14 @@ def test_input_that_is_not_quantized(tmp_path: Path) -> None:
     refused(m, y, tmp_path, "E120", "'x' (input)")
 
 
+def test_output_in_front_of_its_rounding(tmp_path: Path) -> None:
+    """The real numbers are an output as well: rounding them would clip what is asked for."""
+    m = image()
+    y = conv(m, m.fake("x", 0.1, 3))
+    rounded = m.fake(y, 1.0, -128)
+    refused(m, [y, rounded], tmp_path, "E120", "Conv", "result is not quantized")
+
+
 def test_asymmetric_weights(tmp_path: Path) -> None:
     m = Model(17, x=[1, 12])
     w = np.full((12, 4), 100, np.uint8)

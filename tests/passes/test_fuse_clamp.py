@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.graph import Graph
-from edgekit.passes.fuse_clamp import _compose, fuse_clamp
+from edgekit.passes.fuse_clamp import compose, fuse_clamp
 from edgekit.reference import run
 
 X = 'input "x": float32[1, 4, 4, 2]'
@@ -89,7 +89,7 @@ def interval(pair: tuple[Any, Any]) -> tuple[float, float]:
 def test_composition(inner: tuple[float, float], outer: tuple[float, float]) -> None:
     x = np.linspace(-6, 6, 49)
     want = np.clip(np.clip(x, *inner), *outer)
-    lo, hi = _compose(inner, outer)
+    lo, hi = compose(inner, outer)
     got = np.clip(x, -np.inf if lo is None else lo, np.inf if hi is None else hi)
     assert np.array_equal(got, want)
 
