@@ -7,7 +7,8 @@ import numpy as np
 from codegen.program import Argument, Call, Program, Tensor
 from codegen.sources import banner, c_name
 
-VALUES_PER_LINE = {"int8": 24, "int16": 16, "int32": 8}
+VALUES_PER_LINE = {"int8": 24, "int16": 16, "int32": 8, "float32": 6}
+C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 
 
 def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
@@ -19,11 +20,11 @@ def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
 def _signature(program: Program) -> str:
     name = c_name(program.name)
     inputs = [
-        f"const {t.dtype}_t *{_argument('in', i, program.inputs)}"
+        f"const {C_TYPES[t.dtype]} *{_argument('in', i, program.inputs)}"
         for i, t in enumerate(program.inputs)
     ]
     outputs = [
-        f"{t.dtype}_t *{_argument('out', i, program.outputs)}"
+        f"{C_TYPES[t.dtype]} *{_argument('out', i, program.outputs)}"
         for i, t in enumerate(program.outputs)
     ]
     return f"void {name}_invoke({', '.join(inputs + outputs)})"
@@ -114,13 +115,15 @@ def _constants(program: Program) -> str:
             ]
             arrays.append(
                 f"/* {call.layer.replace('*/', '')}: {operand.name} */\n"
-                f"static const {operand.dtype}_t {seen[argument.offset]}[{data.size}] "
+                f"static const {C_TYPES[operand.dtype]} {seen[argument.offset]}[{data.size}] "
                 "__attribute__((aligned(8))) = {\n" + ",\n".join(rows) + "\n};\n"
             )
     return "\n".join(arrays)
 
 
-def _literal(value: int) -> str:
+def _literal(value: int | float) -> str:
+    if isinstance(value, float):
+        return f"{value.hex()}f"  # exactly this number
     return "INT32_MIN" if value == -(2**31) else str(value)
 
 
@@ -137,8 +140,8 @@ def _pointer(i: int, call: Call, j: int, seen: dict[int, str]) -> str:
     if argument.role == "scratch":
         return f"arena + {argument.offset}"
     const = "const " if argument.role == "input" else ""
-    dtype = call.kernel.spec.operands[j].dtype
-    return f"({const}{dtype}_t *)(void *)(arena + {argument.offset})"
+    ctype = C_TYPES[call.kernel.spec.operands[j].dtype]
+    return f"({const}{ctype} *)(void *)(arena + {argument.offset})"
 
 
 def _access(name: str, ctype: str, word: str, tensors: tuple[Tensor, ...]) -> str:

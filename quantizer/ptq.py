@@ -150,9 +150,7 @@ def _quantize(
     gptq = {name for name, bits in formats.weight_bits.items() if options.rounds_with_gptq(bits)}
     if gptq or options.bias_correction != "none":
         means = {name: seen.means for name, seen in observers.items()}
-        how = Refinement(
-            options.bias_correction, options.weights, formats.weight_bits, gptq, means
-        )
+        how = Refinement(options.bias_correction, options.weights, formats.weight_bits, gptq, means)
         refine(graph, integer, data, how, report)
     integer.verify()
     check_accumulators(integer)
@@ -164,9 +162,7 @@ def _quantize(
     }
     named = [*graph.outputs, *scores_of(graph)]
     count = len(next(iter(data.values())))
-    return QuantizationResult(
-        integer, graph, tensors, {n: sqnr[n] for n in named}, count, formats
-    )
+    return QuantizationResult(integer, graph, tensors, {n: sqnr[n] for n in named}, count, formats)
 
 
 def logits_of(graph: Graph) -> str:

@@ -52,7 +52,8 @@ def formats_of(
     if isinstance(weight_bits, Mapping) and (both := sorted(floats & set(weight_bits))):
         raise EdgekitError(
             "E281",
-            f"layer '{both[0]}' is to stay in float32 and to have {weight_bits[both[0]]}-bit weights",
+            f"layer '{both[0]}' is to stay in float32 and to have weights of "
+            f"{weight_bits[both[0]]} bits",
             help="name it in one of the two options",
         )
     return Formats(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,9 @@ def batch(graph: Graph, seed: int, n: int = 3) -> dict[str, np.ndarray]:
     feeds = {}
     for name in graph.inputs:
         value = graph.values[name]
+        if value.dtype == "float32":
+            feeds[name] = r.normal(0, 2, (n, *value.shape[1:])).astype(np.float32)
+            continue
         info = np.iinfo(value.dtype)
         x = r.integers(info.min, info.max + 1, (n, *value.shape[1:])).astype(value.dtype)
         x.reshape(-1)[:2] = (info.min, info.max)
@@ -225,17 +229,42 @@ def transpose_graphs(draw: st.DrawFn, dtype: str = "int8") -> Graph:
     )
 
 
+def _real(value: Value) -> Value:
+    return Value(value.name, value.shape)
+
+
+@st.composite
+def float_graphs(draw: st.DrawFn, op: str, x_dtype: str, dtype: str) -> Graph:
+    """A layer that computes in float32 between tensors of `x_dtype` and `dtype`."""
+    integer = conv_graphs if op in ("conv2d", "depthwise_conv2d", "fully_connected") else None
+    graph = draw(integer(op) if integer else elementwise_graphs(op))
+    node, r = graph.nodes[0], np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kinds = dict.fromkeys(graph.inputs, x_dtype) | {node.output: dtype}
+    for name, kind in kinds.items():
+        quant = None if kind == "float32" else draw(quants(1e-3, 0.5, kind))
+        graph.values[name] = Value(name, graph.values[name].shape, kind, quant)
+    for name, data in graph.constants.items():
+        graph.values[name] = _real(graph.values[name])
+        graph.constants[name] = r.normal(0, 0.3, data.shape).astype(np.float32)
+    attrs = {**node.attrs, "float": True, "out_dtype": dtype}
+    graph.nodes = [replace(node, attrs=attrs)]
+    return graph.verify()
+
+
 def graphs_of(op: str) -> st.SearchStrategy[Graph]:
     """The strategy for one operator by name, with what it works on where that is not int8.
 
-    ``conv2d int4`` has four-bit weights, ``add int16`` 16-bit activations, ``clip int8>int16`` reads
-    one width and writes the other, and ``add int16 mixed`` has a second operand of 8 bits.
+    ``conv2d int4`` has four-bit weights, ``add int16`` 16-bit activations, ``clip int8>int16``
+    reads one width and writes the other, ``add int16 mixed`` has a second operand of 8 bits, and
+    ``conv2d float int8>float32`` computes in float32.
     """
     name, *rest = op.split()
     bits = 4 if "int4" in rest else 8
-    types = next((word for word in rest if word not in ("int4", "mixed")), "int8")
+    types = next((word for word in rest if word not in ("int4", "mixed", "float")), "int8")
     x_dtype, _, dtype = types.partition(">")
     dtype = dtype or x_dtype
+    if "float" in rest:
+        return float_graphs(name, x_dtype, dtype)
     if name in ("conv2d", "depthwise_conv2d", "fully_connected"):
         return conv_graphs(name, bits, x_dtype, dtype)
     if name in ("add", "mul"):

@@ -46,7 +46,8 @@ def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
 
 
 def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:
-    """`value(*elements)` is the TE expression of one output element."""
+    """`value(*elements)` is the TE expression of one output element; the elements are in the
+    operands' dtypes."""
     from tvm import s_tir, te
 
     out = list(p["out"][1:]) or [1]
@@ -59,7 +60,7 @@ def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:
         picked = []
         for tensor in tensors:
             at = [i if int(d) > 1 else 0 for i, d in zip(index, tensor.shape, strict=True)]
-            picked.append(tensor[tuple(at)].astype("int32"))
+            picked.append(tensor[tuple(at)])
         return value(*picked)
 
     y = te.compute(out, element, name="y")

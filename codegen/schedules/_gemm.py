@@ -1,9 +1,9 @@
 """Convolution as a matrix product over packed pixels, for SMLAD.
 
-The taps of one pixel are `K` numbers: kernel rows one after the other, each kernel_width * C of them
-rounded up to a multiple of four (the gap has zero weights). int8 is widened once to int16 pairs,
-doubled (`codegen.tensor_intrinsics.pack4`), int16 is copied to pairs as it is; the pairs then meet
-the weights of every output channel:
+The taps of one pixel are `K` numbers: kernel rows one after the other, each kernel_width * C of
+them rounded up to a multiple of four (the gap has zero weights). int8 is widened once to int16
+pairs, doubled (`codegen.tensor_intrinsics.pack4`), int16 is copied to pairs as it is; the pairs then
+meet the weights of every output channel:
 
 * five pixels against one channel at a time (`dot_5x1`) where there are five pixels or more;
 * one pixel against four channels at a time (`dot_1x4`) elsewhere, fully connected included.

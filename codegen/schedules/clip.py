@@ -21,7 +21,7 @@ def _schedule(p: dict[str, Any]) -> Any:
 
     def value(x: Any) -> Any:
         numbers = (p["multiplier"], p["shift"], zy, p["qmin"], p["qmax"])
-        return requantized(p["y_dtype"], x - zx, *numbers)
+        return requantized(p["y_dtype"], x.astype("int32") - zx, *numbers)
 
     return _elementwise.schedule(p, value)
 

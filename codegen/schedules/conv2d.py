@@ -6,7 +6,7 @@ from typing import Any
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
-from codegen.schedules import _gemm, _requant, _window
+from codegen.schedules import _float, _gemm, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
@@ -21,6 +21,8 @@ def _params(layer: Layer) -> dict[str, Any]:
 
 
 def select_c99(layer: Layer) -> Candidate:
+    if _float.is_float(layer):
+        return _float.select_conv(layer)
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     packed = pack_in_order(channels.weights, weight_bits(layer))
@@ -40,6 +42,8 @@ def select_c99(layer: Layer) -> Candidate:
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
+    if p.get("float"):
+        return _float.schedule_conv(p)
     from tvm import s_tir, te
 
     from codegen.tvm_api import int32
@@ -84,6 +88,7 @@ class AsInt32:
 
 
 def select_arm_dsp(layer: Layer) -> Candidate:
+    _float.refuse(layer)
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")

@@ -1,10 +1,10 @@
 """depthwise_conv2d: plain loops (c99), and columns of int16 pairs for SMLAD (arm_dsp).
 
-arm_dsp works channel by channel. The channel's plane is spread into columns of int16 (doubled where
-it was int8), so that two vertically adjacent pixels are one word; the taps of a column are int16 pairs as well, in
-two versions: for output rows that start on an even input row, and, shifted by one with a zero in
-front, for those that start on an odd one. Every product is then an aligned SMLAD. A channel is read
-whole before any of it is written, so the layer may run in place.
+arm_dsp works channel by channel. The channel's plane is spread into columns of int16 (doubled
+where it was int8), so that two vertically adjacent pixels are one word; the taps of a column are
+int16 pairs as well, in two versions: for output rows that start on an even input row, and, shifted
+by one with a zero in front, for those that start on an odd one. Every product is then an aligned
+SMLAD. A channel is read whole before any of it is written, so the layer may run in place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
-from codegen.schedules import _requant, _window
+from codegen.schedules import _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 from codegen.schedules.conv2d import AsInt32
 
@@ -41,6 +41,8 @@ def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ..
 
 
 def _select_c99(layer: Layer) -> Candidate:
+    if _float.is_float(layer):
+        return _float.select_depthwise(layer)
     channels = analyse(layer, _by_channel(layer))
     taps_first = pack_in_order(np.ascontiguousarray(channels.weights.T), weight_bits(layer))
     spec = KernelSpec(
@@ -54,6 +56,8 @@ def _select_c99(layer: Layer) -> Candidate:
 
 
 def _schedule_c99(p: dict[str, Any]) -> Any:
+    if p.get("float"):
+        return _float.schedule_depthwise(p)
     from tvm import s_tir, te
 
     from codegen.tvm_api import int32
@@ -103,6 +107,7 @@ class _Columns:
 
 
 def _select_arm_dsp(layer: Layer) -> Candidate:
+    _float.refuse(layer)
     channels = analyse(layer, _by_channel(layer))
     packed = pack_in_order(channels.weights, weight_bits(layer))
     in_place = (layer.inputs[0].shape, layer.inputs[0].dtype) == (

@@ -15,7 +15,11 @@ def _select(layer: Layer) -> Candidate:
             Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {"shape": list(layer.inputs[0].shape), "perm": list(layer.node.attrs["perm"]), **layer.types},
+        {
+            "shape": list(layer.inputs[0].shape),
+            "perm": list(layer.node.attrs["perm"]),
+            **layer.types,
+        },
     )
     return Candidate(spec, (layer.inputs[0].name,), {})
 

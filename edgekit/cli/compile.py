@@ -62,7 +62,7 @@ def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
 def _bits(
     general: str | None, layers: tuple[str, ...], option: str, allowed: tuple[str, str]
 ) -> int | dict[str, int] | None:
-    """Bits of everything, of single layers with "*" for the others, or None where nothing was said."""
+    """Bits of everything, or of single layers with "*" for the others; None for no option."""
     named = {}
     for text in layers:
         name, _, width = text.rpartition("=")

@@ -1,4 +1,4 @@
-"""clip: an activation that could not be fused, and the conversion of one quantization to another."""
+"""clip: an activation that could not be fused, and conversion between quantizations."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ class Clip(Operator):
         zx, zy = tensor_quant(values[0])[1], tensor_quant(out)[1]
         return by_table(
             inputs[0],
-            lambda q: fp.requantize(
-                q - zx, p.multiplier, p.shift, zy, p.qmin, p.qmax, out.dtype
-            ),
+            lambda q: fp.requantize(q - zx, p.multiplier, p.shift, zy, p.qmin, p.qmax, out.dtype),
         )
 
 

@@ -9,7 +9,14 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops import windows as win
-from edgekit.ops.base import INTEGERS, Inferred, Operator, clamp_float, require, result_dtype
+from edgekit.ops.base import (
+    INTEGERS,
+    Inferred,
+    Operator,
+    check_activation,
+    clamp_float,
+    require,
+)
 from edgekit.ops.requant import channel_requant, tensor_quant
 
 #: Up to this many products every partial sum of int8 x int8 is an integer below 2**24 in
@@ -21,16 +28,18 @@ def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) ->
     """Operand dtypes of conv-like operators; returns the result's dtype.
 
     All float32, or int8 or int16 activations with int8 weights and int32 biases, which may give
-    either width.
+    either width. Layers that compute in float32 have float32 weights and convert activations.
     """
-    kinds, out = (x.dtype, w.dtype, bias.dtype), result_dtype(node, x)
+    kinds, real = (x.dtype, w.dtype, bias.dtype), ("float32", "float32")
+    integer = x.dtype in INTEGERS and kinds[1:] == ("int8", "int32")
+    floating = kinds[1:] == real and (x.dtype == "float32" or bool(node.attrs.get("float")))
     require(
-        kinds == ("float32",) * 3 or (x.dtype in INTEGERS and kinds[1:] == ("int8", "int32")),
+        integer or floating,
         node,
         f"operands must be float32, or int8 or int16 with int8 weights and int32 biases; they are "
         f"{', '.join(kinds)}",
     )
-    require(out == "float32" if x.dtype == "float32" else out in INTEGERS, node, f"gives {out}")
+    out = check_activation(node, x)
     require(bias.shape == (channels,), node, f"bias must be [{channels}], it is {bias.shape}")
     return out
 
@@ -44,6 +53,14 @@ def exact_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     dtype = np.dtype(np.float32 if narrow else np.float64)
     product: np.ndarray = np.matmul(x.astype(dtype), w.astype(dtype).T)
     return product.astype(np.int64)
+
+
+def ordered_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x [..., K] @ w [O, K] transposed in float32, products added one after the other."""
+    acc = np.zeros((*x.shape[:-1], len(w)), np.float32)
+    for k in range(w.shape[1]):
+        acc += x[..., k, None] * w[:, k]
+    return acc
 
 
 class Conv2d(Operator):
@@ -71,8 +88,19 @@ class Conv2d(Operator):
         return [(win.window_shape(node, x, (w.shape[1], w.shape[2]), w.shape[0]), dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._float(node, inputs, lambda a, b: a @ b.T)
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._float(node, inputs, ordered_matmul)
+
+    def _float(
+        self,
+        node: Node,
+        inputs: list[np.ndarray],
+        matmul: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
         x, w, bias = inputs
-        out = self._blocks(node, x, w, 0.0, lambda a, b: a @ b.T, np.dtype(np.float32))
+        out = self._blocks(node, x, w, 0.0, matmul, np.dtype(np.float32))
         out += bias
         return clamp_float(node, out)
 

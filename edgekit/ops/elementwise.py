@@ -25,7 +25,9 @@ class Elementwise(Operator):
         require(len(inputs) == 2, node, f"needs two operands, has {len(inputs)}")
         a, b = inputs
         require(
-            a.dtype == b.dtype or {a.dtype, b.dtype} <= set(INTEGERS),
+            a.dtype == b.dtype
+            or {a.dtype, b.dtype} <= set(INTEGERS)
+            or bool(node.attrs.get("float")),
             node,
             f"operands must both be float32 or integers, they are {a.dtype} and {b.dtype}",
         )

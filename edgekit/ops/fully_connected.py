@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, clamp_float, require
-from edgekit.ops.conv2d import check_weights, exact_matmul
+from edgekit.ops.conv2d import check_weights, exact_matmul, ordered_matmul
 from edgekit.ops.requant import channel_requant, tensor_quant
 
 
@@ -28,6 +28,10 @@ class FullyConnected(Operator):
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs
         return clamp_float(node, x @ w.T + bias)
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, w, bias = inputs
+        return clamp_float(node, ordered_matmul(x, w) + bias)
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value

@@ -13,7 +13,9 @@ class Pooling(Operator):
         x = inputs[0]
         require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
         require(
-            x.dtype in ("float32", *INTEGERS), node, f"x must be float32, int8 or int16, not {x.dtype}"
+            x.dtype in ("float32", *INTEGERS),
+            node,
+            f"x must be float32, int8 or int16, not {x.dtype}",
         )
         require("dilations" not in node.attrs, node, "pooling has no dilations")
         kernel, pads = win.pair(node, "kernel"), win.pads_of(node)

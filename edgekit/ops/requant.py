@@ -17,12 +17,12 @@ from edgekit.ops.base import clamp_of
 #: TFLM's softmax: integer bits of the scaled difference and of the sum of exponentials.
 SOFTMAX_DIFF_BITS = 5
 SOFTMAX_SUM_BITS = 12
-#: Both operands of an addition are scaled up by 2**20 before they meet, by 2**15 where one is int16.
+#: Operands of an addition are scaled up by 2**20 before they meet, by 2**15 where one is int16.
 ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 20, 15
 
 
 class ChannelRequant(NamedTuple):
-    """Per-channel requantization: multiplier, shift int32[O]; the clamp is in the result's dtype."""
+    """Per-channel requantization: int32[O] numbers; the clamp is in the result's integers."""
 
     multiplier: np.ndarray
     shift: np.ndarray

@@ -22,7 +22,9 @@ class Softmax(Operator):
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
         x = inputs[0]
         require(
-            x.dtype in ("float32", *INTEGERS), node, f"x must be float32, int8 or int16, not {x.dtype}"
+            x.dtype in ("float32", *INTEGERS),
+            node,
+            f"x must be float32, int8 or int16, not {x.dtype}",
         )
         require(len(x.shape) >= 1, node, "x must have at least one axis")
         require(
