@@ -33,7 +33,7 @@ from edgekit.ops import requant
 from edgekit.ops import windows as win
 from edgekit.ops.base import clamp_of
 from edgekit.passes.edit import fresh, replace_node
-from edgekit.passes.fuse_clamp import compose
+from edgekit.passes.fuse_clamp import CLAMPED, compose
 
 #: Axis of the output channels in the weights.
 CHANNEL_AXIS = {"conv2d": 0, "depthwise_conv2d": 2, "fully_connected": 0}
@@ -156,7 +156,7 @@ def _split(graph: Graph) -> None:
         copies = []
         for reader in readers:
             grid = graph.values[reader.output].quant
-            if reader.op == "clip":
+            if reader.op == "clip" and node.op in CLAMPED:
                 attrs = {**node.attrs, "clamp": compose(clamp_of(node), clamp_of(reader))}
                 copies.append(replace(node, outputs=reader.outputs, attrs=attrs))
                 replace_node(graph, reader)
