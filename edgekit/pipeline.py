@@ -51,13 +51,14 @@ def compile(
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
-    """Compile an ONNX or quantized TFLite model for `target` into the folder `output`.
+    """Compile an ONNX or TFLite model for `target` into the folder `output`.
 
     A float model becomes int8. Where that exceeds the budget and no widths were asked for, the best
     mixture of 4- and 8-bit weights and 8- and 16-bit activations within it is searched for.
 
     Args:
-        calibration: samples for a float model: an .npz or .npy file, or arrays by input name.
+        calibration: samples for a float model, or for one that is quantized in part and is then
+            quantized anew as a whole: an .npz or .npy file, or arrays by input name.
         quantization: options of `quantizer.quantize` that are not the default, such as
             ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
@@ -76,7 +77,7 @@ def compile(
     board = find_board(chosen.default_board)
     check_writable(output)
     say("import", 0.0)
-    graph = importers.load(Path(model), bind=bind)
+    graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
 
     def made(integer: Graph, quality: Quality | None) -> Build:
         return build(integer, quality, target=chosen, board=board, compiler=compiler, say=say)
@@ -111,9 +112,11 @@ def _samples(
 ) -> dict[str, np.ndarray]:
     """The calibration data of a float model."""
     if calibration is None:
+        note = graph.metadata.get("note", "")
         raise EdgekitError(
             "E207",
-            f"'{graph.name}' is a float model and needs calibration data",
+            f"'{graph.name}' is a float model and needs calibration data"
+            + (f" ({note})" if note else ""),
             help="--calibration DATA.npz with some tens of typical inputs, no labels needed",
         )
     if isinstance(calibration, Mapping):

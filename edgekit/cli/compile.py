@@ -128,6 +128,8 @@ def compile_command(
         if done.search:
             print_search(done.search)
         print_report(done.report, str(output))
+        if done.graph.metadata.get("note"):
+            click.echo(f"note     {done.graph.metadata['note']}")
 
 
 def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:
