@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from finetune.measure import DEPLOYED
 from finetune.require import require_torch
 
 if TYPE_CHECKING:
     from finetune.losses import Distillation
     from finetune.module import GraphModule, module_of
-    from finetune.quantized import DEPLOYED, fake_quantized
+    from finetune.quantized import fake_quantized
     from finetune.train import fine_tune
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
 ]
 
 _HOME = {
-    "DEPLOYED": "quantized",
     "Distillation": "losses",
     "GraphModule": "module",
     "fake_quantized": "quantized",

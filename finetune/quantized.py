@@ -10,12 +10,9 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from finetune.fake_quant import Grids
+from finetune.measure import DEPLOYED
 from finetune.module import GraphModule, module_of
 from quantizer import quantize
-
-#: Options of `quantizer.quantize` under which the integer network is the one that was trained:
-#: its weights are on the grid already, and training has placed the biases.
-DEPLOYED: dict[str, Any] = {"rounding": "nearest", "bias_correction": "none"}
 
 
 def fake_quantized(

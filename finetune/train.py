@@ -23,8 +23,9 @@ Progress = Callable[[str, float], None]
 CALIBRATED = 256
 
 
-def adam(params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.Adam(params, 1e-3)
+def adam_at(rate: float) -> Optimizer:
+    """Adam with that learning rate."""
+    return lambda params: torch.optim.Adam(params, rate)
 
 
 def fine_tune(
@@ -34,7 +35,7 @@ def fine_tune(
     teacher: Graph | None = None,
     quantization: Mapping[str, Any] | None = None,
     calibration: Mapping[str, np.ndarray] | None = None,
-    optimizer: Optimizer = adam,
+    optimizer: Optimizer | None = None,
     loss: Loss | None = None,
     epochs: int = 10,
     batch_size: int = 32,
@@ -56,7 +57,7 @@ def fine_tune(
             the quantizer itself, for the weights as they are.
         calibration: what chooses those grids; give `quantize` the same data later. None takes
             up to 256 evenly spread samples of `data`, where that is arrays.
-        optimizer: makes any torch optimizer for the parameters.
+        optimizer: makes any torch optimizer for the parameters; None is Adam at 1e-3.
         loss: see `finetune.losses.Loss`; None is `Distillation`, of classes where the graph ends
             in a softmax or there are labels, of values otherwise.
         epochs: passes over the data, at least 1.
@@ -192,8 +193,8 @@ def spread(arrays: Mapping[str, np.ndarray], count: int = CALIBRATED) -> dict[st
     return {name: x[rows] for name, x in arrays.items()}
 
 
-def _made(optimizer: Optimizer, student: GraphModule) -> torch.optim.Optimizer:
-    made = optimizer(list(student.parameters()))
+def _made(optimizer: Optimizer | None, student: GraphModule) -> torch.optim.Optimizer:
+    made = (optimizer or adam_at(1e-3))(list(student.parameters()))
     if not isinstance(made, torch.optim.Optimizer):
         raise EdgekitError(
             "E266",
