@@ -117,7 +117,7 @@ def finetune_command(
     master = graph if teacher is None else importers.load(teacher, bind=sizes)
     samples = data.load(data_file, graph)
     held_out = samples if eval_file is None else data.load(eval_file, graph)
-    chosen = chosen_quantization(quantization)
+    chosen = chosen_quantization(dict(quantization))
     options = chosen if qat or chosen else None
     ranges = None
     if options is not None:
