@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from edgekit.data import dequantize
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.graph import Graph, GraphError, Node, Quant, Value
 from edgekit.ops import operator
 from edgekit.ops.requant import (
     add_params,
@@ -36,6 +36,7 @@ from quantizer.weights import (
     quantize_bias,
     quantize_weights,
 )
+from quantizer.widths import layer_name
 
 #: Operators that move or compare numbers and keep their operand's integers.
 MOVING = ("max_pool2d", "reshape", "transpose")
@@ -89,6 +90,7 @@ class Grids:
         Raises:
             EdgekitError: E266 where an activation is not int8.
         """
+        _require_int8(graph, integer)
         self.weights: Weights = weights
         self.values = {v.name: v for v in integer.values.values()}
         self.bits: dict[str, int] = {}
@@ -96,15 +98,22 @@ class Grids:
             for f_name, i_name in zip(f_node.inputs, i_node.inputs, strict=True):
                 self.values[f_name] = integer.values[i_name]
             self.bits[f_node.output] = int(i_node.attrs.get("weight_bits", 8))
-            for name in (f_node.inputs[0], f_node.output):
-                value = self.values[name]
-                if value.quant is None or value.dtype != "int8":
-                    raise EdgekitError(
-                        "E266",
-                        f"'{name}' is quantized to {value.dtype}: quantization-aware training "
-                        "has int8 activations only",
-                        help="train with int8 activations, or without quantization",
-                    )
+
+    def check(self, graph: Graph, integer: Graph) -> None:
+        """Whether training would see the weights of `integer`, made from `graph`.
+
+        Raises:
+            GraphError: where the quantizer did more to them than rounding (a bug of ours: options
+                that do so must be in `DEPLOYED`).
+        """
+        for f_node, i_node in zip(graph.nodes, integer.nodes, strict=True):
+            if f_node.op in CHANNEL_AXIS:
+                weight, bias = (graph.constants[name] for name in f_node.inputs[1:])
+                q, quant = self.on_grid(f_node, weight, bias)
+                scale = bias_scale(tensor_quant(self.values[f_node.inputs[0]])[0], quant)
+                whole = (integer.constants[name] for name in i_node.inputs[1:])
+                if any(map(_differ, (q, quantize_bias(bias, scale)), whole)):
+                    raise GraphError(f"the quantizer moves weights of '{layer_name(f_node)}'")
 
     def enter(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """Real numbers as u."""
@@ -209,6 +218,23 @@ class Grids:
         real = F.softmax(u * (scale * float(node.attrs.get("beta", 1.0))), dim=-1)
         out_scale, out_zero = tensor_quant(out)
         return straight_through(real / out_scale, whole.to(torch.float32) - out_zero)
+
+
+def _require_int8(graph: Graph, integer: Graph) -> None:
+    made = [*integer.inputs, *(node.output for node in integer.nodes)]
+    wrong = [n for n in made if integer.values[n].dtype != "int8" or not integer.values[n].quant]
+    if wrong or len(graph.nodes) != len(integer.nodes):
+        what = f"'{wrong[0]}' is {integer.values[wrong[0]].dtype}" if wrong else "nodes were added"
+        raise EdgekitError(
+            "E266",
+            f"{what} in the quantized network: quantization-aware training has int8 "
+            "activations only",
+            help="train with int8 activations throughout, or without quantization",
+        )
+
+
+def _differ(a: np.ndarray, b: np.ndarray) -> bool:
+    return not np.array_equal(a, b)
 
 
 def _finished(

@@ -44,5 +44,8 @@ def calibrate(
                 f"{name} is '{quantization[name]}', quantization-aware training needs '{fixed}'",
                 help="leave the option away",
             )
-    integer = quantize(module.export(), calibration, **{**quantization, **DEPLOYED}).graph
-    module.grids = Grids(module.graph, integer, quantization.get("weights", "per-channel"))
+    graph = module.export()
+    integer = quantize(graph, calibration, **{**quantization, **DEPLOYED}).graph
+    grids = Grids(graph, integer, quantization.get("weights", "per-channel"))
+    grids.check(graph, integer)
+    module.grids = grids

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from float_graphs import feeds_of, float_graphs, float_twin
@@ -13,7 +15,7 @@ from torches import need_torch
 
 from edgekit.data import dequantize, quantize_inputs
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph
+from edgekit.graph import Graph, GraphError
 from edgekit.ops import fixedpoint as fp
 from edgekit.reference import run
 from quantizer import quantize
@@ -131,3 +133,22 @@ def test_options_that_would_change_the_network_are_refused(option: dict[str, str
     with pytest.raises(EdgekitError, match="quantization-aware") as error:
         fake_quantized(network(), samples(), **option)
     assert error.value.code == "E266"
+
+
+def test_activations_of_other_types_are_refused() -> None:
+    graph = network()
+    integer = quantize(graph, samples(), **DEPLOYED).graph
+    name = integer.nodes[2].output
+    integer.values[name] = replace(integer.values[name], dtype="int16")
+    with pytest.raises(EdgekitError, match=f"'{name}' is int16") as error:
+        Grids(graph, integer, "per-channel")
+    assert error.value.code == "E266"
+
+
+def test_weights_that_the_quantizer_moved_are_noticed() -> None:
+    graph = network()
+    integer = quantize(graph, samples(), **DEPLOYED).graph
+    Grids(graph, integer, "per-channel").check(graph, integer)
+    corrected = quantize(graph, samples(), rounding="nearest").graph  # shifts biases
+    with pytest.raises(GraphError, match="conv2d_0"):
+        Grids(graph, corrected, "per-channel").check(graph, corrected)
