@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 from hypothesis import strategies as st
 from quantizer_small import Builder
 
-from edgekit.graph import Graph, Value
+from edgekit.graph import Graph
 
 CLAMPS = [None, [0, None], [0, 6], [-1, 1]]
 
@@ -69,26 +66,3 @@ def _layer(draw: st.DrawFn, b: Builder, images: list[str]) -> str:
     weights = b.constant(f"w{n}", out, k, k, c // groups)
     attrs = {**window, "groups": groups}
     return b.node("conv2d", x, weights, b.constant(f"b{n}", out), **attrs)
-
-
-def float_twin(graph: Graph, seed: int = 0) -> Graph:
-    """A one-operator integer graph as a float graph with small random constants."""
-    rng = np.random.default_rng(seed)
-    out = graph.copy()
-    out.values = {n: Value(n, v.shape) for n, v in graph.values.items()}
-    out.constants = {
-        n: rng.normal(0, 0.5, x.shape).astype(np.float32) for n, x in graph.constants.items()
-    }
-    out.nodes = [
-        replace(n, attrs={k: v for k, v in n.attrs.items() if k != "weight_bits"})
-        for n in graph.nodes
-    ]
-    return out.verify()
-
-
-def feeds_of(graph: Graph, n: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.normal(0, 2, (n, *graph.values[name].shape[1:])).astype(np.float32)
-        for name in graph.inputs
-    }

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from float_graphs import feeds_of, float_graphs, float_twin
+from float_graphs import float_graphs
+from float_twins import feeds_of, float_twin
 from graphs import batch, graphs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from float_graphs import feeds_of, float_graphs, float_twin
+from float_graphs import float_graphs
+from float_twins import feeds_of, float_twin
 from graphs import graphs_of, one_node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
