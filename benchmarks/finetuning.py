@@ -208,20 +208,20 @@ class Bench:
         self.add(network, graph, _scores(quantized, self.held_out), bits, cpu)
 
     def tuned(self, network: str, graph: Graph, data: Any, epochs: int,
-              bits: int = 0) -> Graph:  # fmt: skip
+              bits: int = 0, **options: Any) -> Graph:  # fmt: skip
         """Trained further; with `bits` aware of that width in every layer."""
-        options = {"weight_bits": everywhere(graph, bits)} if bits else None
+        quantization = {"weight_bits": everywhere(graph, bits), **options} if bits else None
         started = time.process_time()
         result = fine_tune(
-            graph, data, teacher=self.task.graph, quantization=options,
+            graph, data, teacher=self.task.graph, quantization=quantization,
             calibration=self.calibration if bits else None, epochs=epochs, batch_size=32,
-            optimizer=_adam(1e-3 if bits else 3e-3),
+            optimizer=_adam(3e-4 if bits else 3e-3),
         )  # fmt: skip
         cpu = time.process_time() - started
-        if options is None:
+        if quantization is None:
             self.real(network, result, cpu)
         else:
-            scores = integer_scores(result, self.held_out, self.calibration, options)
+            scores = integer_scores(result, self.held_out, self.calibration, quantization)
             self.add(network, result, scores, bits, cpu)
         return result
 
@@ -242,10 +242,12 @@ class Bench:
         self.post_training("the same as int8", best, 8)
         self.post_training("int4 everywhere, to nearest", graph, 4, rounding="nearest")
         self.post_training("int4 everywhere, gptq", graph, 4)
-        self.tuned("int4 everywhere, trained", graph, labelled, 5, bits=4)
-        self.post_training("half, int4 everywhere, to nearest", best, 4, rounding="nearest")
+        self.tuned("int4 everywhere, trained", graph, without, 3, bits=4)
+        one = {"weights": "per-tensor"}
+        self.post_training("int4 everywhere, one scale per layer, gptq", graph, 4, **one)
+        self.tuned("int4 everywhere, one scale per layer, trained", graph, without, 3, 4, **one)
         self.post_training("half, int4 everywhere, gptq", best, 4)
-        self.tuned("half, int4 everywhere, trained", best, labelled, 5, bits=4)
+        self.tuned("half, int4 everywhere, trained", best, without, 3, bits=4)
         return self.rows
 
 

@@ -65,11 +65,12 @@ class LoaderBatches:
 
     def __init__(self, graph: Graph, loader: Iterable[Any], teach: Teach) -> None:
         self.graph, self.loader, self.teach = graph, loader, teach
+        self.size = 32  # loaders do not tell
         self.labelled = False
         for item in loader:
             self.labelled = _split(graph, item)[1] is not None
             break
-        self.epochs = 0
+        self.reads = 0
 
     def __len__(self) -> int:
         """0 where the loader does not know."""
@@ -79,7 +80,7 @@ class LoaderBatches:
             return 0
 
     def __iter__(self) -> Iterator[Batch]:
-        self.epochs += 1
+        self.reads += 1
         empty = True
         for item in self.loader:
             empty = False
@@ -91,7 +92,7 @@ class LoaderBatches:
         if empty:
             raise EdgekitError(
                 "E262",
-                f"the training data gives no batch in epoch {self.epochs}",
+                f"the training data gives no batch when it is read for the {self.reads}. time",
                 help="pass a DataLoader or a list; a generator can be read only once",
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -109,6 +110,11 @@ class GraphModule(nn.Module):
         if self.grids is not None:
             return self.grids.run(node, operands, parameters)
         return FUNCTIONS[node.op](node, [*operands, *(parameters or ())])
+
+    def set_constant(self, name: str, data: np.ndarray) -> None:
+        """Overwrite the parameter that holds the graph's constant `name`."""
+        with torch.no_grad():
+            self._parameter_of[name].copy_(torch.from_numpy(data))
 
     def export(self) -> Graph:
         """The graph with the weights as they are now.

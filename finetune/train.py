@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from edgekit.graph import Graph, Value
 from finetune.batches import ArrayBatches, Batch, LoaderBatches, Tensors, as_array, batches_of
 from finetune.losses import Loss, default_loss, scores
 from finetune.module import GraphModule, module_of
-from finetune.quantized import calibrate
+from finetune.quantized import calibrate, check_options, start_from_post_training
 
 Optimizer = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 Progress = Callable[[str, float], None]
 #: Samples of the training data that calibrate where no calibration data is given.
 CALIBRATED = 256
+#: Samples of the training data by which the best weights are chosen (batches of 32 in loaders).
+PROBED = 1024
 
 
 def adam_at(rate: float) -> Optimizer:
@@ -45,7 +48,8 @@ def fine_tune(
     """Train the weights of a canonical float graph further; the graph itself is left alone.
 
     The learning rate that `optimizer` sets falls to zero along half a cosine, epoch by epoch.
-    With the same seed, data and number of threads the result is the same.
+    Of the start and the ends of all epochs the weights with the least loss on up to 1024 training
+    samples are kept. With the same seed, data and number of threads the result is the same.
 
     Args:
         data: arrays by input name [n, ...] (an .npz), with `label` for class indices where there
@@ -53,8 +57,9 @@ def fine_tune(
         teacher: canonical float graph with the same inputs and outputs, for instance the one
             before pruning; None takes `graph` as it is now.
         quantization: options of `quantizer.quantize` for quantization-aware training, {} for its
-            defaults; None trains in float. Activation grids are chosen anew before each epoch, by
-            the quantizer itself, for the weights as they are.
+            defaults; None trains in float. Training starts from the weights and biases of the
+            post-training quantizer. Activation grids are chosen anew before each epoch, by the
+            quantizer itself, for the weights as they are.
         calibration: what chooses those grids; give `quantize` the same data later. None takes
             up to 256 evenly spread samples of `data`, where that is arrays.
         optimizer: makes any torch optimizer for the parameters; None is Adam at 1e-3.
@@ -102,11 +107,13 @@ def _train(
     grids: Callable[[], None],
     progress: Progress | None,
 ) -> None:
+    best = _Best(student, loss, list(islice(batches, -(-PROBED // batches.size))))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     names = scores(student.graph)
     report = progress or (lambda text, share: None)
     for epoch in range(epochs):
         grids()
+        best.see()
         for step, batch in enumerate(batches):
 
             def closure(batch: Batch = batch, where: tuple[int, int] = (epoch, step)) -> float:
@@ -123,6 +130,35 @@ def _train(
         _check_weights(student, epoch, step)
         schedule.step()
     grids()
+    best.see()
+    best.restore()
+    grids()
+
+
+class _Best:
+    """Remembers the weights with the least loss on a few batches of the training data."""
+
+    def __init__(self, student: GraphModule, loss: Loss, probe: list[Batch]) -> None:
+        self.student, self.loss, self.probe = student, loss, probe
+        self.names = scores(student.graph)
+        self.least = math.inf
+        self.state = self._copy()
+
+    def see(self) -> None:
+        value = 0.0
+        with torch.no_grad():
+            for batch in self.probe:
+                found = self.student.tensors(batch.inputs, self.names)
+                ours = [found[name] for name in self.names]
+                value += float(self.loss(ours, batch.targets, batch.labels))
+        if value < self.least:
+            self.least, self.state = value, self._copy()
+
+    def restore(self) -> None:
+        self.student.load_state_dict(self.state)
+
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {name: x.clone() for name, x in self.student.state_dict().items()}
 
 
 def _check_settings(epochs: int, batch_size: int) -> None:
@@ -165,6 +201,8 @@ def _grids(
     if quantization is None:
         return lambda: None
     arrays, options = _calibration(student.graph, calibration, data), dict(quantization)
+    check_options(options)
+    start_from_post_training(student, arrays, options)
     return lambda: calibrate(student, arrays, options)
 
 
