@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": ("inspect", "Show what is in a bundle, an output folder or a model file."),
     "run": ("run", "Run samples through a compiled model."),
     "diff": ("diff", "Compare a model with its compilation, layer by layer."),
+    "finetune": ("finetune", "Train a pruned or quantized model further, with PyTorch."),
     "flash": ("board", "Write a compiled model's firmware to a board and verify it."),
     "profile": ("board", "Measure each layer on a board."),
     "targets": ("lists", "List the CPUs that models can be compiled for."),
