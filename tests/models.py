@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,13 +20,15 @@ from samples import digits
 
 @dataclass(frozen=True)
 class TestModel:
-    """A model file, its calibration data (None for quantized files), and inputs to run."""
+    """A model file, its calibration data (None for quantized files), inputs to run, and options of
+    `quantizer.quantize`."""
 
     __test__ = False
     name: str
     path: Path
     calibration: Path | None
     samples: Path
+    quantization: tuple[tuple[str, int], ...] = ()
 
     @property
     def quantized(self) -> bool:
@@ -63,6 +65,22 @@ TFLITE = [
 ]
 
 
+#: Some of them in other number formats.
+FORMATS = [
+    replace(
+        _onnx(name),
+        name=f"{name}_{label}",
+        quantization=(("activation_bits", activations), ("weight_bits", weights)),
+    )
+    for name, label, activations, weights in (
+        ("kws", "16x8", 16, 8),
+        ("resnet8", "16x8", 16, 8),
+        ("ad01", "16x4", 16, 4),
+        ("vww96", "int4", 8, 4),
+    )
+]
+
+
 @cache
 def compiled(model: TestModel) -> Output:
     """The output folder of `model`, made by whichever worker asks first."""
@@ -72,7 +90,12 @@ def compiled(model: TestModel) -> Output:
         return open_output(folder)
     except EdgekitError:
         pass
-    return pipeline.compile(model.path, output=folder, calibration=model.calibration).output
+    return pipeline.compile(
+        model.path,
+        output=folder,
+        calibration=model.calibration,
+        quantization=dict(model.quantization),
+    ).output
 
 
 def raw_inputs(model: TestModel, count: int) -> dict[str, np.ndarray]:

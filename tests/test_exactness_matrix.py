@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import DIGITS, ONNX, TFLITE, TestModel, compiled, raw_inputs
+from models import DIGITS, FORMATS, ONNX, TFLITE, TestModel, compiled, raw_inputs
 from shared import SHARED
 from tools import need
 
@@ -35,7 +35,7 @@ def inputs_for(model: TestModel, where: str) -> int:
 
 
 @pytest.mark.parametrize(("where", "mode"), WAYS, ids=[f"{w}-{m}" for w, m in WAYS])
-@pytest.mark.parametrize("model", [DIGITS, *ONNX, *TFLITE], ids=lambda m: m.name)
+@pytest.mark.parametrize("model", [DIGITS, *ONNX, *FORMATS, *TFLITE], ids=lambda m: m.name)
 def test_same_bytes(model: TestModel, where: str, mode: str) -> None:
     if not model.path.exists():
         pytest.skip(f"needs {model.path.name} of {SHARED}")
