@@ -9,6 +9,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant
 from edgekit.reference import steps
+from quantizer.floats import evaluate
 from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
 from quantizer.ranges import Observer, Ranges, activation_quant, range_of, with_zero
@@ -67,7 +68,7 @@ def observe(
         for feeds in batches(graph, data):
             for name in graph.inputs:
                 see(observers[name], feeds[name])
-            for node, _, result in steps(graph, feeds):
+            for node, _, result in steps(graph, feeds, evaluate):
                 if number == 0 and not np.isfinite(result).all():
                     _refuse(node, result, done)
                 see(observers[node.output], result)
@@ -94,17 +95,20 @@ def choose_quants(
 ) -> dict[str, Quant]:
     """The quantization of every activation by name.
 
-    Graph inputs, graph outputs and what a final softmax reads keep their observed extremes:
-    clipping there would merge the largest scores, or pixels that calibration saw rarely.
+    Graph inputs keep their observed extremes: clipping would lose pixels that calibration saw
+    rarely. Graph outputs and what a softmax reads get a margin beyond theirs (`tails`): clipping
+    would merge the largest scores.
     """
-    exact = set(graph.inputs) | set(graph.outputs)
-    exact |= {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
+    scores = set(graph.outputs) | {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
+    exact = scores | set(graph.inputs)
     quants: dict[str, Quant] = {}
 
     def choose(name: str) -> tuple[float, float]:
         seen = observers[name]
         if ranges == "mse" and name in pools.pools:
             return with_zero(*pools.range_of(name, seen.lo, seen.hi))
+        if name in scores and ranges != "minmax":
+            return with_zero(*seen.extended())
         return range_of(seen, "minmax" if name in exact else ranges)
 
     for name in graph.inputs:

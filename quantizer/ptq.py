@@ -14,6 +14,7 @@ from edgekit.graph import Graph, Node, Quant
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import compare
 from quantizer.correct import BiasCorrection, Refinement, refine
+from quantizer.equalize import equalize as equalized
 from quantizer.limits import check_accumulators
 from quantizer.ranges import Ranges, activation_quant, with_zero
 from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
@@ -65,7 +66,8 @@ class QuantizationResult:
     """The integer graph and how close it is.
 
     `sqnr_db` has the graph's outputs and, where an output is a softmax, what that softmax reads
-    (the logits) as well, all on calibration data.
+    (the logits) as well, all on calibration data. `equalized` says whether cross-layer
+    equalization was kept; `float_graph` then is the equalized network.
     """
 
     graph: Graph
@@ -74,6 +76,7 @@ class QuantizationResult:
     sqnr_db: dict[str, float]
     samples: int
     weight_bits: dict[str, int]
+    equalized: bool = False
 
     @property
     def logits_sqnr_db(self) -> float:
@@ -90,6 +93,7 @@ def quantize(
     bias_correction: BiasCorrection = "empirical",
     weight_bits: int | Mapping[str, int] = 8,
     rounding: Rounding | None = None,
+    equalize: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> QuantizationResult:
     """Post-training quantization to TFLite's int8 specification, weights of 8 or 4 bits.
@@ -108,6 +112,8 @@ def quantize(
         weight_bits: 8, 4 (first, last and depthwise layers stay at 8), or bits by layer name with
             "*" for the others.
         rounding: of weights, "nearest" or "gptq"; None takes the measured best for each width.
+        equalize: also try cross-layer equalization, and keep it where the SQNR of the first
+            output (before its softmax) on the calibration data is the better for it.
         progress: called with (stage, fraction done).
 
     Raises:
@@ -123,7 +129,15 @@ def quantize(
     data = prepare(graph, calibration, source="the calibration data")
     check_samples(data)
     options = Options(ranges, weights, bias_correction, widths_of(graph, weight_bits), rounding)
-    return _quantize(graph, data, options, report)
+    plain = _quantize(graph, data, options, report)
+    if not equalize:
+        return plain
+    balanced = equalized(graph, data)
+    if balanced is graph:
+        return plain
+    other = _quantize(balanced, data, options, report)
+    better = other.logits_sqnr_db > plain.logits_sqnr_db
+    return replace(other, equalized=True) if better else plain
 
 
 def _quantize(

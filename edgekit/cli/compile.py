@@ -30,6 +30,8 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="Bits of one layer's weights; may be repeated."),
             click.option("--rounding", type=click.Choice(["nearest", "gptq"]),
                          help="Of weights.  [default: gptq for 4 bits, nearest for 8]"),
+            click.option("--equalize", is_flag=True, default=None,
+                         help="Try cross-layer equalization; kept where it helps."),
         ]
     ):  # fmt: skip
         command = option(command)
