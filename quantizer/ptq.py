@@ -40,8 +40,9 @@ class Options:
     widths: Mapping[str, int]
     rounding: Rounding | None
 
-    def rounds_with_gptq(self, bits: int) -> bool:
-        return self.rounding == "gptq" or (self.rounding is None and bits == 4)
+    @property
+    def rounds_with_gptq(self) -> bool:
+        return self.rounding != "nearest"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def quantize(
             rounding of the weights alone, or "none".
         weight_bits: 8, 4 (first, last and depthwise layers stay at 8), or bits by layer name with
             "*" for the others.
-        rounding: of weights, "nearest" or "gptq"; None takes the measured best for each width.
+        rounding: of weights, "nearest" or "gptq"; None takes the measured best, gptq.
         equalize: also try cross-layer equalization, and keep it where the SQNR of the first
             output (before its softmax) on the calibration data is the better for it.
         progress: called with (stage, fraction done).
@@ -149,7 +150,7 @@ def _quantize(
     observers, pools = observe(graph, data, report)
     quants = choose_quants(graph, observers, pools, options.ranges)
     integer = build(graph, quants, options)
-    gptq = {name for name, bits in options.widths.items() if options.rounds_with_gptq(bits)}
+    gptq = set(options.widths) if options.rounds_with_gptq else set()
     if gptq or options.bias_correction != "none":
         means = {name: seen.means for name, seen in observers.items()}
         how = Refinement(options.bias_correction, options.weights, options.widths, gptq, means)

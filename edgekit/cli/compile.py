@@ -29,7 +29,7 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--layer-bits", multiple=True, metavar="NAME=4",
                          help="Bits of one layer's weights; may be repeated."),
             click.option("--rounding", type=click.Choice(["nearest", "gptq"]),
-                         help="Of weights.  [default: gptq for 4 bits, nearest for 8]"),
+                         help="Of weights.  [default: gptq]"),
             click.option("--equalize", is_flag=True, default=None,
                          help="Try cross-layer equalization; kept where it helps."),
         ]
