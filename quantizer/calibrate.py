@@ -42,12 +42,38 @@ def check_samples(data: dict[str, np.ndarray]) -> None:
     distinct = len({b"".join(x[i].tobytes() for x in data.values()) for i in range(count)})
     if distinct < MIN_SAMPLES:
         same = "" if distinct == count else f", {distinct} of them different"
+        if distinct == 1 < count:
+            same = ", all of them the same"
         raise EdgekitError(
             "E205",
             f"the calibration data has {count} samples{same}, at least {MIN_SAMPLES} different "
             "ones are needed: ranges and biases are set by how activations vary between samples",
             help="about 100 typical samples give good ranges",
         )
+
+
+def check_constants(graph: Graph) -> None:
+    """Refuse weights that are no numbers, before they are met in some layer's result.
+
+    Raises:
+        EdgekitError: E213 with the layer.
+    """
+    for node in graph.nodes:
+        for name in node.inputs:
+            data = graph.constants.get(name)
+            if data is None or data.dtype.kind != "f":
+                continue
+            bad = ~np.isfinite(data)
+            if bad.any():
+                place = ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
+                raise EdgekitError(
+                    "E213",
+                    f"layer '{node.name or node.output}' ({node.op}): {int(bad.sum())} of the "
+                    f"{data.size} numbers of its constant '{name}' are NaN or infinite, the first "
+                    f"at [{place}]",
+                    help="export the model again from a checkpoint that works: a network with such "
+                    "weights computes nothing",
+                )
 
 
 def observe(

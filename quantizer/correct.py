@@ -19,7 +19,7 @@ from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.requant import quant_of, tensor_quant
 from quantizer.floats import evaluate, reference_float
-from quantizer.gptq import DAMPING, damped, round_rows
+from quantizer.gptq import DAMPING, damped, round_groups
 from quantizer.moments import moments
 from quantizer.weights import (
     CHANNEL_AXIS,
@@ -175,17 +175,15 @@ def _round(
         found = found.centred()
     r = rows(f_node, w).astype(np.float64)
     grid = grid_of(how.weights, how.widths[layer_name(f_node)], r, bias, in_scale)
-    limits = grid.scales(r)
-    q, scale = np.empty_like(r), np.empty(len(r))
     # Moments of few rows know little: K numbers of n rows have a relative error of about K / n.
     doubt = r.shape[1] / found.count
-    share = len(r) // len(found.h)
-    for g, (moment, cross) in enumerate(zip(found.h, found.cross, strict=True)):
-        part = slice(g * share, (g + 1) * share)
-        one = replace(grid, floor=grid.floor[part])
-        target = _target(r[part], moment, cross, HOLD + doubt)
-        h = damped(moment, DAMPING + doubt)
-        q[part], scale[part] = round_rows(target, h, one, limits[part])
+    parts = np.split(r, len(found.h))
+    targets = [
+        _target(part, moment, cross, HOLD + doubt)
+        for part, moment, cross in zip(parts, found.h, found.cross, strict=True)
+    ]
+    metrics = [damped(moment, DAMPING + doubt) for moment in found.h]
+    q, scale = round_groups(targets, metrics, grid, grid.scales(r))
     quant = weight_quant(f_node, scale)
     integer.constants[w_name] = unrows(f_node, q.astype(np.int8), w.shape)
     integer.values[w_name] = replace(integer.values[w_name], quant=quant)

@@ -54,5 +54,7 @@ class PoolInputs:
         have = pool.reference_int(node, [quantize(value, x)], [value], value)
         error = (want - dequantize(value, have)).astype(np.float64)
         import os
-        if os.environ.get("PC"): error -= error.mean(axis=(0, 1, 2))
+
+        if os.environ.get("PC"):
+            error -= error.mean(axis=(0, 1, 2))
         return float(np.sum(np.square(error)))

@@ -11,14 +11,15 @@ import numpy as np
 from edgekit.data import prepare
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, Quant
-from quantizer.calibrate import check_samples, choose_quants, observe
+from quantizer.calibrate import check_constants, check_samples, choose_quants, observe
 from quantizer.compare import compare
 from quantizer.correct import BiasCorrection, Refinement, refine
 from quantizer.equalize import equalize as equalized
+from quantizer.gptq import MOST_INPUTS
 from quantizer.limits import check_accumulators
 from quantizer.ranges import Ranges, activation_quant, with_zero
 from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
-from quantizer.widths import layer_name, widths_of
+from quantizer.widths import layer_name, weighted, widths_of
 
 Rounding = Literal["nearest", "gptq"]
 #: The values of each option, in the order of `quantize`'s arguments.
@@ -40,9 +41,24 @@ class Options:
     widths: Mapping[str, int]
     rounding: Rounding | None
 
-    @property
-    def rounds_with_gptq(self) -> bool:
-        return self.rounding != "nearest"
+    def gptq(self, graph: Graph) -> set[str]:
+        """The layers whose weights GPTQ rounds.
+
+        Raises:
+            EdgekitError: E214 where it was asked for and a layer has too many inputs for it.
+        """
+        if self.rounding == "nearest":
+            return set()
+        inputs = {layer_name(n): _fan_in(graph, n) for n in weighted(graph)}
+        large = [name for name, k in inputs.items() if k > MOST_INPUTS]
+        if large and self.rounding == "gptq":
+            raise EdgekitError(
+                "E214",
+                f"layer '{large[0]}' sums {inputs[large[0]]} products per result, GPTQ takes up to "
+                f"{MOST_INPUTS}: it holds the square of that in memory",
+                help="leave the rounding open: such layers then take the nearest integers",
+            )
+        return inputs.keys() - set(large)
 
 
 @dataclass(frozen=True)
@@ -112,7 +128,8 @@ def quantize(
             rounding of the weights alone, or "none".
         weight_bits: 8, 4 (first, last and depthwise layers stay at 8), or bits by layer name with
             "*" for the others.
-        rounding: of weights, "nearest" or "gptq"; None takes the measured best, gptq.
+        rounding: of weights, "nearest" or "gptq"; None takes gptq, the measured best, but for
+            layers with more than 4096 products per result.
         equalize: also try cross-layer equalization, and keep it where the SQNR of the first
             output (before its softmax) on the calibration data is the better for it.
         progress: called with (stage, fraction done).
@@ -120,13 +137,15 @@ def quantize(
     Raises:
         EdgekitError: E201 .. E205 calibration data, E206 the graph is quantized already,
             E208 NaN in the float network, E209 an accumulator that could overflow,
-            E211 weight_bits, E212 an unknown option.
+            E211 weight_bits, E212 an unknown option, E213 NaN or infinity in weights,
+            E214 a layer too large for GPTQ.
     """
     report = progress or (lambda stage, fraction: None)
     _check_options(ranges, weights, bias_correction, rounding)
     _check_float(graph)
     graph = graph.copy()
     graph.drop_unused()
+    check_constants(graph)
     data = prepare(graph, calibration, source="the calibration data")
     check_samples(data)
     options = Options(ranges, weights, bias_correction, widths_of(graph, weight_bits), rounding)
@@ -150,7 +169,7 @@ def _quantize(
     observers, pools = observe(graph, data, report)
     quants = choose_quants(graph, observers, pools, options.ranges)
     integer = build(graph, quants, options)
-    gptq = set(options.widths) if options.rounds_with_gptq else set()
+    gptq = options.gptq(graph)
     if gptq or options.bias_correction != "none":
         means = {name: seen.means for name, seen in observers.items()}
         how = Refinement(options.bias_correction, options.weights, options.widths, gptq, means)
@@ -198,6 +217,12 @@ def _check_options(*chosen: str | None) -> None:
                 f"{option} is '{value}'",
                 help=did_you_mean(str(value), list(known)),
             )
+
+
+def _fan_in(graph: Graph, node: Node) -> int:
+    """Products per result."""
+    shape = graph.values[node.inputs[1]].shape
+    return int(np.prod(shape)) // shape[CHANNEL_AXIS[node.op]]
 
 
 def _check_float(graph: Graph) -> None:

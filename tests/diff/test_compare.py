@@ -13,7 +13,7 @@ from models import DIGITS
 
 from edgekit import data
 from edgekit.diff import Diff, compare, page
-from edgekit.diff.lift import Lifter, group, peak_bytes
+from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.importers import load
@@ -131,6 +131,15 @@ def test_peak_bytes() -> None:
     assert peak_bytes(g, frozenset({"x"})) == 20
     assert peak_bytes(g, frozenset({"a", "b"})) == 16
     assert peak_bytes(g, frozenset({"c"})) == 12
+
+
+def test_more_flash(graphs) -> None:  # type: ignore[no-untyped-def]
+    """Four bytes per bias of the layers that read the lifted tensor, through reshapes too."""
+    _, right, _, _ = graphs
+    layers = [n for n in right.nodes if len(n.inputs) == 3]
+    last = right.constants[layers[-1].inputs[2]]
+    assert more_flash(right, group(right, layers[-1].inputs[0])) == 4 * len(last)
+    assert more_flash(right, frozenset(right.outputs)) == 0
 
 
 class _Checker(HTMLParser):
