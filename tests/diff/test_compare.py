@@ -20,6 +20,7 @@ from edgekit.importers import load
 from edgekit.reference import run
 from quantizer import quantize
 from quantizer.compare import compare as quantizer_compare
+from quantizer.equalize import SUFFIX, equalize
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,30 @@ def test_a_model_equals_itself(graphs) -> None:  # type: ignore[no-untyped-def]
     facts = json.loads(json.dumps(same.as_json(), allow_nan=False))
     assert facts["logits_sqnr_db"] is None
     assert "nobody" in page(same) or "no single tensor" in page(same)
+
+
+def test_two_integer_graphs(graphs) -> None:  # type: ignore[no-untyped-def]
+    """int8 against int4: what the first one's integers stand for is the reference."""
+    left, right, arrays, labels = graphs
+    four = quantize(left, arrays, weight_bits=4).graph
+    result = compare(right, four, arrays, labels=labels, names=("int8", "int4"))
+    assert 5 < result.logits_sqnr_db < compare(left, right, arrays).logits_sqnr_db
+    assert result.accuracy_left is not None and result.accuracy_right is not None
+    assert all(t.lift is not None for t in result.worth_lifting())
+    assert "int8 against int4" in page(result)
+
+
+def test_equalized_tensors_are_not_compared() -> None:
+    """They hold other numbers on purpose; the outputs still are those of the model."""
+    from quantizer_small import samples as small
+    from quantizer_small import wide_network
+
+    left = wide_network()
+    data = small()
+    right = quantize(equalize(left, data), data).graph
+    result = compare(left, right, data)
+    assert result.unmatched and all(name.endswith(SUFFIX) for name in result.unmatched)
+    assert result.logits_sqnr_db > 20
 
 
 def test_finds_the_layer_that_was_spoilt(graphs) -> None:  # type: ignore[no-untyped-def]
