@@ -52,9 +52,4 @@ class PoolInputs:
         value = Value("x", (1, *x.shape[1:]), "int8", activation_quant(*with_zero(lo, hi)))
         want = pool.reference_float(node, [x])
         have = pool.reference_int(node, [quantize(value, x)], [value], value)
-        error = (want - dequantize(value, have)).astype(np.float64)
-        import os
-
-        if os.environ.get("PC"):
-            error -= error.mean(axis=(0, 1, 2))
-        return float(np.sum(np.square(error)))
+        return float(np.sum(np.square(want - dequantize(value, have), dtype=np.float64)))
