@@ -12,20 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import tables
 from benchmarks.models import TFLITE, Model, models, names_of
+from benchmarks.quality import case_of, integer_logits, judge
 from edgekit import data, importers
-from edgekit.graph import Graph
-from edgekit.reference import run
 from quantizer import quantize
 
-BATCH = 50
 NOTES = {
     "kws": "official MLPerf Tiny stimuli (Speech Commands)",
     "resnet8": "JPEG copies of CIFAR-10: compare with float only",
@@ -51,56 +46,23 @@ class Accuracy:
     mse_int8: float | None
 
 
-def logits_of(graph: Graph) -> str:
-    """The value before a final softmax, else the output."""
-    last = graph.producer(graph.outputs[0])
-    return last.inputs[0] if last and last.op == "softmax" else graph.outputs[0]
-
-
-def batches(arrays: dict[str, np.ndarray], count: int) -> Iterator[dict[str, np.ndarray]]:
-    for i in range(0, count, BATCH):
-        yield {name: a[i : i + BATCH] for name, a in arrays.items()}
-
-
-def integer_logits(graph: Graph, arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """Real values of the logits of an integer graph, [count, ...]."""
-    name = logits_of(graph)
-    parts = [
-        data.dequantize(
-            graph.values[name], run(graph, data.quantize_inputs(graph, x), keep={name})[name]
-        )
-        for x in batches(arrays, count)
-    ]
-    return np.concatenate(parts).reshape(count, -1).astype(np.float64)
-
-
 def evaluate(onnx: Model, tflite: Model) -> Accuracy:
     """The figures of one model."""
-    graph = importers.load(onnx.path)
-    assert onnx.calibration is not None
-    result = quantize(graph, data.load(onnx.calibration, graph).arrays)
-    samples = data.load(onnx.evaluation, graph)
-    name = logits_of(graph)
-    floats = [
-        run(graph, {k: v.astype(np.float32) for k, v in x.items()}, keep={name})[name]
-        for x in batches(samples.arrays, samples.count)
-    ]
-    real = np.concatenate(floats).reshape(samples.count, -1).astype(np.float64)
-    ours = integer_logits(result.graph, samples.arrays, samples.count)
-    sqnr = 10 * np.log10((real**2).sum() / ((real - ours) ** 2).sum())
+    case = case_of(onnx)
+    result = quantize(case.graph, case.calibration)
+    samples, real = case.samples, case.real
+    ours = integer_logits(result.graph, samples)
+    found = judge(case, ours)
     if samples.labels is None:
         x = next(iter(samples.arrays.values())).reshape(samples.count, -1)
         errors = [float(((y - x) ** 2).mean()) for y in (real, ours)]
-        return Accuracy(onnx.name, onnx.label, samples.count, None, None, None, None, float(sqnr),
-                        *errors)  # fmt: skip
+        return Accuracy(onnx.name, onnx.label, samples.count, None, None, None, None,
+                        found.sqnr_db, *errors)  # fmt: skip
     imported = importers.load(tflite.path)
-    theirs = integer_logits(imported, data.load(tflite.evaluation, imported).arrays, samples.count)
-    of_float, of_int8, of_file = (
-        float((y.argmax(1) == samples.labels).mean()) for y in (real, ours, theirs)
-    )
-    agreement = float((real.argmax(1) == ours.argmax(1)).mean())
-    return Accuracy(onnx.name, onnx.label, samples.count, of_float, of_int8, of_file, agreement,
-                    float(sqnr), None, None)  # fmt: skip
+    theirs = integer_logits(imported, data.load(tflite.evaluation, imported))
+    of_file = float((theirs.argmax(1) == samples.labels).mean())
+    return Accuracy(onnx.name, onnx.label, samples.count, found.accuracy_float, found.accuracy,
+                    of_file, found.agreement, found.sqnr_db, None, None)  # fmt: skip
 
 
 def report(all_: list[Accuracy]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Literal
 
 import numpy as np
 
 from edgekit.graph import Graph, GraphError, Node
 from edgekit.ops.base import run_node
+
+Evaluate = Callable[[Graph, Node, list[np.ndarray]], np.ndarray]
 
 
 def run(
@@ -42,11 +44,11 @@ def run(
 
 
 def steps(
-    graph: Graph, feeds: Mapping[str, np.ndarray]
+    graph: Graph, feeds: Mapping[str, np.ndarray], evaluate: Evaluate = run_node
 ) -> Iterator[tuple[Node, list[np.ndarray], np.ndarray]]:
     """Execute node by node: yields (node, operands, result) and drops dead values as it goes.
 
-    Arguments and errors as for `run`.
+    Arguments and errors as for `run`; `evaluate` is what runs one node.
     """
     live: dict[str, np.ndarray] = dict(graph.constants)
     for name in graph.inputs:
@@ -56,7 +58,7 @@ def steps(
     uses = Counter(i for node in graph.nodes for i in node.inputs)
     for node in graph.nodes:
         operands = [live[i] for i in node.inputs]
-        result = run_node(graph, node, operands)
+        result = evaluate(graph, node, operands)
         if uses[node.output]:
             live[node.output] = result
         for name in node.inputs:

@@ -9,6 +9,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant
 from edgekit.reference import steps
+from quantizer.floats import evaluate
 from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
 from quantizer.ranges import (
@@ -48,12 +49,38 @@ def check_samples(data: dict[str, np.ndarray]) -> None:
     distinct = len({b"".join(x[i].tobytes() for x in data.values()) for i in range(count)})
     if distinct < MIN_SAMPLES:
         same = "" if distinct == count else f", {distinct} of them different"
+        if distinct == 1 < count:
+            same = ", all of them the same"
         raise EdgekitError(
             "E205",
             f"the calibration data has {count} samples{same}, at least {MIN_SAMPLES} different "
             "ones are needed: ranges and biases are set by how activations vary between samples",
             help="about 100 typical samples give good ranges",
         )
+
+
+def check_constants(graph: Graph) -> None:
+    """Refuse weights that are no numbers, before they are met in some layer's result.
+
+    Raises:
+        EdgekitError: E213 with the layer.
+    """
+    for node in graph.nodes:
+        for name in node.inputs:
+            data = graph.constants.get(name)
+            if data is None or data.dtype.kind != "f":
+                continue
+            bad = ~np.isfinite(data)
+            if bad.any():
+                place = ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
+                raise EdgekitError(
+                    "E213",
+                    f"layer '{node.name or node.output}' ({node.op}): {int(bad.sum())} of the "
+                    f"{data.size} numbers of its constant '{name}' are NaN or infinite, the first "
+                    f"at [{place}]",
+                    help="export the model again from a checkpoint that works: a network with such "
+                    "weights computes nothing",
+                )
 
 
 def observe(
@@ -74,7 +101,7 @@ def observe(
         for feeds in batches(graph, data):
             for name in graph.inputs:
                 see(observers[name], feeds[name])
-            for node, _, result in steps(graph, feeds):
+            for node, _, result in steps(graph, feeds, evaluate):
                 if number == 0 and not np.isfinite(result).all():
                     _refuse(node, result, done)
                 see(observers[node.output], result)
@@ -105,17 +132,20 @@ def choose_quants(
 ) -> dict[str, Quant]:
     """The quantization by name of every activation that is int8 or int16.
 
-    Graph inputs, graph outputs and what a final softmax reads keep their observed extremes:
-    clipping there would merge the largest scores, or pixels that calibration saw rarely.
+    Graph inputs keep their observed extremes: clipping would lose pixels that calibration saw
+    rarely. Graph outputs and what a softmax reads get a margin beyond theirs (`tails`): clipping
+    would merge the largest scores.
     """
-    exact = set(graph.inputs) | set(graph.outputs)
-    exact |= {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
+    scores = set(graph.outputs) | {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
+    exact = scores | set(graph.inputs)
     quants: dict[str, Quant] = {}
 
     def choose(name: str) -> tuple[float, float]:
         seen = observers[name]
         if ranges == "mse" and name in pools.pools:
             return with_zero(*pools.range_of(name, seen.lo, seen.hi))
+        if name in scores and ranges != "minmax":
+            return with_zero(*seen.extended())
         return range_of(seen, "minmax" if name in exact else ranges)
 
     def quant(name: str, least: float) -> Quant:

@@ -18,7 +18,8 @@ from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.requant import quant_of, tensor_quant
-from quantizer.gptq import damped, round_rows
+from quantizer.floats import evaluate, reference_float
+from quantizer.gptq import DAMPING, damped, round_groups
 from quantizer.moments import moments
 from quantizer.weights import (
     CHANNEL_AXIS,
@@ -38,7 +39,7 @@ BiasCorrection = Literal["empirical", "analytic", "none"]
 #: tensor (128 MB of float32) bound how many samples that is.
 HELD_ELEMENTS = 1 << 25
 #: How strongly weights that answer earlier errors are held to the original ones, in units of the
-#: mean diagonal of the moment; see `_target`.
+#: mean diagonal of the moment; see `_target`. Added to it is what the moment is in doubt.
 HOLD = 0.05
 
 
@@ -82,7 +83,7 @@ def refine(
         i_in = [ints[i] for i in i_node.inputs]
         if i_node.op in CHANNEL_AXIS and not i_node.attrs.get("float"):
             i_in = refine_layer(integer, f_node, i_node, f_in, i_in, how)
-        floats[f_node.output] = run_node(graph, f_node, f_in)
+        floats[f_node.output] = evaluate(graph, f_node, f_in)
         ints[i_node.output] = run_node(integer, i_node, i_in)
         for name in f_node.inputs:
             uses[name] -= 1
@@ -137,7 +138,7 @@ def _mean_error(
     """What to add to the integer biases, int64[O]; `scale` is that of the accumulators."""
     op: Any = operator(f_node.op)
     linear = replace(f_node, attrs={**f_node.attrs, "clamp": None})
-    want = op.reference_float(linear, f_in)
+    want = reference_float(linear, f_in)
     acc = op.accumulate(i_node, *i_in, tensor_quant(integer.values[i_node.inputs[0]])[1])
     axes = tuple(range(want.ndim - 1))
     error = want.mean(axis=axes, dtype=np.float64) - acc.mean(axis=axes, dtype=np.float64) * scale
@@ -168,21 +169,22 @@ def _round(
     """GPTQ on one layer: new integer weights, their scales, and the bias in those."""
     x_name, w_name, b_name = i_node.inputs
     w, bias = f_in[1], f_in[2]
-    in_scale = tensor_quant(integer.values[x_name])[0]
-    found = moments(f_node, w, dequantize(integer.values[x_name], x), f_in[0])
+    in_scale, zero_point = tensor_quant(integer.values[x_name])
+    found = moments(f_node, w, x.astype(np.float32) - np.float32(zero_point), in_scale, f_in[0])
     if how.bias_correction != "none":
         found = found.centred()
     r = rows(f_node, w).astype(np.float64)
     dtype = integer.values[x_name].dtype
     grid = grid_of(how.weights, how.widths[layer_name(f_node)], r, bias, in_scale, dtype)
-    limits = grid.scales(r)
-    q, scale = np.empty_like(r), np.empty(len(r))
-    share = len(r) // len(found.h)
-    for g, (moment, cross) in enumerate(zip(found.h, found.cross, strict=True)):
-        part = slice(g * share, (g + 1) * share)
-        one = replace(grid, floor=grid.floor[part])
-        target = _target(r[part], moment, cross)
-        q[part], scale[part] = round_rows(target, damped(moment), one, limits[part])
+    # Moments of few rows know little: K numbers of n rows have a relative error of about K / n.
+    doubt = r.shape[1] / found.count
+    parts = np.split(r, len(found.h))
+    targets = [
+        _target(part, moment, cross, HOLD + doubt)
+        for part, moment, cross in zip(parts, found.h, found.cross, strict=True)
+    ]
+    metrics = [damped(moment, DAMPING + doubt) for moment in found.h]
+    q, scale = round_groups(targets, metrics, grid, grid.scales(r))
     quant = weight_quant(f_node, scale)
     integer.constants[w_name] = unrows(f_node, q.astype(np.int8), w.shape)
     integer.values[w_name] = replace(integer.values[w_name], quant=quant)
@@ -192,14 +194,15 @@ def _round(
     integer.values[b_name] = replace(integer.values[b_name], quant=b_quant)
 
 
-def _target(r: np.ndarray, h: np.ndarray, cross: np.ndarray) -> np.ndarray:
+def _target(r: np.ndarray, h: np.ndarray, cross: np.ndarray, share: float) -> np.ndarray:
     """Real rows that give the float network's results from the integer network's inputs.
 
-    Ridge regression: v minimizes E[(x v' - x_float r')^2] + hold * |v - r|^2.
+    Ridge regression: v minimizes E[(x v' - x_float r')^2] + hold * |v - r|^2 with `hold` this
+    share of the mean diagonal of h.
     """
     mean = float(np.diag(h).mean())
     if mean <= 0:
         return r
-    hold = HOLD * mean
+    hold = share * mean
     right = (cross + hold * np.eye(len(h))) @ r.T
     return np.linalg.solve(h + hold * np.eye(len(h)), right).T

@@ -9,6 +9,8 @@ of the inverse of H); `descend` then changes single integers while that lowers t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from quantizer.weights import Grid
@@ -17,6 +19,8 @@ from quantizer.weights import Grid
 FRACTIONS = {4: np.linspace(0.5, 1.0, 11), 8: np.linspace(0.85, 1.0, 4)}
 #: Added to the diagonal of H, in units of its mean (GPTQ's own default).
 DAMPING = 0.01
+#: The most inputs of one result: H and what is made of it are a few K x K matrices of float64.
+MOST_INPUTS = 4096
 #: Columns per block: errors reach the columns behind a block in one product.
 BLOCK = 64
 #: Rounds of refitted scales and coordinate descent behind the greedy pass.
@@ -29,19 +33,58 @@ def damped(h: np.ndarray, share: float = DAMPING) -> np.ndarray:
     return h + np.eye(len(h)) * (share * mean if mean > 0 else 1.0)
 
 
+def round_groups(
+    targets: list[np.ndarray], moments: list[np.ndarray], grid: Grid, limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`round_rows` for every group of a layer: rows [O / G, K] and damped moments [K, K] each.
+
+    Returns:
+        (integers [O, K], scales [O]); one scale for all groups where the grid has one.
+    """
+    share = len(targets[0])
+    parts = [slice(g * share, (g + 1) * share) for g in range(len(targets))]
+    floor = grid.floor
+    fractions = FRACTIONS[grid.bits]
+    if grid.weights == "per-tensor":
+        floor = np.full_like(floor, floor.max())
+        if len(targets) > 1:
+            fractions = np.array([_common_fraction(targets, moments, grid, limits)])
+    found = [
+        round_rows(r, h, replace(grid, floor=floor[part]), limits[part], fractions)
+        for r, h, part in zip(targets, moments, parts, strict=True)
+    ]
+    return np.concatenate([q for q, _ in found]), np.concatenate([s for _, s in found])
+
+
+def _common_fraction(
+    targets: list[np.ndarray], moments: list[np.ndarray], grid: Grid, limits: np.ndarray
+) -> float:
+    """The fraction of the scale without clipping that has the least error over all groups."""
+
+    def error(fraction: float) -> float:
+        scale = grid.legal(limits * fraction)[: len(targets[0])]
+        return sum(
+            float(error_of(r, greedy(r / scale[:, None], h, grid.top), scale, h).sum())
+            for r, h in zip(targets, moments, strict=True)
+        )
+
+    return min((float(f) for f in FRACTIONS[grid.bits]), key=error)
+
+
 def round_rows(
-    r: np.ndarray, h: np.ndarray, grid: Grid, limits: np.ndarray
+    r: np.ndarray, h: np.ndarray, grid: Grid, limits: np.ndarray, fractions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integers and scales of rows [O, K] under the damped moment h [K, K].
 
     Args:
         limits: float64[O], the scales at which no weight is clipped.
+        fractions: candidate scales in units of those.
 
     Returns:
         (integers float64 [O, K], scales float64[O]). The candidate scale with the least error is
         taken per channel, or for all channels together where the grid has one scale.
     """
-    candidates = [grid.legal(limits * f) for f in FRACTIONS[grid.bits]]
+    candidates = [grid.legal(limits * f) for f in fractions]
     # All candidates run as further rows of one problem: they share the factor of H.
     steps = np.concatenate([r / s[:, None] for s in candidates])
     found = greedy(steps, h, grid.top).reshape(len(candidates), *r.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from edgekit.graph import Node
 from edgekit.ops import windows as win
+
+#: The grid that the float network's activations are brought to.
+FLOAT_BITS = 15
 
 
 @dataclass(frozen=True)
@@ -35,25 +39,33 @@ class Moments:
         return Moments(h, cross, self.mean, self.float_mean, self.count)
 
 
-def moments(node: Node, w: np.ndarray, x: np.ndarray, real: np.ndarray) -> Moments:
+def moments(node: Node, w: np.ndarray, x: np.ndarray, scale: float, real: np.ndarray) -> Moments:
     """Moments of the inputs of a weighted node.
 
+    The operands are integers (the float network's are brought to a grid of 16 bits), so that every
+    sum is exact in float64, whatever its order: the same on every machine.
+
     Args:
-        w: its weights; only the shape counts.
-        x: the dequantized operand in the integer network, float32 [n, ...].
-        real: the same in the float network.
+        w: the node's weights; only the shape counts.
+        x: the operand in the integer network without its zero point, float32 [n, ...].
+        scale: the scale of `x`.
+        real: the operand in the float network, float32 [n, ...].
     """
+    reach = float(np.abs(real).max())
+    # A power of two: dividing by it is exact.
+    step = 2.0 ** (math.frexp(reach)[1] - FLOAT_BITS) if reach > 0 else 1.0
     total: list[np.ndarray] | None = None
     count = 0
-    for a, b in zip(columns(node, w, x), columns(node, w, real), strict=True):
-        at = a.transpose(0, 2, 1)
-        part = [at @ a, at @ b, a.sum(axis=1), b.sum(axis=1)]
-        part = [p.astype(np.float64) for p in part]
+    grid = np.rint(real * np.float32(1 / step))
+    for a, b in zip(columns(node, w, x), columns(node, w, grid), strict=True):
+        wide, other = a.astype(np.float64), b.astype(np.float64)
+        at = wide.transpose(0, 2, 1)
+        part = [at @ wide, at @ other, wide.sum(axis=1), other.sum(axis=1)]
         total = part if total is None else [t + p for t, p in zip(total, part, strict=True)]
         count += a.shape[1]
     assert total is not None
     h, cross, mean, float_mean = (t / count for t in total)
-    return Moments(h, cross, mean, float_mean, count)
+    return Moments(h * scale**2, cross * (scale * step), mean * scale, float_mean * step, count)
 
 
 def columns(node: Node, w: np.ndarray, x: np.ndarray) -> Iterator[np.ndarray]:

@@ -13,13 +13,15 @@ from edgekit.data import quantize as quantize_numbers
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.ops.requant import tensor_quant
-from quantizer.calibrate import check_samples, choose_quants, observe
+from quantizer.calibrate import check_constants, check_samples, choose_quants, observe
 from quantizer.compare import compare
 from quantizer.correct import BiasCorrection, Refinement, refine
+from quantizer.equalize import equalize as equalized
+from quantizer.gptq import MOST_INPUTS
 from quantizer.limits import check_accumulators
 from quantizer.ranges import Ranges, constant_quant
 from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
-from quantizer.widths import Formats, constant_dtype, formats_of, layer_name
+from quantizer.widths import Formats, constant_dtype, formats_of, layer_name, weighted
 
 Rounding = Literal["nearest", "gptq"]
 #: The values of each option, in the order of `quantize`'s arguments.
@@ -41,8 +43,28 @@ class Options:
     formats: Formats
     rounding: Rounding | None
 
-    def rounds_with_gptq(self, bits: int) -> bool:
-        return self.rounding == "gptq" or (self.rounding is None and bits == 4)
+    def gptq(self, graph: Graph) -> set[str]:
+        """The layers whose weights GPTQ rounds.
+
+        Raises:
+            EdgekitError: E214 where it was asked for and a layer has too many inputs for it.
+        """
+        if self.rounding == "nearest":
+            return set()
+        inputs = {
+            layer_name(n): _fan_in(graph, n)
+            for n in weighted(graph)
+            if layer_name(n) in self.formats.weight_bits
+        }
+        large = [name for name, k in inputs.items() if k > MOST_INPUTS]
+        if large and self.rounding == "gptq":
+            raise EdgekitError(
+                "E214",
+                f"layer '{large[0]}' sums {inputs[large[0]]} products per result, GPTQ takes up to "
+                f"{MOST_INPUTS}: it holds the square of that in memory",
+                help="leave the rounding open: such layers then take the nearest integers",
+            )
+        return inputs.keys() - set(large)
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,8 @@ class QuantizationResult:
     """The integer graph and how close it is.
 
     `sqnr_db` has the graph's outputs and, where an output is a softmax, what that softmax reads
-    (the logits) as well, all on calibration data.
+    (the logits) as well, all on calibration data. `equalized` says whether cross-layer
+    equalization was kept; `float_graph` then is the equalized network.
     """
 
     graph: Graph
@@ -76,6 +99,7 @@ class QuantizationResult:
     sqnr_db: dict[str, float]
     samples: int
     formats: Formats
+    equalized: bool = False
 
     @property
     def logits_sqnr_db(self) -> float:
@@ -94,6 +118,7 @@ def quantize(
     activation_bits: int | Mapping[str, int] = 8,
     float_layers: Collection[str] = (),
     rounding: Rounding | None = None,
+    equalize: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> QuantizationResult:
     """Post-training quantization to TFLite's integer specification.
@@ -117,24 +142,39 @@ def quantize(
             others. Pools, reshapes, transposes and softmax have their operand's.
         float_layers: names of layers that compute in float32, with their operands and results
             converted inside the layer.
-        rounding: of weights, "nearest" or "gptq"; None takes the measured best for each width.
+        rounding: of weights, "nearest" or "gptq"; None takes gptq, the measured best, but for
+            layers with more than 4096 products per result.
+        equalize: also try cross-layer equalization, and keep it where the SQNR of the first
+            output (before its softmax) on the calibration data is the better for it.
         progress: called with (stage, fraction done).
 
     Raises:
         EdgekitError: E201 .. E205 calibration data, E206 the graph is quantized already,
             E208 NaN in the float network, E209 an accumulator that could overflow,
-            E211 weight_bits, E212 an unknown option, E280 activation_bits, E281 float_layers.
+            E211 weight_bits, E212 an unknown option, E213 NaN or infinity in weights,
+            E214 a layer too large for GPTQ, E280 activation_bits, E281 float_layers.
     """
     report = progress or (lambda stage, fraction: None)
     _check_options(ranges, weights, bias_correction, rounding)
     _check_float(graph)
     graph = graph.copy()
     graph.drop_unused()
+    check_constants(graph)
     data = prepare(graph, calibration, source="the calibration data")
     check_samples(data)
     formats = formats_of(graph, weight_bits, activation_bits, float_layers)
     options = Options(ranges, weights, bias_correction, formats, rounding)
-    return _quantize(graph, data, options, report)
+    plain = _quantize(graph, data, options, report)
+    if not equalize:
+        return plain
+    balanced = equalized(graph, data)
+    if balanced is graph:
+        return plain
+    # Equalized tensors have names of their own, layers keep theirs.
+    formats = formats_of(balanced, weight_bits, activation_bits, float_layers)
+    other = _quantize(balanced, data, replace(options, formats=formats), report)
+    better = other.logits_sqnr_db > plain.logits_sqnr_db
+    return replace(other, equalized=True) if better else plain
 
 
 def _quantize(
@@ -147,7 +187,7 @@ def _quantize(
     formats = options.formats
     quants = choose_quants(graph, observers, pools, options.ranges, formats.dtypes)
     integer = build(graph, quants, options)
-    gptq = {name for name, bits in formats.weight_bits.items() if options.rounds_with_gptq(bits)}
+    gptq = options.gptq(graph)
     if gptq or options.bias_correction != "none":
         means = {name: seen.means for name, seen in observers.items()}
         how = Refinement(options.bias_correction, options.weights, formats.weight_bits, gptq, means)
@@ -195,6 +235,12 @@ def _check_options(*chosen: str | None) -> None:
                 f"{option} is '{value}'",
                 help=did_you_mean(str(value), list(known)),
             )
+
+
+def _fan_in(graph: Graph, node: Node) -> int:
+    """Products per result."""
+    shape = graph.values[node.inputs[1]].shape
+    return int(np.prod(shape)) // shape[CHANNEL_AXIS[node.op]]
 
 
 def _check_float(graph: Graph) -> None:

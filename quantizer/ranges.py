@@ -14,6 +14,7 @@ import numpy as np
 
 from edgekit.graph import Quant
 from edgekit.ops.fixedpoint import round_half_away
+from quantizer.tails import extended
 
 Ranges = Literal["mse", "minmax", "percentile", "kl"]
 BINS = 4096
@@ -30,8 +31,8 @@ PERCENTILE = 99.99
 
 @dataclass
 class Observer:
-    """Extremes and histogram of one tensor. Bins keep counts and sums, so that a bin that holds
-    one value only (the zeros after a ReLU) is represented by exactly that value."""
+    """Extremes and histogram of one tensor. Bins keep counts and sums; exact zeros, of which a
+    ReLU gives many and which every range represents exactly, are counted apart."""
 
     lo: float = np.inf
     hi: float = -np.inf
@@ -39,10 +40,19 @@ class Observer:
     sums: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
     channel_sums: np.ndarray = field(default_factory=lambda: np.zeros(1))
     seen: int = 0
+    zeros: int = 0
+    #: The extremes of every sample, batch by batch.
+    minima: list[np.ndarray] = field(default_factory=list)
+    maxima: list[np.ndarray] = field(default_factory=list)
+    numbers: int = 0
 
     def see_extremes(self, x: np.ndarray) -> None:
-        self.lo = min(self.lo, float(x.min()))
-        self.hi = max(self.hi, float(x.max()))
+        flat = x.reshape(len(x), -1)
+        self.minima.append(flat.min(axis=1))
+        self.maxima.append(flat.max(axis=1))
+        self.numbers = flat.shape[1]
+        self.lo = min(self.lo, float(self.minima[-1].min()))
+        self.hi = max(self.hi, float(self.maxima[-1].max()))
         pixels = x.reshape(-1, x.shape[-1])
         self.channel_sums = self.channel_sums + pixels.sum(axis=0, dtype=np.float64)
         self.seen += len(pixels)
@@ -52,9 +62,15 @@ class Observer:
         """The mean of each channel (last axis), float64."""
         return self.channel_sums / self.seen
 
+    def extended(self, steps: int = 255) -> tuple[float, float]:
+        """The observed extremes with the margin that few samples ask for; see `tails.extended`."""
+        minima, maxima = np.concatenate(self.minima), np.concatenate(self.maxima)
+        return extended(minima, maxima, self.numbers, steps)
+
     def see_histogram(self, x: np.ndarray) -> None:
         """Second pass; `see_extremes` has seen all of the data."""
-        flat = x.reshape(-1)
+        flat = x[x != 0]
+        self.zeros += x.size - flat.size
         width = max(self.hi - self.lo, EMPTY_RANGE)
         index = ((flat - np.float32(self.lo)) * np.float32((BINS - 1) / width)).astype(np.intp)
         np.clip(index, 0, BINS - 1, out=index)
@@ -136,8 +152,10 @@ def search(
 
 def percentile_range(observer: Observer) -> tuple[float, float]:
     """The range outside of which 100 - PERCENTILE percent of the numbers lie on either side."""
-    share = np.cumsum(observer.counts) / observer.counts.sum()
     edges = np.linspace(observer.lo, observer.hi, BINS)
+    counts = observer.counts.copy()
+    counts[min(int(np.searchsorted(edges, 0.0)), BINS - 1)] += observer.zeros
+    share = np.cumsum(counts) / counts.sum()
     tail = 1 - PERCENTILE / 100
     low = edges[np.searchsorted(share, tail)]
     high = edges[min(int(np.searchsorted(share, 1 - tail)) + 1, BINS - 1)]
@@ -149,11 +167,10 @@ def divergence(points: np.ndarray, counts: np.ndarray, lo: float, hi: float) -> 
 
     As in S. Migacz, "8-bit inference with TensorRT" (GTC 2017): the reference P has the clipped
     mass in the bins at its ends; the candidate Q spreads the unclipped mass of each of the 256
-    levels evenly over that level's occupied bins. Unlike there the range is asymmetric and the
-    exact zeros of a ReLU, which every range represents, are left out.
+    levels evenly over that level's occupied bins. Unlike there the range is asymmetric. The exact
+    zeros of a ReLU are no part of the histogram: in the same bin as the smallest positive numbers
+    they would be spread over a whole level, and that divergence alone would decide.
     """
-    live = points != 0
-    points, counts = points[live], counts[live]
     quant = activation_quant(lo, hi)
     scale, zero_point = float(quant.scale[0]), int(quant.zero_point[0])
     level = np.rint(points / scale).astype(np.int64) + zero_point + 128

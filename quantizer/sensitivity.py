@@ -19,8 +19,8 @@ from edgekit.ops import operator
 from edgekit.reference import run
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import sqnr_db
-from quantizer.gptq import damped, round_rows
-from quantizer.moments import columns
+from quantizer.gptq import DAMPING, MOST_INPUTS, damped, round_groups
+from quantizer.moments import moments
 from quantizer.ptq import logits_of
 from quantizer.ranges import Ranges
 from quantizer.weights import grid_of, quantize_weights, rows, unrows
@@ -130,7 +130,7 @@ class _Probe:
         """Noise of one layer's weights, rounded as `quantize` does it, means corrected."""
         x, w_name, b_name = node.inputs
         w, bias = self.graph.constants[w_name], self.graph.constants[b_name]
-        fake = self._gptq(node, w, bias) if bits == 4 else self._nearest(node, w, bias)
+        fake = self._rounded(node, w, bias, bits)
         operator_ = operator(node.op)
         linear = Node(node.op, node.inputs, node.outputs, {**node.attrs, "clamp": None}, node.name)
         have = operator_.reference_float(linear, [self.floats[x], fake, bias])
@@ -141,27 +141,21 @@ class _Probe:
             {node.output: operator_.reference_float(node, [self.floats[x], fake, shifted])}, {}
         )
 
-    def _nearest(self, node: Node, w: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        scale = float(self.quants[8][node.inputs[0]].scale[0])
-        q, quant = quantize_weights(node, w, bias, scale)
-        return dequantize(Value("w", tuple(q.shape), "int8", quant), q)
-
-    def _gptq(self, node: Node, w: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    def _rounded(self, node: Node, w: np.ndarray, bias: np.ndarray, bits: int) -> np.ndarray:
+        """The weights as `quantize` rounds them by default, here for float inputs; float32."""
         scale = float(self.quants[8][node.inputs[0]].scale[0])
         r = rows(node, w).astype(np.float64)
-        grid = grid_of("per-channel", 4, r, bias, scale, "int8")
-        limits = grid.scales(r)
-        out = np.empty_like(r)
-        groups = [part.astype(np.float64) for part in _groups(node, w, self.floats[node.inputs[0]])]
-        share = len(r) // len(groups)
-        for g, x in enumerate(groups):
-            part = slice(g * share, (g + 1) * share)
-            centred = x - x.mean(axis=0)
-            h = damped(centred.T @ centred / len(x))
-            one = type(grid)(grid.weights, grid.bits, grid.floor[part])
-            q, scales = round_rows(r[part], h, one, limits[part])
-            out[part] = q * scales[:, None]
-        return unrows(node, out.astype(np.float32), w.shape)
+        if r.shape[1] > MOST_INPUTS:
+            q, quant = quantize_weights(node, w, bias, scale, bits=bits)
+            return dequantize(Value("w", tuple(q.shape), "int8", quant), q)
+        x = self.floats[node.inputs[0]]
+        found = moments(node, w, x, 1.0, x).centred()
+        doubt = r.shape[1] / found.count
+        metrics = [damped(h, DAMPING + doubt) for h in found.h]
+        grid = grid_of("per-channel", bits, r, bias, scale, "int8")
+        parts = np.split(r, len(metrics))
+        q, scales = round_groups(parts, metrics, grid, grid.scales(r))
+        return unrows(node, (q * scales[:, None]).astype(np.float32), w.shape)
 
     def tensor(self, members: tuple[str, ...], bits: int) -> float:
         """Noise of one tensor, and of the results that keep its quantization."""
@@ -193,9 +187,3 @@ class _Probe:
             return 0.0
         error = changed[self.scores] - self.floats[self.scores]
         return float(np.mean(np.square(error, dtype=np.float64)))
-
-
-def _groups(node: Node, w: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-    """What each group of a layer multiplies with its weights, [rows, K] each."""
-    blocks = list(columns(node, w, x))
-    return [np.concatenate([b[g] for b in blocks]) for g in range(len(blocks[0]))]

@@ -55,6 +55,20 @@ def network(seed: int = 0) -> Graph:
     return b.done(b.node("softmax", f, beta=1.0))
 
 
+def wide_network(seed: int = 0) -> Graph:
+    """Three layers with weights, so that one is neither the first nor the last."""
+    b = Builder(seed)
+    x = b.input("image", 1, 8, 8, 2)
+    same = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1], "clamp": [0, None]}
+    first = b.node("conv2d", x, b.constant("w0", 8, 3, 3, 2), b.constant("b0", 8), **same)
+    d = b.node("depthwise_conv2d", first, b.constant("wd", 3, 3, 8), b.constant("bd", 8), **same)
+    second = b.node("conv2d", d, b.constant("w1", 8, 3, 3, 8), b.constant("b1", 8), **same)
+    p = b.node("average_pool2d", second, kernel=[8, 8], strides=[1, 1], pads=[0, 0, 0, 0])
+    r = b.node("reshape", p, shape=[1, 8])
+    f = b.node("fully_connected", r, b.constant("w2", 5, 8, spread=3), b.constant("b2", 5))
+    return b.done(b.node("softmax", f, beta=1.0))
+
+
 def samples(n: int = 32, seed: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {"image": rng.normal(0.3, 1, (n, 8, 8, 2)).astype(np.float32)}

@@ -36,7 +36,9 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--float-layer", "float_layers", multiple=True, metavar="NAME",
                          help="Keep one layer in float32; may be repeated."),
             click.option("--rounding", type=click.Choice(["nearest", "gptq"]),
-                         help="Of weights.  [default: gptq for 4 bits, nearest for 8]"),
+                         help="Of weights.  [default: gptq]"),
+            click.option("--equalize", is_flag=True, default=None,
+                         help="Try cross-layer equalization; kept where it helps."),
         ]
     ):  # fmt: skip
         command = option(command)

@@ -80,12 +80,12 @@ def _first(path: Path, bind: tuple[str, ...]) -> Graph:
 
 def _print(diff: Diff) -> None:
     columns = ("tensor", "operator", "SQNR dB", "local dB", "max error", "cosine", "saturated %",
-               "range used %", "16 bit: gain dB", "tensor +B", "RAM +B")  # fmt: skip
+               "range used %", "16 bit: gain dB", "RAM +B", "flash +B")  # fmt: skip
     rows = [
         (short_name(t.name), t.op, t.sqnr_db, t.local_sqnr_db, f"{t.max_error:.4g}",
          f"{t.cosine:.5f}", 100 * t.saturated, 100 * t.used,
-         t.lift.gain_db if t.lift else None, t.lift.tensor_bytes if t.lift else None,
-         t.lift.ram_bytes if t.lift else None)
+         t.lift.gain_db if t.lift else None, t.lift.ram_bytes if t.lift else None,
+         t.lift.flash_bytes if t.lift else None)
         for t in diff.tensors
     ]  # fmt: skip
     table(f"{diff.left} against {diff.right}, {diff.samples} samples", columns, rows)
@@ -108,7 +108,7 @@ def summary(diff: Diff) -> list[str]:
         assert t.lift is not None
         lines.append(
             f"16 bits  for '{short_name(t.name)}' gain {t.lift.gain_db:+.2f} dB of the logits "
-            f"for {t.lift.ram_bytes} B more RAM (estimated)"
+            f"for {t.lift.ram_bytes} B more RAM and {t.lift.flash_bytes} B more flash (estimated)"
         )
     if diff.weights_only_db is not None and diff.lift_base_db is not None:
         lines.append(

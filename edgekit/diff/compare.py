@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgekit.data import dequantize, prepare, quantize, quantize_input
-from edgekit.diff.lift import Lifter, group, peak_bytes
+from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.diff.model import Diff, Lift, TensorDiff
 from edgekit.diff.tally import Noise, Tally
 from edgekit.errors import EdgekitError, did_you_mean
@@ -266,7 +266,8 @@ def _with_lifts(
             members = group(right, tensor.name)
             gain = logits_db(members) - base if np.isfinite(base) else 0.0
             more = peak_bytes(right, members) - ram
-            cost = Lift(gain, right.values[tensor.name].nbytes, more)
+            size = right.values[tensor.name].nbytes
+            cost = Lift(gain, size, more, more_flash(right, members))
             tensor = replace(tensor, lift=cost)
         tensors.append(tensor)
     return replace(

@@ -83,6 +83,16 @@ class Lifter:
         return dequantize(self.graph.values[name], changed.get(name, self.integers[name]))
 
 
+def more_flash(graph: Graph, lifted: frozenset[str]) -> int:
+    """Bytes by which constants grow where `lifted` tensors have 16 bits.
+
+    Accumulators of int16 x int8 products need more than 32 bits, and TFLite's 16x8 layers have
+    int64 biases: 4 bytes more per output channel of every layer with weights that reads one.
+    """
+    readers = [n for n in graph.nodes if len(n.inputs) == 3 and n.inputs[0] in lifted]
+    return sum(4 * graph.values[n.inputs[2]].size for n in readers)
+
+
 def peak_bytes(graph: Graph, doubled: frozenset[str] = frozenset()) -> int:
     """The most activation bytes alive at one node, `doubled` tensors counted twice.
 

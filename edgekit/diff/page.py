@@ -17,16 +17,20 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--bg:#15181b;--fg:#e6e8ea;--dim:#9aa4ae;--track:#2b3136;
 --a:#6f88a0;--b:#f08a52;--c:#5cba90;--line:#363d43}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:62rem;padding:1rem;background:var(--bg);color:var(--fg);
+body{margin:0 auto;max-width:68rem;padding:1rem;background:var(--bg);color:var(--fg);
 font:16px/1.45 system-ui,sans-serif}
 h1{font-size:1.4rem;margin:.3rem 0}h2{font-size:1.1rem;margin:2rem 0 .3rem}
 p{margin:.3rem 0 .8rem;max-width:44rem}.dim,small{color:var(--dim)}
 code{overflow-wrap:anywhere;font-size:.9em}
 svg{display:block;width:100%}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.6rem;margin:1rem 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.6rem;
+margin:1rem 0}
 .facts div{border:1px solid var(--line);border-radius:6px;padding:.5rem .7rem}
 .facts b{display:block;font-size:1.3rem}
-.row{padding:.45rem 0;border-top:1px solid var(--line)}
+.row{padding:.3rem 0;border-top:1px solid var(--line);display:grid;gap:.1rem 1rem;
+grid-template-columns:20rem 1fr;align-items:center}
+.row>div:first-child{line-height:1.25}.row>div>small{display:block}
+@media(max-width:44rem){.row{grid-template-columns:1fr}}
 .pair{display:grid;grid-template-columns:1fr 6.5rem;gap:.1rem .6rem;align-items:center}
 .pair span{text-align:right;font-variant-numeric:tabular-nums;font-size:.85rem}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem}
@@ -94,16 +98,14 @@ def _head(diff: Diff, title: str) -> str:
 def _blame(diff: Diff) -> str:
     lines = []
     for t in diff.worst_locally():
-        lines.append(
-            f"<li><code>{escape(t.layer)}</code> ({t.op}) loses most by itself: "
-            f"{_db(t.local_sqnr_db)} on exact operands</li>"
-        )
+        lines.append(f"<li>{_layer(t)} by itself: {_db(t.local_sqnr_db)} on exact operands</li>")
     for t in diff.worth_lifting():
         assert t.lift is not None
         lines.append(
             f"<li><code>{escape(t.name)}</code> in 16 bits would gain {_db(t.lift.gain_db, '+')} "
-            f"of the logits for {_bytes(t.lift.ram_bytes)} more RAM (estimated; the tensor itself "
-            f"grows by {_bytes(t.lift.tensor_bytes)})</li>"
+            f"of the logits for {_bytes(t.lift.ram_bytes)} more RAM and "
+            f"{_bytes(t.lift.flash_bytes)} more constants (estimated; the tensor itself grows by "
+            f"{_bytes(t.lift.tensor_bytes)})</li>"
         )
     if diff.lift_base_db is not None and not diff.worth_lifting():
         lines.append("<li>no single tensor in 16 bits would gain 0.1 dB of the logits</li>")
@@ -113,13 +115,26 @@ def _blame(diff: Diff) -> str:
     return f"<h2>Who is to blame</h2><ul>{''.join(lines) or '<li>nobody: no loss</li>'}</ul>"
 
 
+def _layer(t: TensorDiff) -> str:
+    """A layer by its name and, where that is another, its result's, which the plots have."""
+    made = "" if t.name == t.layer else f", which makes <code>{escape(t.name)}</code>,"
+    return f"<code>{escape(t.layer)}</code> ({t.op}){made}"
+
+
+def _gain(t: TensorDiff) -> str:
+    """What 16 bits would gain, where it is worth a word."""
+    worth = t.lift is not None and t.lift.gain_db >= 0.1
+    return f" · 16 bits: {_db(t.lift.gain_db, '+')}" if worth and t.lift else ""
+
+
 def _layers(diff: Diff) -> str:
     finite = [x for t in diff.tensors for x in (t.sqnr_db, t.local_sqnr_db or 0) if x < math.inf]
     full = max([*finite, 10.0])
     rows = []
     for t in diff.tensors:
         rows.append(
-            f"<div class=row><code>{escape(t.name)}</code> <small>{t.op}</small>"
+            f"<div class=row><div><code>{escape(t.name)}</code>"
+            f"<small>{t.op}{_gain(t)}</small></div>"
             f"<div class=pair>{svg.bar(t.sqnr_db, full, 'total')}<span>{_db(t.sqnr_db)}</span>"
             f"{svg.bar(t.local_sqnr_db, full, 'local')}<span>{_db(t.local_sqnr_db)}</span></div>"
             "</div>"
@@ -160,20 +175,22 @@ def _ranges(diff: Diff) -> str:
     rows = []
     for t in diff.tensors:
         rows.append(
-            f"<div class=row><code>{escape(t.name)}</code>{svg.ranges(t.seen, t.covered)}"
+            f"<div class=row><div><code>{escape(t.name)}</code></div>"
+            f"<div>{svg.ranges(t.seen, t.covered)}"
             f"<div class=ends><span>seen {t.seen[0]:.4g} … {t.seen[1]:.4g}</span>"
-            f"<span>covered {t.covered[0]:.4g} … {t.covered[1]:.4g}</span></div></div>"
+            f"<span>covered {t.covered[0]:.4g} … {t.covered[1]:.4g}</span></div></div></div>"
         )
     return (
         "<h2>Ranges</h2><p><i class=k style='background:var(--a)'></i>values of "
         f"{escape(diff.left)} <i class=k style='background:var(--track)'></i>what the integers "
-        "cover; the dark line is zero.</p>" + "".join(rows)
+        "cover <i class=k style='background:var(--b)'></i>values beyond that; the line is "
+        "zero.</p>" + "".join(rows)
     )
 
 
 def _table(diff: Diff) -> str:
     columns = ("tensor", "operator", "shape", "SQNR", "local", "max error", "cosine", "saturated",
-               "range used", "16 bit gain", "tensor +", "RAM +")  # fmt: skip
+               "range used", "16 bit gain", "tensor +", "RAM +", "constants +")  # fmt: skip
     head = "".join(f"<th>{c}</th>" for c in columns)
     rows = []
     for t in diff.tensors:
@@ -183,6 +200,7 @@ def _table(diff: Diff) -> str:
             _percent(t.used), _db(t.lift.gain_db, "+") if t.lift else "–",
             _bytes(t.lift.tensor_bytes) if t.lift else "–",
             _bytes(t.lift.ram_bytes) if t.lift else "–",
+            _bytes(t.lift.flash_bytes) if t.lift else "–",
         ]  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
     return (

@@ -47,7 +47,8 @@ def histogram(left: Sequence[int], right: Sequence[int]) -> str:
 
 
 def ranges(seen: tuple[float, float], covered: tuple[float, float]) -> str:
-    """What the first network's values span (thick) in what the integers cover (frame)."""
+    """What the first network's values span (thick) in what the integers cover (frame); the part
+    of it that the integers do not cover has a colour of its own."""
     lo, hi = min(seen[0], covered[0], 0.0), max(seen[1], covered[1], 0.0)
     scale = WIDTH / (hi - lo) if hi > lo else 0.0
 
@@ -55,5 +56,10 @@ def ranges(seen: tuple[float, float], covered: tuple[float, float]) -> str:
         return _rect((range_[0] - lo) * scale, y, max((range_[1] - range_[0]) * scale, 1), h, kind)
 
     zero = _rect(max(-lo * scale - 0.5, 0), 0, 1, 14, "zero")
-    body = span(covered, 0, 14, "track") + span(seen, 4, 6, "left") + zero
+    body = span(covered, 0, 14, "track") + span(seen, 4, 6, "left")
+    if seen[0] < covered[0]:
+        body += span((seen[0], covered[0]), 4, 6, "outside")
+    if seen[1] > covered[1]:
+        body += span((covered[1], seen[1]), 4, 6, "outside")
+    body += zero
     return _svg(14, body, "range of values within the covered range")

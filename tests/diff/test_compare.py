@@ -13,13 +13,14 @@ from models import DIGITS
 
 from edgekit import data
 from edgekit.diff import Diff, compare, page
-from edgekit.diff.lift import Lifter, group, peak_bytes
+from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.importers import load
 from edgekit.reference import run
 from quantizer import quantize
 from quantizer.compare import compare as quantizer_compare
+from quantizer.equalize import SUFFIX, equalize
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,30 @@ def test_a_model_equals_itself(graphs) -> None:  # type: ignore[no-untyped-def]
     assert "nobody" in page(same) or "no single tensor" in page(same)
 
 
+def test_two_integer_graphs(graphs) -> None:  # type: ignore[no-untyped-def]
+    """int8 against int4: what the first one's integers stand for is the reference."""
+    left, right, arrays, labels = graphs
+    four = quantize(left, arrays, weight_bits=4).graph
+    result = compare(right, four, arrays, labels=labels, names=("int8", "int4"))
+    assert 5 < result.logits_sqnr_db < compare(left, right, arrays).logits_sqnr_db
+    assert result.accuracy_left is not None and result.accuracy_right is not None
+    assert all(t.lift is not None for t in result.worth_lifting())
+    assert "int8 against int4" in page(result)
+
+
+def test_equalized_tensors_are_not_compared() -> None:
+    """They hold other numbers on purpose; the outputs still are those of the model."""
+    from quantizer_small import samples as small
+    from quantizer_small import wide_network
+
+    left = wide_network()
+    data = small()
+    right = quantize(equalize(left, data), data).graph
+    result = compare(left, right, data)
+    assert result.unmatched and all(name.endswith(SUFFIX) for name in result.unmatched)
+    assert result.logits_sqnr_db > 20
+
+
 def test_finds_the_layer_that_was_spoilt(graphs) -> None:  # type: ignore[no-untyped-def]
     """One tensor whose scale is ten times too coarse is named first in both lists."""
     left, right, arrays, _ = graphs
@@ -131,6 +156,15 @@ def test_peak_bytes() -> None:
     assert peak_bytes(g, frozenset({"x"})) == 20
     assert peak_bytes(g, frozenset({"a", "b"})) == 16
     assert peak_bytes(g, frozenset({"c"})) == 12
+
+
+def test_more_flash(graphs) -> None:  # type: ignore[no-untyped-def]
+    """Four bytes per bias of the layers that read the lifted tensor, through reshapes too."""
+    _, right, _, _ = graphs
+    layers = [n for n in right.nodes if len(n.inputs) == 3]
+    last = right.constants[layers[-1].inputs[2]]
+    assert more_flash(right, group(right, layers[-1].inputs[0])) == 4 * len(last)
+    assert more_flash(right, frozenset(right.outputs)) == 0
 
 
 class _Checker(HTMLParser):

@@ -28,9 +28,9 @@ def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
     graph = load(SHARED / "models" / f"mlperf_tiny_{model}_float32.onnx")
     calibration = data.load(SHARED / "data" / f"{model}_calibration.npz", graph)
     samples = data.load(SHARED / "data" / f"{model}_eval.npz", graph)
-    started = time.perf_counter()
+    started = time.process_time()
     result = quantize(graph, calibration.arrays, **options)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     name = logits_of(graph)
     real, whole = [], []
     for i in range(0, min(limit, samples.count), 100):
@@ -54,9 +54,9 @@ def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "limit", "sqnr", "agreement"),
     [
-        ("kws", 436, 31.5, 0.985),
-        ("vww96", 159, 20.5, 0.98),
-        ("resnet8", 500, 30.5, 0.96),
+        ("kws", 436, 32.5, 0.99),
+        ("vww96", 159, 22.0, 0.985),
+        ("resnet8", 500, 30.5, 0.965),
         ("ad01", 66, 42.0, None),
         ("sww", 12, 34.0, 1.0),
     ],
@@ -74,16 +74,12 @@ def test_bars(model: str, limit: int, sqnr: float, agreement: float | None) -> N
 @needs_shared
 @pytest.mark.parametrize(
     ("model", "limit", "points", "agreement"),
-    [("kws", 436, 1.0, 0.97), ("vww96", 159, None, 0.92), ("resnet8", 500, 2.5, 0.92)],
+    [("kws", 436, 1.0, 0.97), ("vww96", 159, 2.0, 0.95), ("resnet8", 500, 2.5, 0.92)],
 )
-def test_four_bit_weights(model: str, limit: int, points: float | None, agreement: float) -> None:
-    """Points of accuracy that int4 weights may lose (nearest elsewhere: 4 to 33).
-
-    GPTQ's rounding follows the last bit of floating-point sums, which differ between BLAS builds
-    and thread counts; 159 photos of vww96 are 0.63 points each, so only agreement is judged there.
-    """
+def test_four_bit_weights(model: str, limit: int, points: float, agreement: float) -> None:
+    """Points of accuracy that int4 weights may lose (nearest elsewhere: 4 to 33). Quantization is
+    deterministic, so that 159 photos of 0.63 points each can be judged."""
     got = evaluate(model, limit, weight_bits=4)
     assert got["seconds"] < 60
     assert got["agreement"] >= agreement
-    if points is not None:
-        assert 100 * (got["float"] - got["int8"]) <= points
+    assert 100 * (got["float"] - got["int8"]) <= points

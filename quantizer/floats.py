@@ -1,0 +1,36 @@
+"""The float network with results that do not depend on who adds up its products.
+
+Sums in float32 differ in their last bit between BLAS builds, processors and numbers of threads, and
+what is decided by comparing them (ranges, GPTQ's rounding) then differs visibly. Here products are
+summed in float64 and results rounded to float32: for those to differ, a sum has to lie within about
+1e-16 of the middle of two float32 numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgekit.graph import Graph, Node
+from edgekit.ops import operator
+from edgekit.ops.base import run_node
+
+#: Operators whose products a BLAS sums up.
+MATRIX_PRODUCTS = ("conv2d", "fully_connected")
+
+
+def evaluate(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    """`edgekit.ops.base.run_node` for a float graph; float32 in and out."""
+    return run_node(graph, node, _widened(node, inputs)).astype(np.float32, copy=False)
+
+
+def reference_float(node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    """The operator's `reference_float`; float32 in and out."""
+    out = operator(node.op).reference_float(node, _widened(node, inputs))
+    return out.astype(np.float32, copy=False)
+
+
+def _widened(node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The operands with float64 weights, which make numpy multiply in float64."""
+    if node.op not in MATRIX_PRODUCTS:
+        return inputs
+    return [inputs[0], inputs[1].astype(np.float64), *inputs[2:]]
