@@ -169,8 +169,8 @@ def bars(rows: list[Row]) -> str:
             line("int4 weight bytes / int8", f"≤ {bar['bytes']}", f"{ratio:.3f}", "",
                  ratio <= bar["bytes"])  # fmt: skip
         wide = mine[WIDE].quality.sqnr_db
-        (peer_wide,) = (r.quality.sqnr_db for r in rows
-                        if r.name == name and r.tool == "onnxruntime" and r.choice == WIDE)  # fmt: skip
+        others = {r.choice: r for r in rows if r.name == name and r.tool == "onnxruntime"}
+        peer_wide = others[WIDE].quality.sqnr_db
         line("16x8 SQNR, dB", f"≥ {bar['wide']}", f"{wide:.2f}", f"{peer_wide:.2f}",
              wide >= bar["wide"])  # fmt: skip
         cpu, memory = max(r.cpu for r in mine.values()), max(r.memory for r in mine.values())
