@@ -1,0 +1,206 @@
+"""Fewer channels: ranked by what their removal costs, consumers refitted, shapes really smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from edgekit.errors import EdgekitError, did_you_mean
+from edgekit.graph import Graph, Node
+from edgekit.ops import operator
+from pruner.checks import check_ratio, nothing_to_prune, prepared
+from pruner.groups import Channels, Family, remove, trace
+from pruner.obs import Reader
+from pruner.ridge import answering
+from pruner.walk import Solve, layer_moments, refit
+from quantizer.gptq import damped
+from quantizer.moments import Moments
+from quantizer.weights import rows
+
+Ranking = Literal["global", "layerwise"]
+RANKINGS: tuple[str, ...] = get_args(Ranking)
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """The smaller float graph, and of each family (first layer: before, after) its channels."""
+
+    graph: Graph
+    channels: dict[str, tuple[int, int]]
+    kept: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a family would be emptied: its groups, the cheapest first, and the error that each
+    removal adds, as a share of what the readers' results hold; `macs` is what one group saves."""
+
+    family: Family
+    groups: np.ndarray
+    costs: np.ndarray
+    macs: float
+
+
+def prune_channels(
+    graph: Graph,
+    calibration: Mapping[str, np.ndarray],
+    ratio: float,
+    *,
+    ranking: Ranking = "layerwise",
+    multiple: int = 1,
+    progress: Callable[[str, float], None] | None = None,
+) -> Thinned:
+    """Remove a share of the channels and refit what reads them.
+
+    Args:
+        graph: canonical float graph.
+        calibration: {input name: array [n, ...] of real values}.
+        ratio: the share of the prunable channels that goes, in (0, 1); channels that residual adds
+            tie count once.
+        ranking: "layerwise" takes the share from each family of layers, "global" those channels of
+            the whole network that cost least error per saved multiply-accumulate.
+        multiple: families lose channels in blocks of so many.
+
+    Raises:
+        EdgekitError: E201 .. E205 calibration data, E208 NaN in the network, E221 the graph is
+            quantized, E222 a ratio outside (0, 1), E223 a layer that would be emptied, E224 nothing
+            to prune, E226 an unknown ranking or multiple.
+    """
+    report = progress or (lambda stage, share: None)
+    check_ratio("the share of channels", ratio)
+    if ranking not in RANKINGS or multiple < 1:
+        raise EdgekitError(
+            "E226",
+            f"ranking '{ranking}' in blocks of {multiple} channels",
+            help=did_you_mean(ranking, list(RANKINGS)) + "; blocks of 1 or more",
+        )
+    graph, data = prepared(graph, calibration)
+    channels = trace(graph)
+    if not channels.families:
+        reasons = "; ".join(f"'{name}' keeps its channels, {why}"
+                            for name, why in list(channels.kept.items())[:3])  # fmt: skip
+        raise nothing_to_prune(
+            graph, reasons or "it has no layer with channels", "sparsity needs no channels"
+        )
+    found = layer_moments(graph, data)
+    orders = []
+    for i, family in enumerate(channels.families):
+        orders.append(order_of(graph, channels, family, found))
+        report(f"rank {family.name}", (i + 1) / len(channels.families))
+    gone = select(orders, ratio, ranking, multiple)
+    solve = {
+        node.output: _without(~np.isin(channels.of[node.inputs[0]], list(gone)))
+        for node in graph.nodes
+        if node.op in ("conv2d", "fully_connected") and node.attrs.get("groups", 1) == 1
+    }
+    fitted = refit(graph, data, solve, report)
+    sizes = {
+        f.name: (len(f.groups), len(f.groups) - int(np.isin(f.groups, list(gone)).sum()))
+        for f in channels.families
+    }
+    return Thinned(remove(fitted, channels, gone), sizes, channels.kept)
+
+
+def order_of(
+    graph: Graph, channels: Channels, family: Family, found: Mapping[str, Moments]
+) -> Order:
+    """Empty a family greedily, always removing the group whose loss the readers mend best."""
+    readers: list[Reader] = []
+    columns: list[dict[int, np.ndarray]] = []
+    members = set(family.groups.tolist())
+    for node in graph.nodes:
+        if node.op not in ("conv2d", "fully_connected"):
+            continue
+        units = channels.of[node.inputs[0]]
+        if node.attrs.get("groups", 1) != 1 or members.isdisjoint(units.tolist()):
+            continue
+        h = found[node.output].h[0]
+        w = rows(node, graph.constants[node.inputs[1]]).astype(np.float64)
+        energy = max(float(np.einsum("ok,ok->", w @ h, w)), np.finfo(np.float32).tiny)
+        readers.append(Reader(w, np.linalg.inv(damped(h)), energy))
+        taps = np.tile(units, w.shape[1] // len(units))  # columns in the order of im2col
+        columns.append({g: np.flatnonzero(taps == g) for g in members})
+    left, order, costs = family.groups.tolist(), [], []
+    while left:
+        total = np.zeros(len(left))
+        for reader, of in zip(readers, columns, strict=True):
+            total += reader.costs([of[g] for g in left])
+        best = int(total.argmin())
+        order.append(left.pop(best))
+        costs.append(float(total[best]))
+        for reader, of in zip(readers, columns, strict=True):
+            reader.remove(of[order[-1]])
+    macs = _macs(graph, channels, members) / len(order)
+    return Order(family, np.array(order), np.array(costs), macs)
+
+
+def _macs(graph: Graph, channels: Channels, members: set[int]) -> float:
+    """Multiply-accumulates of all layers that the family's channels are made, passed or read by;
+    those of a layer count by the share of its operand's and its result's channels."""
+    total = 0.0
+    for node in graph.nodes:
+        values = [graph.values[i] for i in node.inputs]
+        macs = operator(node.op).macs(node, values, graph.values[node.output])
+        if macs:
+            sides = (
+                (node.output,) if node.op == "depthwise_conv2d" else (node.inputs[0], node.output)
+            )
+            total += macs * sum(float(np.isin(channels.of[s], list(members)).mean()) for s in sides)
+    return total
+
+
+def select(orders: list[Order], ratio: float, ranking: str, multiple: int) -> set[int]:
+    """The groups that go.
+
+    Raises:
+        EdgekitError: E223 where a family would lose its last block.
+    """
+    most = {i: (len(o.groups) - 1) // multiple for i, o in enumerate(orders)}  # blocks that may go
+    if ranking == "layerwise":
+        blocks = {}
+        for i, o in enumerate(orders):
+            blocks[i] = int(ratio * len(o.groups) / multiple + 0.5)
+            if blocks[i] > most[i]:
+                raise _emptied(o, ratio, blocks[i] * multiple, multiple)
+    else:
+        wanted = int(ratio * sum(len(o.groups) for o in orders) / multiple + 0.5)
+        if wanted > sum(most.values()):
+            smallest = min(orders, key=lambda o: len(o.groups))
+            raise _emptied(smallest, ratio, len(smallest.groups), multiple)
+        blocks = dict.fromkeys(most, 0)
+        for _ in range(wanted):
+            open_ = [i for i in most if blocks[i] < most[i]]
+            best = min(open_, key=lambda i: _next_cost(orders[i], blocks[i], multiple))
+            blocks[best] += 1
+    return {int(g) for i, o in enumerate(orders) for g in o.groups[: blocks[i] * multiple]}
+
+
+def _next_cost(order: Order, blocks: int, multiple: int) -> float:
+    part = order.costs[blocks * multiple : (blocks + 1) * multiple]
+    return float(part.sum()) / max(order.macs, 1.0)
+
+
+def _emptied(order: Order, ratio: float, count: int, multiple: int) -> EdgekitError:
+    total = len(order.groups)
+    return EdgekitError(
+        "E223",
+        f"removing a share of {ratio} would take {min(count, total)} of {total} channels from "
+        f"'{order.family.name}' and leave {max(total - count, 0)}",
+        help=f"at least one has to stay: lower the share (in blocks of {multiple})",
+    )
+
+
+def _without(live: np.ndarray) -> Solve:
+    """Refit of a layer that reads only the live ones of its operand's channels, bool[C]."""
+
+    def solve(node: Node, r: np.ndarray, found: Moments) -> np.ndarray:
+        taps = np.flatnonzero(np.tile(live, r.shape[1] // len(live)))
+        new = np.zeros_like(r)
+        h, cross = found.h[0], found.cross[0]
+        new[:, taps] = answering(r, h[np.ix_(taps, taps)], cross[taps], taps)
+        return new
+
+    return solve
