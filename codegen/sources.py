@@ -38,6 +38,8 @@ def kernel_sources(program: Program) -> dict[str, str]:
     """``kernels.h``, ``kernels.c``, and ``registry.c`` with the interpreter's table."""
     families = sorted({k.spec.family for k in program.kernels})
     includes = "".join(f'#include "{FAMILY_HEADERS[f]}"\n' for f in families)
+    if any("ek_sparse_decode" in k.text for k in program.kernels):
+        includes += '#include "ek_sparse.h"\n'
     declarations = "\n".join(prototype(k) for k in program.kernels)
     bodies = "\n".join(k.text for k in program.kernels)
     return {

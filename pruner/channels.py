@@ -49,7 +49,7 @@ def prune_channels(
     calibration: Mapping[str, np.ndarray],
     ratio: float,
     *,
-    ranking: Ranking = "layerwise",
+    ranking: Ranking = "global",
     multiple: int = 1,
     progress: Callable[[str, float], None] | None = None,
 ) -> Thinned:
@@ -60,8 +60,8 @@ def prune_channels(
         calibration: {input name: array [n, ...] of real values}.
         ratio: the share of the prunable channels that goes, in (0, 1); channels that residual adds
             tie count once.
-        ranking: "layerwise" takes the share from each family of layers, "global" those channels of
-            the whole network that cost least error per saved multiply-accumulate.
+        ranking: "global" takes those channels of the whole network that cost least error per saved
+            multiply-accumulate, "layerwise" the share of each family of layers.
         multiple: families lose channels in blocks of so many.
 
     Raises:

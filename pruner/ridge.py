@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 #: How strongly weights are held to the original ones, in units of the mean diagonal of the moment.
-HOLD = 0.01
+HOLD = 0.05
 
 
 def answering(
