@@ -47,6 +47,7 @@ def compile(
     bind: dict[str, int] | None = None,
     max_flash: int | None = None,
     max_ram: int | None = None,
+    sparse_weights: str = "auto",
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
@@ -58,6 +59,9 @@ def compile(
             ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
         max_flash, max_ram: budgets in bytes; exceeding one is an error.
+        sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
+            instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
+            it saves, "off" never.
         compiler: "zig" or "gcc".
         progress: called with a stage's name and its share done, 0 to 1.
 
@@ -78,7 +82,7 @@ def compile(
     graph = importers.load(Path(model), bind=bind)
     graph, quality = _quantized(graph, calibration, quantization or {}, say)
     say("kernels", 0.0)
-    program = build_program(graph, chosen)
+    program = build_program(graph, chosen, sparse_weights=sparse_weights)
     memory_check.check(program, _reshapes(graph))
     bundle = bundle_of(program, golden_samples(graph, quality.get("sample")))
     files: dict[str, bytes | str] = {BUNDLE: write_bundle(bundle), GRAPH: text.dumps(graph)}

@@ -22,6 +22,8 @@ from quantizer.weights import rows
 
 Ranking = Literal["global", "layerwise"]
 RANKINGS: tuple[str, ...] = get_args(Ranking)
+#: Energy of a layer whose results never vary.
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def order_of(
             continue
         h = found[node.output].h[0]
         w = rows(node, graph.constants[node.inputs[1]]).astype(np.float64)
-        energy = max(float(np.einsum("ok,ok->", w @ h, w)), np.finfo(np.float32).tiny)
+        energy = max(float(np.einsum("ok,ok->", w @ h, w)), TINY)
         readers.append(Reader(w, np.linalg.inv(damped(h)), energy))
         taps = np.tile(units, w.shape[1] // len(units))  # columns in the order of im2col
         columns.append({g: np.flatnonzero(taps == g) for g in members})

@@ -66,7 +66,7 @@ def sparsify(
     of rows for that, each to the same share.
     """
     step = max(1, BLOCK_ELEMENTS // h.size)
-    ends = [*range(step, len(target), step), len(target)]
+    ends: list[int] = [*range(step, len(target), step), len(target)]
     done = np.zeros((0, target.shape[1]))
     for end in ends:
         here = target[len(done) : end]
@@ -81,8 +81,8 @@ def _sparsify_block(
     rows = np.array(target, np.float64)
     dead = rows == 0
     inverses = np.repeat(np.linalg.inv(h)[None], len(rows), axis=0)
-    for row in range(len(rows)):
-        _remove(rows[row], inverses[row], np.flatnonzero(dead[row]))
+    for old, inverse, zero in zip(rows, inverses, dead, strict=True):
+        _remove(old, inverse, np.flatnonzero(zero))
     alive = ~dead
     goal = rows.size - zeros
     stages = pattern[1] - pattern[0] if pattern else STAGES
@@ -92,8 +92,7 @@ def _sparsify_block(
         if pattern:
             picked = _worst_of_each(cost, alive, pattern)
         else:
-            count = (int(alive.sum()) - goal) // (stages - stage)
-            picked = _least(cost, count)
+            picked = _least(cost, (int(alive.sum()) - goal) // (stages - stage))
         for row in np.flatnonzero(picked.any(axis=1)):
             _remove(rows[row], inverses[row], np.flatnonzero(picked[row]))
         alive &= ~picked

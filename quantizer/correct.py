@@ -176,12 +176,14 @@ def _round(
     grid = grid_of(how.weights, how.widths[layer_name(f_node)], r, bias, in_scale)
     limits = grid.scales(r)
     q, scale = np.empty_like(r), np.empty(len(r))
+    live = r != 0  # a pruned weight stays zero
     share = len(r) // len(found.h)
     for g, (moment, cross) in enumerate(zip(found.h, found.cross, strict=True)):
         part = slice(g * share, (g + 1) * share)
         one = replace(grid, floor=grid.floor[part])
-        target = _target(r[part], moment, cross)
-        q[part], scale[part] = round_rows(target, damped(moment), one, limits[part])
+        kept = None if live[part].all() else live[part]
+        target = _target(r[part], moment, cross, kept)
+        q[part], scale[part] = round_rows(target, damped(moment), one, limits[part], kept)
     quant = weight_quant(f_node, scale)
     integer.constants[w_name] = unrows(f_node, q.astype(np.int8), w.shape)
     integer.values[w_name] = replace(integer.values[w_name], quant=quant)
@@ -191,14 +193,22 @@ def _round(
     integer.values[b_name] = replace(integer.values[b_name], quant=b_quant)
 
 
-def _target(r: np.ndarray, h: np.ndarray, cross: np.ndarray) -> np.ndarray:
+def _target(
+    r: np.ndarray, h: np.ndarray, cross: np.ndarray, live: np.ndarray | None = None
+) -> np.ndarray:
     """Real rows that give the float network's results from the integer network's inputs.
 
-    Ridge regression: v minimizes E[(x v' - x_float r')^2] + hold * |v - r|^2.
+    Ridge regression: v minimizes E[(x v' - x_float r')^2] + hold * |v - r|^2, with zeros where
+    `live` is False.
     """
     mean = float(np.diag(h).mean())
     if mean <= 0:
         return r
     hold = HOLD * mean
-    right = (cross + hold * np.eye(len(h))) @ r.T
-    return np.linalg.solve(h + hold * np.eye(len(h)), right).T
+    left, right = h + hold * np.eye(len(h)), (cross + hold * np.eye(len(h))) @ r.T
+    if live is None:
+        return np.linalg.solve(left, right).T
+    found = np.zeros_like(r)
+    for row, kept in enumerate(live):
+        found[row, kept] = np.linalg.solve(left[np.ix_(kept, kept)], right[kept, row])
+    return found

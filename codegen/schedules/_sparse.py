@@ -22,10 +22,10 @@ WORTH = 0.75
 #: Kernels of another form cost code, so that this many bytes have to be saved.
 LEAST_SAVED = 128
 #: Scratch for one block of decoded weights, where the channels divide so.
-BLOCK_BYTES = 4096
+BLOCK_BYTES = 16384
 #: With fewer channels per block, packing activations anew for each block costs too much.
 LEAST_ROWS = 8
-MOST_BYTES = 16384
+MOST_BYTES = 32768
 #: Smaller ones would be locals of the kernel, which are not aligned to words.
 LEAST_BLOCK = 128
 #: Kernels that differ in the bytes of their weights alone become one where this wastes less.

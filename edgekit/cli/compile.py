@@ -66,6 +66,13 @@ def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
 @click.option("--max-flash", type=int, metavar="BYTES", help="Fail where the flash is larger.")
 @click.option("--max-ram", type=int, metavar="BYTES", help="Fail where the RAM is larger.")
+@click.option(
+    "--sparse-weights",
+    type=click.Choice(["auto", "smallest", "off"]),
+    default="auto",
+    show_default=True,
+    help="Store zeros as a bitmask: smaller, but slower.",
+)
 @compiler_option
 @json_option
 def compile_command(
@@ -76,6 +83,7 @@ def compile_command(
     bind: tuple[str, ...],
     max_flash: int | None,
     max_ram: int | None,
+    sparse_weights: str,
     compiler: str,
     json_file: str | None,
     **quantization: Any,
@@ -93,6 +101,7 @@ def compile_command(
             bind=parse_bindings(bind),
             max_flash=max_flash,
             max_ram=max_ram,
+            sparse_weights=sparse_weights,
             compiler=compiler,
             progress=say,
         )
