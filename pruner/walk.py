@@ -85,6 +85,9 @@ def refit(
 
     Every bias makes the mean of each channel, before the activation, that of the original network
     (empirical bias correction, arXiv:1906.04721, section 4.2).
+
+    Raises:
+        EdgekitError: E208 where the original network gives NaN or infinity.
     """
     feeds = feeds_of(graph, data)
     pruned = graph.copy()
@@ -94,6 +97,8 @@ def refit(
     for number, node in enumerate(graph.nodes):
         want = [theirs[i] for i in node.inputs]
         have = [ours[i] for i in node.inputs]
+        theirs[node.output] = run_node(graph, node, want)
+        check_finite(node, theirs[node.output], 0)
         if node.op in CHANNEL_AXIS:
             have[1:] = _finish(node, want, have[0], solve.get(node.output))
             names = [
@@ -103,7 +108,6 @@ def refit(
             pruned.nodes[number] = Node(
                 node.op, (node.inputs[0], *names), node.outputs, node.attrs, node.name
             )
-        theirs[node.output] = run_node(graph, node, want)
         ours[node.output] = run_node(graph, node, have)
         for name in node.inputs:
             uses[name] -= 1

@@ -102,13 +102,14 @@ def layers_of(graph: Graph, all_layers: bool) -> list[Node]:
     chosen = [node for node in inner if node.op != "depthwise_conv2d"]
     if not chosen:
         depthwise = sum(node.op == "depthwise_conv2d" for node in weighted)
+        why = f"of its {len(weighted)} layers with weights {depthwise} are depthwise"
+        if all_layers:
+            raise nothing_to_prune(graph, why, "remove channels instead (--channels)")
         raise nothing_to_prune(
             graph,
-            f"of {len(weighted)} layers with weights {depthwise} are depthwise, and the first and "
-            "the last stay dense" if not all_layers else
-            f"all {len(weighted)} layers with weights are depthwise",
-            "" if all_layers else "prune the first and the last layer too (--all-layers)",
-        )  # fmt: skip
+            f"{why}, and the first and the last stay dense",
+            "prune the first and the last layer too (--all-layers)",
+        )
     return chosen
 
 
