@@ -52,7 +52,8 @@ def prune_channels(
     ratio: float,
     *,
     ranking: Ranking = "global",
-    multiple: int = 1,
+    multiple: int = 4,
+    inner_only: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> Thinned:
     """Remove a share of the channels and refit what reads them.
@@ -64,7 +65,8 @@ def prune_channels(
             tie count once.
         ranking: "global" takes those channels of the whole network that cost least error per saved
             multiply-accumulate, "layerwise" the share of each family of layers.
-        multiple: families lose channels in blocks of so many.
+        multiple: families lose channels in blocks of so many; kernels read four at a time.
+        inner_only: leave channels alone that several layers make, such as those of residual adds.
 
     Raises:
         EdgekitError: E201 .. E205 calibration data, E208 NaN in the network, E221 the graph is
@@ -81,7 +83,8 @@ def prune_channels(
         )
     graph, data = prepared(graph, calibration)
     channels = trace(graph)
-    if not channels.families:
+    families = [f for f in channels.families if len(f.producers) == 1 or not inner_only]
+    if not families:
         reasons = "; ".join(f"'{name}' keeps its channels, {why}"
                             for name, why in list(channels.kept.items())[:3])  # fmt: skip
         raise nothing_to_prune(
@@ -89,10 +92,16 @@ def prune_channels(
         )
     found = layer_moments(graph, data)
     orders = []
-    for i, family in enumerate(channels.families):
+    for i, family in enumerate(families):
         orders.append(order_of(graph, channels, family, found))
-        report(f"rank {family.name}", (i + 1) / len(channels.families))
+        report(f"rank {family.name}", (i + 1) / len(families))
     gone = select(orders, ratio, ranking, multiple)
+    if not gone:
+        count = sum(len(f.groups) for f in families)
+        raise nothing_to_prune(
+            graph, f"a share of {ratio} of {count} channels is not one block of {multiple}",
+            "raise the share, or take smaller blocks (--channel-multiple 1)",
+        )  # fmt: skip
     solve = {
         node.output: _without(~np.isin(channels.of[node.inputs[0]], list(gone)))
         for node in graph.nodes
@@ -101,7 +110,7 @@ def prune_channels(
     fitted = refit(graph, data, solve, report)
     sizes = {
         f.name: (len(f.groups), len(f.groups) - int(np.isin(f.groups, list(gone)).sum()))
-        for f in channels.families
+        for f in families
     }
     return Thinned(remove(fitted, channels, gone), sizes, channels.kept)
 

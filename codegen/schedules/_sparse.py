@@ -77,7 +77,7 @@ def choose(layer: Layer, dense: np.ndarray, bits: int) -> tuple[np.ndarray, dict
     packed = encode(flat, rows)
     if packed.size > share * flat.size or packed.size + LEAST_SAVED > flat.size:
         return nothing
-    note = f"weights as bitmask and values: {packed.size} of {flat.size} B"
+    note = f"bitmask weights: {packed.size} of {flat.size} B"
     return packed, {"sparse": {"rows": rows, "bytes": int(packed.size)}}, note
 
 

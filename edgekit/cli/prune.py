@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--ranking", type=click.Choice(["global", "layerwise"]), default="global",
               show_default=True, help="Where channels are taken from.")  # fmt: skip
-@click.option("--channel-multiple", type=click.IntRange(min=1), default=1, show_default=True,
+@click.option("--channel-multiple", type=click.IntRange(min=1), default=4, show_default=True,
               help="Take channels in blocks of so many.")  # fmt: skip
+@click.option("--inner-only", is_flag=True, help="Keep channels that residual adds tie.")
 @click.option("--all-layers", is_flag=True, help="Zeros in the first and the last layer too.")
 @click.option("--target", default="cortex-m4", show_default=True, help="CPU: edgekit targets.")
 @click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
@@ -49,6 +50,7 @@ def prune_command(
     evaluation: Path | None,
     ranking: Literal["global", "layerwise"],
     channel_multiple: int,
+    inner_only: bool,
     all_layers: bool,
     target: str,
     bind: tuple[str, ...],
@@ -74,6 +76,7 @@ def prune_command(
             evaluation=evaluation,
             ranking=ranking,
             multiple=channel_multiple,
+            inner_only=inner_only,
             all_layers=all_layers,
             target=target,
             bind=parse_bindings(bind),

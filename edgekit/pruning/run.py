@@ -32,7 +32,8 @@ def prune(
     pattern: tuple[int, int] | None = None,
     evaluation: Path | None = None,
     ranking: Ranking = "global",
-    multiple: int = 1,
+    multiple: int = 4,
+    inner_only: bool = False,
     all_layers: bool = False,
     target: str = "cortex-m4",
     bind: dict[str, int] | None = None,
@@ -51,7 +52,7 @@ def prune(
         pattern: (N, M): at most N of M neighbouring weights stay.
         evaluation: samples to judge on, with a ``label`` array for accuracy; the calibration data
             where None.
-        ranking, multiple: as `pruner.prune_channels`.
+        ranking, multiple, inner_only: as `pruner.prune_channels`.
         all_layers: as `pruner.prune_weights`.
         bind: sizes of symbolic dimensions by name.
         progress: called with a stage's name and its share done, 0 to 1.
@@ -78,7 +79,13 @@ def prune(
     layers: dict[str, tuple[int, int]]
     if channels is not None:
         thin = pruner.prune_channels(
-            graph, samples, channels, ranking=ranking, multiple=multiple, progress=say
+            graph,
+            samples,
+            channels,
+            ranking=ranking,
+            multiple=multiple,
+            inner_only=inner_only,
+            progress=say,
         )
         pruned, layers = thin.graph, thin.channels
         method = f"{100 * channels:g} % of the channels"
@@ -91,7 +98,7 @@ def prune(
                   f"{100 * (sparsity or 0):g} % of the weights of each layer")  # fmt: skip
     judge = Judge(graph, labelled)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        bench = _Bench(Path(folder), judge, samples, target, compiler, say)
+        bench = Bench(Path(folder), judge, samples, target, compiler, say)
         sizes = (len(to_onnx(graph).SerializeToString()), save_onnx(pruned, bench.file(pruned)))
         result = Pruned(
             graph=pruned,
@@ -143,7 +150,7 @@ def check_file(path: Path) -> None:
         raise EdgekitError("E704", f"cannot write '{path}': {why}", help="choose another -o FILE")
 
 
-class _Bench:
+class Bench:
     """Compiles networks for the target and takes their figures."""
 
     def __init__(

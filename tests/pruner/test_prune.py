@@ -75,7 +75,7 @@ def test_biases_are_corrected() -> None:
 
 def test_fewer_channels(digits: Any) -> None:
     graph, calibration, judged = digits
-    done = prune_channels(graph, calibration, 0.2)
+    done = prune_channels(graph, calibration, 0.2, multiple=1)
     total = sum(before for before, _ in done.channels.values())
     gone = total - sum(after for _, after in done.channels.values())
     assert gone == round(0.2 * total)
@@ -108,7 +108,7 @@ def test_refit_beats_plain_removal() -> None:
     orders = [order_of(graph, found, found.families[0], layer_moments(graph, feeds))]
     plain = remove(graph, found, select(orders, 0.25, "global", 1))
     want = run(graph, feeds)[d]
-    refit = run(prune_channels(graph, feeds, 0.25).graph, feeds)[d]
+    refit = run(prune_channels(graph, feeds, 0.25, multiple=1).graph, feeds)[d]
     assert np.square(refit - want).sum() < 0.5 * np.square(run(plain, feeds)[d] - want).sum()
 
 
@@ -137,9 +137,9 @@ def test_refusals() -> None:
     for ratio in (0.0, 1.0, -0.5, 1.5, float("nan")):
         assert str(ratio) in refused("E222", prune_channels, graph, feeds, ratio)
         refused("E222", prune_weights, graph, feeds, sparsity=ratio)
-    said = refused("E223", prune_channels, graph, feeds, 0.95)
+    said = refused("E223", prune_channels, graph, feeds, 0.95, multiple=1)
     assert "6 of 6" in said and "conv2d_0" in said
-    refused("E223", prune_channels, graph, feeds, 0.95, ranking="layerwise")
+    refused("E223", prune_channels, graph, feeds, 0.95, ranking="layerwise", multiple=1)
     tiny = Builder()
     x = tiny.input("image", 1, 8, 8, 2)
     y = tiny.node("reshape", x, shape=[1, 128])
@@ -152,11 +152,30 @@ def test_refusals() -> None:
         refused("E225", prune_weights, graph, feeds, pattern=pattern)
     refused("E226", prune_channels, graph, feeds, 0.2, ranking="best")
     refused("E226", prune_channels, graph, feeds, 0.2, multiple=0)
+    said = refused("E224", prune_channels, graph, feeds, 0.2)
+    assert "one block of 4" in said
     refused("E221", prune_channels, quantize(graph, feeds).graph, feeds, 0.2)
     refused("E205", prune_channels, graph, samples(4), 0.2)
     refused("E205", prune_weights, graph, {"image": np.ones((50, 8, 8, 2), np.float32)},
             sparsity=0.5)  # fmt: skip
     refused("E201", prune_weights, graph, {"picture": feeds["image"]}, sparsity=0.5)
+
+
+def test_inner_only_keeps_what_adds_tie() -> None:
+    b = Builder()
+    x = b.input("image", 1, 8, 8, 2)
+    same = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
+
+    def conv(x: str, name: str, out: int) -> str:
+        w = b.constant(f"w{name}", out, 3, 3, b.graph.values[x].shape[3])
+        return b.node("conv2d", x, w, b.constant(f"b{name}", out), **same)
+
+    trunk = conv(x, "0", 8)
+    inner = conv(trunk, "1", 8)
+    graph = b.done(conv(b.node("add", trunk, conv(inner, "2", 8)), "3", 3))
+    done = prune_channels(graph, samples(), 0.5, inner_only=True)
+    assert done.channels == {inner: (8, 4)}
+    assert len(prune_channels(graph, samples(), 0.5).channels) == 2
 
 
 def test_nothing_to_prune() -> None:
