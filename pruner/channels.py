@@ -10,20 +10,15 @@ import numpy as np
 
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node
-from edgekit.ops import operator
 from pruner.checks import check_ratio, nothing_to_prune, prepared
-from pruner.groups import Channels, Family, remove, trace
-from pruner.obs import Reader
+from pruner.groups import remove, trace
+from pruner.ranking import Order, rank
 from pruner.ridge import answering
-from pruner.walk import Solve, layer_moments, refit
-from quantizer.gptq import damped
+from pruner.walk import Solve, refit
 from quantizer.moments import Moments
-from quantizer.weights import rows
 
 Ranking = Literal["global", "layerwise"]
 RANKINGS: tuple[str, ...] = get_args(Ranking)
-#: Energy of a layer whose results never vary.
-TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -33,17 +28,6 @@ class Thinned:
     graph: Graph
     channels: dict[str, tuple[int, int]]
     kept: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Order:
-    """How a family would be emptied: its groups, the cheapest first, and the error that each
-    removal adds, as a share of what the readers' results hold; `macs` is what one group saves."""
-
-    family: Family
-    groups: np.ndarray
-    costs: np.ndarray
-    macs: float
 
 
 def prune_channels(
@@ -90,11 +74,7 @@ def prune_channels(
         raise nothing_to_prune(
             graph, reasons or "it has no layer with channels", "sparsity needs no channels"
         )
-    found = layer_moments(graph, data)
-    orders = []
-    for i, family in enumerate(families):
-        orders.append(order_of(graph, channels, family, found))
-        report(f"rank {family.name}", (i + 1) / len(families))
+    orders = rank(graph, channels, families, data, report)
     gone = select(orders, ratio, ranking, multiple)
     if not gone:
         count = sum(len(f.groups) for f in families)
@@ -113,54 +93,6 @@ def prune_channels(
         for f in families
     }
     return Thinned(remove(fitted, channels, gone), sizes, channels.kept)
-
-
-def order_of(
-    graph: Graph, channels: Channels, family: Family, found: Mapping[str, Moments]
-) -> Order:
-    """Empty a family greedily, always removing the group whose loss the readers mend best."""
-    readers: list[Reader] = []
-    columns: list[dict[int, np.ndarray]] = []
-    members = set(family.groups.tolist())
-    for node in graph.nodes:
-        if node.op not in ("conv2d", "fully_connected"):
-            continue
-        units = channels.of[node.inputs[0]]
-        if node.attrs.get("groups", 1) != 1 or members.isdisjoint(units.tolist()):
-            continue
-        h = found[node.output].h[0]
-        w = rows(node, graph.constants[node.inputs[1]]).astype(np.float64)
-        energy = max(float(np.einsum("ok,ok->", w @ h, w)), TINY)
-        readers.append(Reader(w, np.linalg.inv(damped(h)), energy))
-        taps = np.tile(units, w.shape[1] // len(units))  # columns in the order of im2col
-        columns.append({g: np.flatnonzero(taps == g) for g in members})
-    left, order, costs = family.groups.tolist(), [], []
-    while left:
-        total = np.zeros(len(left))
-        for reader, of in zip(readers, columns, strict=True):
-            total += reader.costs([of[g] for g in left])
-        best = int(total.argmin())
-        order.append(left.pop(best))
-        costs.append(float(total[best]))
-        for reader, of in zip(readers, columns, strict=True):
-            reader.remove(of[order[-1]])
-    macs = _macs(graph, channels, members) / len(order)
-    return Order(family, np.array(order), np.array(costs), macs)
-
-
-def _macs(graph: Graph, channels: Channels, members: set[int]) -> float:
-    """Multiply-accumulates of all layers that the family's channels are made, passed or read by;
-    those of a layer count by the share of its operand's and its result's channels."""
-    total = 0.0
-    for node in graph.nodes:
-        values = [graph.values[i] for i in node.inputs]
-        macs = operator(node.op).macs(node, values, graph.values[node.output])
-        if macs:
-            sides = (
-                (node.output,) if node.op == "depthwise_conv2d" else (node.inputs[0], node.output)
-            )
-            total += macs * sum(float(np.isin(channels.of[s], list(members)).mean()) for s in sides)
-    return total
 
 
 def select(orders: list[Order], ratio: float, ranking: str, multiple: int) -> set[int]:

@@ -94,9 +94,9 @@ def test_layerwise_takes_the_share_of_each_in_blocks(digits: Any) -> None:
 
 def test_refit_beats_plain_removal() -> None:
     """The same channels removed without refit lose more of the network's results."""
-    from pruner.channels import order_of, select
+    from pruner.channels import select
     from pruner.groups import remove, trace
-    from pruner.walk import layer_moments
+    from pruner.ranking import rank
 
     b = Builder(3)
     x = b.input("image", 1, 8, 8, 2)
@@ -105,7 +105,7 @@ def test_refit_beats_plain_removal() -> None:
     d = b.node("conv2d", c, b.constant("w1", 6, 3, 3, 12), b.constant("b1", 6), **same)
     graph, feeds = b.done(d), samples(64)
     found = trace(graph)
-    orders = [order_of(graph, found, found.families[0], layer_moments(graph, feeds))]
+    orders = rank(graph, found, found.families, feeds, lambda stage, share: None)
     plain = remove(graph, found, select(orders, 0.25, "global", 1))
     want = run(graph, feeds)[d]
     refit = run(prune_channels(graph, feeds, 0.25, multiple=1).graph, feeds)[d]
