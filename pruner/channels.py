@@ -53,15 +53,15 @@ def prune_channels(
         inner_only: leave channels alone that several layers make, such as those of residual adds.
 
     Raises:
-        EdgekitError: E201 .. E205 calibration data, E208 NaN in the network, E221 the graph is
-            quantized, E222 a ratio outside (0, 1), E223 a layer that would be emptied, E224 nothing
-            to prune, E226 an unknown ranking or multiple.
+        EdgekitError: E201 .. E205 calibration data, E208 NaN in the network, E231 the graph is
+            quantized, E232 a ratio outside (0, 1), E233 a layer that would be emptied, E234 nothing
+            to prune, E236 an unknown ranking or multiple.
     """
     report = progress or (lambda stage, share: None)
     check_ratio("the share of channels", ratio)
     if ranking not in RANKINGS or multiple < 1:
         raise EdgekitError(
-            "E226",
+            "E236",
             f"ranking '{ranking}' in blocks of {multiple} channels",
             help=did_you_mean(ranking, list(RANKINGS)) + "; blocks of 1 or more",
         )
@@ -99,7 +99,7 @@ def select(orders: list[Order], ratio: float, ranking: str, multiple: int) -> se
     """The groups that go.
 
     Raises:
-        EdgekitError: E223 where a family would lose its last block.
+        EdgekitError: E233 where a family would lose its last block.
     """
     most = {i: (len(o.groups) - 1) // multiple for i, o in enumerate(orders)}  # blocks that may go
     if ranking == "layerwise":
@@ -129,7 +129,7 @@ def _next_cost(order: Order, blocks: int, multiple: int) -> float:
 def _emptied(order: Order, ratio: float, count: int, multiple: int) -> EdgekitError:
     total = len(order.groups)
     return EdgekitError(
-        "E223",
+        "E233",
         f"removing a share of {ratio} would take {min(count, total)} of {total} channels from "
         f"'{order.family.name}' and leave {max(total - count, 0)}",
         help=f"at least one has to stay: lower the share (in blocks of {multiple})",

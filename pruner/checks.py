@@ -18,12 +18,12 @@ def prepared(
     """A copy of the graph without unused nodes, and the checked calibration data.
 
     Raises:
-        EdgekitError: E201 .. E205 calibration data, E221 the graph is quantized.
+        EdgekitError: E201 .. E205 calibration data, E231 the graph is quantized.
     """
     integer = [v for v in graph.values.values() if v.dtype != "float32" or v.quant is not None]
     if integer:
         raise EdgekitError(
-            "E221",
+            "E231",
             f"'{graph.name}' is quantized ('{integer[0].name}' is {integer[0].dtype}): "
             "only float models are pruned",
             help="prune the float model that it was made from, then compile that",
@@ -39,11 +39,11 @@ def check_ratio(what: str, ratio: float | None) -> float:
     """The ratio, if it lies between 0 and 1.
 
     Raises:
-        EdgekitError: E222.
+        EdgekitError: E232.
     """
     if ratio is None or not 0 < ratio < 1:
         raise EdgekitError(
-            "E222",
+            "E232",
             f"{what} is {ratio}, it has to lie between 0 and 1",
             help="0.1 removes a tenth, 0.5 half",
         )
@@ -51,5 +51,5 @@ def check_ratio(what: str, ratio: float | None) -> float:
 
 
 def nothing_to_prune(graph: Graph, why: str, help: str) -> EdgekitError:
-    """The E224 of a model in which nothing can be removed."""
-    return EdgekitError("E224", f"'{graph.name}' has nothing to prune: {why}", help=help)
+    """The E234 of a model in which nothing can be removed."""
+    return EdgekitError("E234", f"'{graph.name}' has nothing to prune: {why}", help=help)

@@ -48,9 +48,9 @@ def prune_weights(
         all_layers: prune the first and the last layer too; depthwise ones always stay dense.
 
     Raises:
-        EdgekitError: E201 .. E205 calibration data, E208 NaN in the network, E221 the graph is
-            quantized, E222 a ratio outside (0, 1), E223 a layer that would be emptied, E224 nothing
-            to prune, E225 a pattern that makes no sense.
+        EdgekitError: E201 .. E205 calibration data, E208 NaN in the network, E231 the graph is
+            quantized, E232 a ratio outside (0, 1), E233 a layer that would be emptied, E234 nothing
+            to prune, E235 a pattern that makes no sense.
     """
     report = progress or (lambda stage, share: None)
     if pattern is not None:
@@ -65,7 +65,7 @@ def prune_weights(
         zeros[node.output] = 0 if pattern else round(float(sparsity or 0) * size)
         if not pattern and zeros[node.output] >= size:
             raise EdgekitError(
-                "E223",
+                "E233",
                 f"a sparsity of {sparsity} leaves 0 of {size} weights in layer "
                 f"'{layer_name(node)}'",
                 help=f"at most {1 - 1 / size:.4g} leaves one",
@@ -95,7 +95,7 @@ def layers_of(graph: Graph, all_layers: bool) -> list[Node]:
     """The layers whose weights are pruned.
 
     Raises:
-        EdgekitError: E224 where there are none.
+        EdgekitError: E234 where there are none.
     """
     weighted = [node for node in graph.nodes if node.op in CHANNEL_AXIS]
     inner = weighted if all_layers else weighted[1:-1]
@@ -114,11 +114,11 @@ def layers_of(graph: Graph, all_layers: bool) -> list[Node]:
 
 
 def check_pattern(pattern: Pattern) -> None:
-    """Raises EdgekitError E225 unless 1 <= N < M <= 32."""
+    """Raises EdgekitError E235 unless 1 <= N < M <= 32."""
     keep, of = pattern
     if not 1 <= keep < of <= MAX_M:
         raise EdgekitError(
-            "E225",
+            "E235",
             f"pattern {keep}:{of} keeps {keep} of each {of} weights",
             help=f"N:M keeps N of M neighbours: 1 <= N < M <= {MAX_M}, such as 2:4",
         )

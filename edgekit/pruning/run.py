@@ -58,7 +58,7 @@ def prune(
         progress: called with a stage's name and its share done, 0 to 1.
 
     Raises:
-        EdgekitError: E1xx the model, E20x the data, E221 to E226 as `pruner`, E227 where not
+        EdgekitError: E1xx the model, E20x the data, E231 to E236 as `pruner`, E237 where not
             exactly one way of pruning is named, E704 where `output` cannot be written.
     """
     import pruner
@@ -67,7 +67,7 @@ def prune(
     named = [way for way in (channels, sparsity, pattern) if way is not None]
     if len(named) != 1:
         raise EdgekitError(
-            "E227",
+            "E237",
             f"{len(named)} ways of pruning are named, 1 is needed",
             help="give one of channels, sparsity and pattern",
         )

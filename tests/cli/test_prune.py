@@ -101,10 +101,10 @@ def refused(capsys: pytest.CaptureFixture[str], code: str, *arguments: object) -
 def test_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out" / "pruned.onnx"
     good = ["prune", DIGITS.path, "--calibration", DIGITS.calibration, "-o", out]
-    refused(capsys, "E222", *good, "--channels", 1.5)
-    refused(capsys, "E222", *good, "--sparsity", 0)
-    refused(capsys, "E223", *good, "--channels", 0.999)
-    refused(capsys, "E225", *good, "--pattern", "4:2")
+    refused(capsys, "E232", *good, "--channels", 1.5)
+    refused(capsys, "E232", *good, "--sparsity", 0)
+    refused(capsys, "E233", *good, "--channels", 0.999)
+    refused(capsys, "E235", *good, "--pattern", "4:2")
     with np.load(DIGITS.calibration or "") as file:
         few = {k: file[k][:3] for k in file.files}
     np.savez(tmp_path / "few.npz", **few)
@@ -129,7 +129,7 @@ def test_a_quantized_model_is_refused(capsys: pytest.CaptureFixture[str], tmp_pa
         pytest.skip("needs the shared models")
     path = compiled(TFLITE[0]).path
     assert path.exists()
-    said = refused(capsys, "E221", "prune", TFLITE[0].path, "--calibration", TFLITE[0].samples,
+    said = refused(capsys, "E231", "prune", TFLITE[0].path, "--calibration", TFLITE[0].samples,
                    "-o", tmp_path / "p.onnx", "--channels", 0.1)  # fmt: skip
     assert "float model" in said
 
@@ -147,5 +147,5 @@ def test_an_interrupt_leaves_no_file(
 
 
 def test_two_ways_at_once_from_python() -> None:
-    with pytest.raises(edgekit.EdgekitError, match="E227 2 ways"):
+    with pytest.raises(edgekit.EdgekitError, match="E237 2 ways"):
         edgekit.prune(DIGITS.path, calibration=DIGITS.calibration, channels=0.1, sparsity=0.1)

@@ -135,26 +135,26 @@ def refused(code: str, prune: Callable[..., Any], *arguments: Any, **options: An
 def test_refusals() -> None:
     graph, feeds = network(), samples()
     for ratio in (0.0, 1.0, -0.5, 1.5, float("nan")):
-        assert str(ratio) in refused("E222", prune_channels, graph, feeds, ratio)
-        refused("E222", prune_weights, graph, feeds, sparsity=ratio)
-    said = refused("E223", prune_channels, graph, feeds, 0.95, multiple=1)
+        assert str(ratio) in refused("E232", prune_channels, graph, feeds, ratio)
+        refused("E232", prune_weights, graph, feeds, sparsity=ratio)
+    said = refused("E233", prune_channels, graph, feeds, 0.95, multiple=1)
     assert "6 of 6" in said and "conv2d_0" in said
-    refused("E223", prune_channels, graph, feeds, 0.95, ranking="layerwise", multiple=1)
+    refused("E233", prune_channels, graph, feeds, 0.95, ranking="layerwise", multiple=1)
     tiny = Builder()
     x = tiny.input("image", 1, 8, 8, 2)
     y = tiny.node("reshape", x, shape=[1, 128])
     for n, (k, o) in enumerate(((128, 2), (2, 1), (1, 2))):
         w = tiny.constant(f"w{n}", o, k)
         y = tiny.node("fully_connected", y, w, tiny.constant(f"b{n}", o))
-    said = refused("E223", prune_weights, tiny.done(y), feeds, sparsity=0.9)
+    said = refused("E233", prune_weights, tiny.done(y), feeds, sparsity=0.9)
     assert "0 of 2" in said and "fully_connected_2" in said
     for pattern in ((4, 4), (0, 4), (5, 4), (2, 64)):
-        refused("E225", prune_weights, graph, feeds, pattern=pattern)
-    refused("E226", prune_channels, graph, feeds, 0.2, ranking="best")
-    refused("E226", prune_channels, graph, feeds, 0.2, multiple=0)
-    said = refused("E224", prune_channels, graph, feeds, 0.2)
+        refused("E235", prune_weights, graph, feeds, pattern=pattern)
+    refused("E236", prune_channels, graph, feeds, 0.2, ranking="best")
+    refused("E236", prune_channels, graph, feeds, 0.2, multiple=0)
+    said = refused("E234", prune_channels, graph, feeds, 0.2)
     assert "one block of 4" in said
-    refused("E221", prune_channels, quantize(graph, feeds).graph, feeds, 0.2)
+    refused("E231", prune_channels, quantize(graph, feeds).graph, feeds, 0.2)
     refused("E205", prune_channels, graph, samples(4), 0.2)
     refused("E205", prune_weights, graph, {"image": np.ones((50, 8, 8, 2), np.float32)},
             sparsity=0.5)  # fmt: skip
@@ -184,10 +184,10 @@ def test_nothing_to_prune() -> None:
     same = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
     d = b.node("depthwise_conv2d", x, b.constant("w", 3, 3, 2), b.constant("b", 2), **same)
     graph = b.done(d)
-    said = refused("E224", prune_weights, graph, samples(), sparsity=0.5, all_layers=True)
+    said = refused("E234", prune_weights, graph, samples(), sparsity=0.5, all_layers=True)
     assert "depthwise" in said
-    refused("E224", prune_channels, graph, samples(), 0.5)
-    assert "--all-layers" in refused("E224", prune_weights, graph, samples(), sparsity=0.5)
+    refused("E234", prune_channels, graph, samples(), 0.5)
+    assert "--all-layers" in refused("E234", prune_weights, graph, samples(), sparsity=0.5)
 
 
 def test_nan_in_the_network() -> None:
