@@ -24,8 +24,8 @@ def answering(
     """
     start = r if taps is None else r[:, taps]
     mean = float(np.diag(h).mean()) if len(h) else 0.0
-    if mean <= 0:
-        return start
+    if mean <= 0 or (h.shape == cross.shape and np.array_equal(h, cross)):
+        return start  # nothing has changed in front of the layer
     hold = HOLD * mean
     right = cross @ r.T + hold * start.T
     return np.linalg.solve(h + hold * np.eye(len(h)), right).T

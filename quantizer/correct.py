@@ -206,9 +206,10 @@ def _target(
         return r
     hold = HOLD * mean
     left, right = h + hold * np.eye(len(h)), (cross + hold * np.eye(len(h))) @ r.T
-    if live is None:
-        return np.linalg.solve(left, right).T
-    found = np.zeros_like(r)
-    for row, kept in enumerate(live):
-        found[row, kept] = np.linalg.solve(left[np.ix_(kept, kept)], right[kept, row])
+    found = np.linalg.solve(left, right).T
+    if live is not None:
+        for row in np.flatnonzero(~live.all(axis=1)):
+            kept = live[row]
+            found[row] = 0
+            found[row, kept] = np.linalg.solve(left[np.ix_(kept, kept)], right[kept, row])
     return found
