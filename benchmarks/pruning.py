@@ -25,7 +25,7 @@ from edgekit.pruning.judge import Judge, Side
 from edgekit.pruning.run import Bench
 from pruner import prune_channels, prune_weights
 
-MODELS = ["kws", "resnet8", "vww96"]
+MODELS = ["kws", "resnet8", "vww96", "ad01"]
 TARGET = "cortex-m4"
 #: What is compared with what others measured on resnet8: its three inner families alone.
 INNER = {"ratio": 0.125, "ranking": "layerwise", "multiple": 1, "inner_only": True}

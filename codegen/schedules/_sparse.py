@@ -21,10 +21,10 @@ MODES = ("auto", "smallest", "off")
 WORTH = 0.75
 #: Kernels of another form cost code, so that this many bytes have to be saved.
 LEAST_SAVED = 128
-#: Scratch for one block of decoded weights, where the channels divide so.
-BLOCK_BYTES = 16384
-#: With fewer channels per block, packing activations anew for each block costs too much.
-LEAST_ROWS = 8
+#: Scratch for one block of decoded weights, where the channels divide so, and the fewest channels
+#: of one. Kernels that pack tiles of pixels do so anew for each block, which small ones make dear.
+BLOCK_BYTES, LEAST_ROWS = 2048, 2
+TILED_BLOCK_BYTES, TILED_LEAST_ROWS = 16384, 8
 MOST_BYTES = 32768
 #: Smaller ones would be locals of the kernel, which are not aligned to words.
 LEAST_BLOCK = 128
@@ -32,14 +32,16 @@ LEAST_BLOCK = 128
 SHARED_WASTE = 256
 
 
-def block_rows(rows: int, row_bytes: int) -> int:
-    """Rows (output channels, or fours of them) of one block; 0 where no number of them suits."""
-    divisors = [d for d in range(2, rows + 1) if rows % d == 0]
-    fitting = [d for d in divisors if LEAST_BLOCK <= d * row_bytes <= BLOCK_BYTES]
-    best = max(fitting, default=0)
-    if best < min(LEAST_ROWS, rows):
-        larger = [d for d in divisors if d >= LEAST_ROWS and d * row_bytes <= MOST_BYTES]
-        best = min((d for d in larger if d * row_bytes >= LEAST_BLOCK), default=0)
+def block_rows(rows: int, row_bytes: int, tiled: bool) -> int:
+    """Rows (output channels, or fours of them) of one block; 0 where no number of them suits.
+
+    `tiled` kernels pack tiles of pixels once per block.
+    """
+    limit, least = (TILED_BLOCK_BYTES, TILED_LEAST_ROWS) if tiled else (BLOCK_BYTES, LEAST_ROWS)
+    suiting = [d for d in range(2, rows + 1) if rows % d == 0 and d * row_bytes >= LEAST_BLOCK]
+    best = max((d for d in suiting if d * row_bytes <= limit), default=0)
+    if best < min(least, rows):
+        best = min((d for d in suiting if d >= least and d * row_bytes <= MOST_BYTES), default=0)
     return best
 
 
@@ -59,8 +61,10 @@ def encode(dense: np.ndarray, rows: int) -> np.ndarray:
     return np.frombuffer(b"".join(parts), np.int8)
 
 
-def choose(layer: Layer, dense: np.ndarray, bits: int) -> tuple[np.ndarray, dict[str, Any], str]:
-    """The bytes of packed weights [R, K] that go into the bundle.
+def choose(
+    layer: Layer, dense: np.ndarray, bits: int, tiled: bool = False
+) -> tuple[np.ndarray, dict[str, Any], str]:
+    """The bytes of packed weights [R, K] that go into the bundle; `tiled` as for `block_rows`.
 
     Returns:
         (the array, what it adds to the kernel's params, a note for the report); dense weights as
@@ -70,7 +74,7 @@ def choose(layer: Layer, dense: np.ndarray, bits: int) -> tuple[np.ndarray, dict
     if layer.sparse_weights == "off" or bits != 8:
         return nothing
     share = WORTH if layer.sparse_weights == "auto" else 1.0
-    rows = block_rows(len(dense), dense[0].size)
+    rows = block_rows(len(dense), dense[0].size, tiled)
     flat = dense.reshape(len(dense), -1)
     if not rows or np.count_nonzero(flat) + flat.size / 8 > share * flat.size:
         return nothing

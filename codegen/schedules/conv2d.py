@@ -102,7 +102,7 @@ def select_arm_dsp(layer: Layer) -> Candidate:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     gemm = _gemm.Rows(p)
     packed = gemm.pack(channels.weights.reshape(w.shape))
-    packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"])
+    packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"], gemm.tiled)
     spec = KernelSpec(
         "conv2d",
         "arm_dsp",

@@ -180,18 +180,25 @@ def test_auto_wants_a_quarter_saved() -> None:
     assert stored(0.3, "smallest") and not stored(0.1, "smallest") and not stored(0.9, "off")
 
 
-def test_blocks_divide_the_rows_and_are_worth_their_packing() -> None:
+@pytest.mark.parametrize("tiled", [True, False])
+def test_blocks_divide_the_rows_and_are_worth_their_packing(tiled: bool) -> None:
     for rows in range(1, 300):
         for row_bytes in (4, 36, 64, 200, 576, 1152, 9000):
-            found = _sparse.block_rows(rows, row_bytes)
+            found = _sparse.block_rows(rows, row_bytes, tiled)
             if not found:
                 continue
             assert rows % found == 0 and found * row_bytes >= _sparse.LEAST_BLOCK
             assert found * row_bytes <= _sparse.MOST_BYTES
-            assert found >= min(rows, _sparse.LEAST_ROWS)
-    assert _sparse.block_rows(64, 64) == 64
-    assert _sparse.block_rows(64, 576) == 16
-    assert _sparse.block_rows(61, 576) == 0, "61 rows of 576 B: all of them is too much"
+            least = _sparse.TILED_LEAST_ROWS if tiled else _sparse.LEAST_ROWS
+            assert found >= min(rows, least)
+
+
+def test_sizes_of_blocks() -> None:
+    assert _sparse.block_rows(64, 64, tiled=True) == 64
+    assert _sparse.block_rows(64, 576, tiled=True) == 16
+    assert _sparse.block_rows(67, 576, tiled=True) == 0, "67 rows of 576 B: all is too much"
+    assert _sparse.block_rows(32, 512, tiled=False) == 4
+    assert _sparse.block_rows(32, 2560, tiled=False) == 2
 
 
 def test_layers_of_one_shape_share_a_kernel() -> None:
