@@ -7,7 +7,8 @@ import numpy as np
 from codegen.program import Argument, Call, Program, Tensor
 from codegen.sources import banner, c_name
 
-VALUES_PER_LINE = {"int8": 24, "int32": 8}
+VALUES_PER_LINE = {"int8": 24, "int16": 16, "int32": 8, "float32": 6}
+C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 
 
 def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
@@ -18,13 +19,15 @@ def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
 
 def _signature(program: Program) -> str:
     name = c_name(program.name)
-    inputs = [f"const int8_t *{_argument('in', i, program.inputs)}" for i in _range(program.inputs)]
-    outputs = [f"int8_t *{_argument('out', i, program.outputs)}" for i in _range(program.outputs)]
+    inputs = [
+        f"const {C_TYPES[t.dtype]} *{_argument('in', i, program.inputs)}"
+        for i, t in enumerate(program.inputs)
+    ]
+    outputs = [
+        f"{C_TYPES[t.dtype]} *{_argument('out', i, program.outputs)}"
+        for i, t in enumerate(program.outputs)
+    ]
     return f"void {name}_invoke({', '.join(inputs + outputs)})"
-
-
-def _range(tensors: tuple[Tensor, ...]) -> range:
-    return range(len(tensors))
 
 
 def _argument(word: str, index: int, tensors: tuple[Tensor, ...]) -> str:
@@ -44,7 +47,7 @@ def _header(program: Program) -> str:
             prefix = f"{name.upper()}_{word}{'' if len(tensors) == 1 else i}"
             shape = "x".join(str(d) for d in tensor.shape)
             lines += [
-                f"\n/* '{tensor.name}', {shape}: real = scale * (int8 - zero point). */",
+                f"\n/* '{tensor.name}', {shape}: real = scale * ({tensor.dtype} - zero point). */",
                 f"#define {prefix}_BYTES {tensor.nbytes}u",
                 f"#define {prefix}_SCALE {tensor.scale!r}f",
                 f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
@@ -53,8 +56,8 @@ def _header(program: Program) -> str:
         "\n/* One inference: copies inputs into the static arena, runs, copies outputs out. */",
         f"{_signature(program)};\n",
         "/* The same without copies: fill the inputs in place, run, read the outputs. */",
-        f"int8_t *{name}_input(uint32_t index, uint32_t *nbytes);",
-        f"const int8_t *{name}_output(uint32_t index, uint32_t *nbytes);",
+        f"void *{name}_input(uint32_t index, uint32_t *nbytes);",
+        f"const void *{name}_output(uint32_t index, uint32_t *nbytes);",
         f"void {name}_run(void);",
         f"extern const uint8_t {name}_hash[8];",
         "\n#endif\n",
@@ -79,8 +82,8 @@ def _source(program: Program, model_hash: bytes) -> str:
         parts.append(f"    /* {call.layer.replace('*/', '')} */")
         parts.append(f"    {call.kernel.name}({pointers});\n    EK_EDGE({i + 1}u);")
     parts.append("}\n")
-    parts.append(_access(name, "int8_t *", "input", program.inputs))
-    parts.append(_access(name, "const int8_t *", "output", program.outputs))
+    parts.append(_access(name, "void *", "input", program.inputs))
+    parts.append(_access(name, "const void *", "output", program.outputs))
     body = [
         f"    memcpy(arena + {t.offset}, {_argument('in', i, program.inputs)}, {t.nbytes});"
         for i, t in enumerate(program.inputs)
@@ -112,13 +115,15 @@ def _constants(program: Program) -> str:
             ]
             arrays.append(
                 f"/* {call.layer.replace('*/', '')}: {operand.name} */\n"
-                f"static const {operand.dtype}_t {seen[argument.offset]}[{data.size}] "
+                f"static const {C_TYPES[operand.dtype]} {seen[argument.offset]}[{data.size}] "
                 "__attribute__((aligned(8))) = {\n" + ",\n".join(rows) + "\n};\n"
             )
     return "\n".join(arrays)
 
 
-def _literal(value: int) -> str:
+def _literal(value: int | float) -> str:
+    if isinstance(value, float):
+        return f"{value.hex()}f"  # exactly this number
     return "INT32_MIN" if value == -(2**31) else str(value)
 
 
@@ -135,13 +140,14 @@ def _pointer(i: int, call: Call, j: int, seen: dict[int, str]) -> str:
     if argument.role == "scratch":
         return f"arena + {argument.offset}"
     const = "const " if argument.role == "input" else ""
-    return f"({const}int8_t *)(arena + {argument.offset})"
+    ctype = C_TYPES[call.kernel.spec.operands[j].dtype]
+    return f"({const}{ctype} *)(void *)(arena + {argument.offset})"
 
 
 def _access(name: str, ctype: str, word: str, tensors: tuple[Tensor, ...]) -> str:
     rows = "".join(
         f"    if (index == {i}u) {{\n        *nbytes = {t.nbytes}u;\n"
-        f"        return ({ctype})(arena + {t.offset});\n    }}\n"
+        f"        return arena + {t.offset};\n    }}\n"
         for i, t in enumerate(tensors)
     )
     return (

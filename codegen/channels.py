@@ -43,6 +43,7 @@ class Channels:
     output_zero_point: int
     qmin: int
     qmax: int
+    types: dict[str, str]
 
     @property
     def cheap(self) -> bool:
@@ -72,7 +73,8 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
     bias = layer.constants[layer.inputs[2].name].astype(np.int64)
     multiplier, shift = requant.multiplier.copy(), requant.shift.copy()
 
-    low, high = w * (-128 - zx), w * (127 - zx)
+    x = np.iinfo(layer.inputs[0].dtype)
+    low, high = w * (x.min - zx), w * (x.max - zx)
     smallest = bias + np.minimum(low, high).sum(1)
     largest = bias + np.maximum(low, high).sum(1)
     # Requantization is monotone, which the test for constants needs, as long as nothing wraps.
@@ -86,7 +88,8 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
     at_smallest = output(np.where(fits, smallest, 0))
     constant = fits & (at_smallest == output(np.where(fits, largest, 0)))
     folded = bias - zx * w.sum(1)
-    partial = np.abs(folded) + 128 * np.abs(w).sum(1)
+    reach = -int(x.min)
+    partial = np.abs(folded) + reach * np.abs(w).sum(1)
     if (overflow := ~constant & (partial >= 1 << 31)).any():
         channel = int(np.flatnonzero(overflow)[0])
         raise EdgekitError(
@@ -98,7 +101,7 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
     w = np.where(constant[:, None], 0, w)
     folded = np.where(constant, CONSTANT_BIAS * (at_smallest - zy), folded)
     multiplier[constant], shift[constant] = CONSTANT_MULTIPLIER, CONSTANT_SHIFT
-    bound = int((np.abs(folded) + 128 * np.abs(w).sum(1)).max())
+    bound = int((np.abs(folded) + reach * np.abs(w).sum(1)).max())
     return Channels(
         w.astype(np.int8),
         folded,
@@ -110,4 +113,5 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
         zy,
         requant.qmin,
         requant.qmax,
+        layer.types,
     )

@@ -29,9 +29,19 @@ C_TYPES = {
     "int32": "int32_t",
     "uint32": "uint32_t",
     "int64": "int64_t",
+    "float32": "float",
     "bool": "bool",
 }
-BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "uint32": 4, "int64": 8, "bool": 1}
+BYTES = {
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "bool": 1,
+    "float32": 4,
+}
 
 # C's operators with their precedence, by node class and by the builtin's name.
 BINARY = {
@@ -310,6 +320,10 @@ class _Printer:
         if value == -(2**31):
             return "INT32_MIN"
         return str(value) if value >= 0 or parent == 0 else f"({value})"
+
+    def _e_FloatImm(self, node: Any, parent: int) -> str:
+        text = f"{float(node.value).hex()}f"  # exactly this number
+        return f"({text})" if text.startswith("-") and parent else text
 
     def _e_Var(self, node: Any, parent: int) -> str:
         return self.name(node)

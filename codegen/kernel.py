@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 
-BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4}
+BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
 
 
 class NotApplicable(Exception):
@@ -98,6 +98,11 @@ class Layer:
     @property
     def name(self) -> str:
         return self.node.name or self.node.output
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Parameters of a spec: dtypes of the first operand and of the result."""
+        return {"x_dtype": self.inputs[0].dtype, "y_dtype": self.output.dtype}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from codegen.schedules._sparse import share_kernels
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.ops import operator
+from edgekit.ops.base import INTEGERS
 from targets import Target
 
 
@@ -65,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of the program: int8 in the arena.
+    """An input or output of the program: int8 or int16 in the arena.
 
     `layout` is "NCHW" where the model file declared it so; the bytes here are always NHWC.
     """
@@ -291,10 +292,11 @@ class _Builder:
 
     def _tensor(self, name: str, plan: memory.Plan) -> Tensor:
         value: Value = self.graph.values[name]
-        if value.dtype != "int8" or value.quant is None:
+        if value.dtype not in INTEGERS or value.quant is None:
             raise EdgekitError(
                 "E312",
-                f"'{name}' is {value.dtype}: inputs and outputs of a program are quantized int8",
+                f"'{name}' is {value.dtype}: inputs and outputs of a program are quantized "
+                "int8 or int16",
                 help="quantize the model with --calibration",
             )
         root = self._root(name)

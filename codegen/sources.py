@@ -37,9 +37,12 @@ def prototype(kernel: Kernel) -> str:
 def kernel_sources(program: Program) -> dict[str, str]:
     """``kernels.h``, ``kernels.c``, and ``registry.c`` with the interpreter's table."""
     families = sorted({k.spec.family for k in program.kernels})
-    includes = "".join(f'#include "{FAMILY_HEADERS[f]}"\n' for f in families)
+    headers = [FAMILY_HEADERS[f] for f in families]
+    if any(k.spec.params.get("float") for k in program.kernels):
+        headers.insert(0, "ek_float.h")  # first: it says how everything after it is compiled
     if any("ek_sparse_decode" in k.text for k in program.kernels):
-        includes += '#include "ek_sparse.h"\n'
+        headers.append("ek_sparse.h")
+    includes = "".join(f'#include "{header}"\n' for header in headers)
     declarations = "\n".join(prototype(k) for k in program.kernels)
     bodies = "\n".join(k.text for k in program.kernels)
     return {

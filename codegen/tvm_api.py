@@ -57,6 +57,12 @@ def int32(value: int) -> Any:
     return tirx.const(value, "int32")
 
 
+def float32(value: float) -> Any:
+    from tvm import tirx
+
+    return tirx.const(value, "float32")
+
+
 def select(condition: Any, yes: Any, no: Any) -> Any:
     """``condition ? yes : no``; the branch that is not taken is not evaluated."""
     from tvm import tirx

@@ -17,7 +17,7 @@ def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[
     """A full-range random sample and, where there is calibration data, its first sample."""
     chance = np.random.default_rng(0)
     random = {
-        name: chance.integers(-128, 128, graph.values[name].shape).astype(np.int8)
+        name: _full_range(chance, graph.values[name].shape, graph.values[name].dtype)
         for name in graph.inputs
     }
     golden = []
@@ -30,6 +30,11 @@ def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[
             )
         )
     return tuple(golden)
+
+
+def _full_range(chance: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    info = np.iinfo(dtype)
+    return chance.integers(info.min, info.max + 1, shape).astype(dtype)
 
 
 def bundle_of(program: Any, golden: tuple[Golden, ...]) -> Bundle:

@@ -72,7 +72,12 @@ def execute(
                 rows.append(board_.run([inputs[n][i].tobytes() for n in graph.inputs]))
     return {
         name: np.stack(
-            [np.frombuffer(row[k], np.int8).reshape(graph.values[name].shape[1:]) for row in rows]
+            [
+                np.frombuffer(row[k], graph.values[name].dtype).reshape(
+                    graph.values[name].shape[1:]
+                )
+                for row in rows
+            ]
         )
         for k, name in enumerate(graph.outputs)
     }

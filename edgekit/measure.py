@@ -11,7 +11,7 @@ from edgekit.bundle import Bundle
 from edgekit.devices.model import FlashParts, flash_parts, model_firmware
 from edgekit.devices.session import connect
 from edgekit.output import BUNDLE, SOURCES
-from edgekit.report import LayerReport, Report
+from edgekit.report import LayerReport, Quality, Report
 from targets import Board
 
 
@@ -64,7 +64,7 @@ _RUNTIME_STATE = ("model", "slots")
 
 
 def report_of(
-    program: Any, bundle: Bundle, board: Board, measured: Measured, quality: dict[str, Any]
+    program: Any, bundle: Bundle, board: Board, measured: Measured, quality: Quality | None
 ) -> Report:
     layers = tuple(
         LayerReport(
@@ -100,7 +100,7 @@ def report_of(
         },
         arena_lower_bound=program.arena_lower_bound,
         cycles=measured.total,
-        sqnr_db=quality.get("sqnr_db", {}),
-        logits_sqnr_db=quality.get("logits_sqnr_db"),
-        calibration_samples=quality.get("samples", 0),
+        sqnr_db=dict(quality.sqnr_db) if quality else {},
+        logits_sqnr_db=quality.logits_sqnr_db if quality else None,
+        calibration_samples=quality.samples if quality else 0,
     )

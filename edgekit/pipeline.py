@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import edgekit
-from edgekit import data, importers, text
-from edgekit.assemble import bundle_of, golden_samples
-from edgekit.bundle import write_bundle
+from edgekit import data, importers
+from edgekit.build import Build, build
 from edgekit.devices.find import find_board, find_target
-from edgekit.devices.model import (
-    RUNTIME_FOLDER,
-    runtime_files,
-)
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
-from edgekit.measure import measure, report_of
-from edgekit.output import BUNDLE, GRAPH, SOURCES, Output, check_writable, write_output
-from edgekit.report import Report
+from edgekit.judge import Judge
+from edgekit.output import Output, check_writable, write_output
+from edgekit.report import Quality, Report
+from edgekit.search.budget import Budget, check_budget
+from edgekit.search.rows import Search
 
 Progress = Callable[[str, float], None]
+#: Options of `quantizer.quantize` that leave no widths to choose.
+WIDTH_OPTIONS = ("weight_bits", "activation_bits", "float_layers")
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """The result of `compile`: the folder and what is known of it."""
+    """The result of `compile`: the folder and what is known of it.
+
+    `search` has the table of widths where the budget did not allow plain int8.
+    """
 
     output: Output
     report: Report
     graph: Graph
+    search: Search | None = None
 
 
 def compile(
@@ -45,20 +46,25 @@ def compile(
     calibration: Path | Mapping[str, np.ndarray] | None = None,
     quantization: Mapping[str, Any] | None = None,
     bind: dict[str, int] | None = None,
-    max_flash: int | None = None,
-    max_ram: int | None = None,
+    budget: Budget | None = None,
+    validation: Path | None = None,
     sparse_weights: str = "auto",
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
-    """Compile an ONNX or quantized TFLite model for `target` into the folder `output`.
+    """Compile an ONNX or TFLite model for `target` into the folder `output`.
+
+    A float model becomes int8. Where that exceeds the budget and no widths were asked for, the best
+    mixture of 4- and 8-bit weights and 8- and 16-bit activations within it is searched for.
 
     Args:
-        calibration: samples for a float model: an .npz or .npy file, or arrays by input name.
+        calibration: samples for a float model, or for one that is quantized in part and is then
+            quantized anew as a whole: an .npz or .npy file, or arrays by input name.
         quantization: options of `quantizer.quantize` that are not the default, such as
             ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
-        max_flash, max_ram: budgets in bytes; exceeding one is an error.
+        budget: limits of flash, RAM, latency and agreement.
+        validation: samples to judge agreement on; the calibration data where None.
         sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
             instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
             it saves, "off" never.
@@ -66,76 +72,89 @@ def compile(
         progress: called with a stage's name and its share done, 0 to 1.
 
     Raises:
-        EdgekitError: for everything that the user can mend; `output` is then untouched.
+        EdgekitError: for everything that the user can mend; `output` is then untouched. E314 where
+            the budget cannot be kept.
     """
-    from codegen import memory_check
-    from codegen.aot import aot_sources
-    from codegen.program import build_program
-    from codegen.sources import c_name, kernel_sources
-
     say = progress or (lambda stage, share: None)
-    output = Path(output)
+    output, limits = Path(output), check_budget(budget or Budget())
     chosen = find_target(target)
     board = find_board(chosen.default_board)
     check_writable(output)
     say("import", 0.0)
-    graph = importers.load(Path(model), bind=bind)
-    graph, quality = _quantized(graph, calibration, quantization or {}, say)
-    say("kernels", 0.0)
-    program = build_program(graph, chosen, sparse_weights=sparse_weights)
-    memory_check.check(program, _reshapes(graph))
-    bundle = bundle_of(program, golden_samples(graph, quality.get("sample")))
-    files: dict[str, bytes | str] = {BUNDLE: write_bundle(bundle), GRAPH: text.dumps(graph)}
-    sources = {**kernel_sources(program), **aot_sources(program, bundle.hash)}
-    files |= {f"{SOURCES}/{name}": body for name, body in sources.items()}
-    files |= {f"{SOURCES}/{RUNTIME_FOLDER}/{n}": body for n, body in runtime_files().items()}
-    say("firmware", 0.0)
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        measured = measure(Path(folder), files, c_name(program.name), board, bundle, compiler)
-    report = report_of(program, bundle, board, measured, quality)
-    _check_budgets(report, max_flash, max_ram)
-    description = {
-        "edgekit": edgekit.__version__,
-        "name": c_name(program.name),
-        "model": Path(model).name,
-        "target": chosen.name,
-        "hash": bundle.hash.hex(),
-        "compiler": compiler,
-        "report": report.as_json(),
-    }
+    graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
+
+    def made(integer: Graph, quality: Quality | None) -> Build:
+        return build(
+            integer, quality, target=chosen, board=board, compiler=compiler, say=say,
+            sparse_weights=sparse_weights,
+        )  # fmt: skip
+
+    options, table = dict(quantization or {}), None
+    if _is_float(graph):
+        samples = _samples(graph, calibration)
+        judge = _judge(graph, samples, validation) if limits else None
+        built = made(*_quantized(graph, samples, options, say))
+        if judge and limits.min_agreement is not None:
+            built = _judged(built, judge)
+        if limits.excess(built.report) and judge and not set(options) & set(WIDTH_OPTIONS):
+            built, table = _searched(
+                graph, samples, options, limits, judge, made, say,
+                str(validation or "the calibration data"),
+            )  # fmt: skip
+    else:
+        _check_quantized(graph, calibration, limits)
+        built = made(graph, None)
+    _check_budget(built, limits)
     say("write", 0.0)
-    return Compiled(write_output(output, files, description), report, graph)
+    written = write_output(output, built.files, built.description(Path(model).name, compiler))
+    return Compiled(written, built.report, built.graph, table)
+
+
+def _is_float(graph: Graph) -> bool:
+    return any(graph.values[i].quant is None for i in graph.inputs)
+
+
+def _samples(
+    graph: Graph, calibration: Path | Mapping[str, np.ndarray] | None
+) -> dict[str, np.ndarray]:
+    """The calibration data of a float model."""
+    if calibration is None:
+        note = graph.metadata.get("note", "")
+        raise EdgekitError(
+            "E207",
+            f"'{graph.name}' is a float model and needs calibration data"
+            + (f" ({note})" if note else ""),
+            help="--calibration DATA.npz with some tens of typical inputs, no labels needed",
+        )
+    if isinstance(calibration, Mapping):
+        return dict(calibration)
+    return dict(data.load(Path(calibration), graph).arrays)
+
+
+def _check_quantized(
+    graph: Graph, calibration: Path | Mapping[str, np.ndarray] | None, budget: Budget
+) -> None:
+    """Refuse what only float models can be asked for."""
+    if calibration is not None:
+        raise EdgekitError(
+            "E206",
+            f"'{graph.name}' is quantized already, calibration data cannot change it",
+            help="leave --calibration away",
+        )
+    if budget.min_agreement is not None:
+        raise EdgekitError(
+            "E206",
+            f"'{graph.name}' is quantized already, there is no float network to agree with",
+            help="leave --min-agreement away",
+        )
 
 
 def _quantized(
-    graph: Graph,
-    calibration: Path | Mapping[str, np.ndarray] | None,
-    options: Mapping[str, Any],
-    say: Progress,
-) -> tuple[Graph, dict[str, Any]]:
-    """The integer graph, and how close it is to the float one where there was one."""
+    graph: Graph, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], say: Progress
+) -> tuple[Graph, Quality]:
+    """The integer graph, and how close it is to the float one."""
     from quantizer import quantize
 
-    is_float = any(graph.values[i].quant is None for i in graph.inputs)
-    if not is_float:
-        if calibration is not None:
-            raise EdgekitError(
-                "E206",
-                f"'{graph.name}' is quantized already, calibration data cannot change it",
-                help="leave --calibration away",
-            )
-        return graph, {}
-    if calibration is None:
-        raise EdgekitError(
-            "E207",
-            f"'{graph.name}' is a float model and needs calibration data",
-            help="--calibration DATA.npz with some tens of typical inputs, no labels needed",
-        )
-    arrays = (
-        calibration
-        if isinstance(calibration, Mapping)
-        else data.load(Path(calibration), graph).arrays
-    )
     result = quantize(
         graph,
         arrays,
@@ -146,28 +165,63 @@ def _quantized(
         name: data.quantize_input(result.graph, name, array[:1])
         for name, array in data.prepare(graph, arrays).items()
     }
-    return result.graph, {
-        "sqnr_db": dict(result.sqnr_db),
-        "logits_sqnr_db": result.logits_sqnr_db,
-        "samples": result.samples,
-        "sample": first,
-    }
+    return result.graph, Quality(dict(result.sqnr_db), result.logits_sqnr_db, result.samples, first)
 
 
-def _reshapes(graph: Graph) -> dict[str, str]:
-    return {n.output: n.inputs[0] for n in graph.nodes if n.op == "reshape"}
+def _judge(graph: Graph, arrays: Mapping[str, np.ndarray], validation: Path | None) -> Judge:
+    """Judges on the validation data, or on the calibration data where there is none."""
+    if validation is not None:
+        return Judge(graph, data.load(validation, graph))
+    return Judge(graph, data.Samples(data.prepare(graph, arrays), None))
 
 
-def _check_budgets(report: Report, max_flash: int | None, max_ram: int | None) -> None:
-    for what, need, have, parts in (
-        ("flash", report.flash_bytes, max_flash, report.flash),
-        ("RAM", report.ram_bytes, max_ram, report.ram),
-    ):
-        if have is not None and need > have:
-            raise EdgekitError(
-                "E314",
-                f"'{report.name}' needs {need} B of {what}, the budget is {have} B, "
-                f"{need - have} B short",
-                details=[f"{part}: {nbytes} B" for part, nbytes in parts.items()],
-                help="raise the budget or make the model smaller",
-            )
+def _judged(built: Build, judge: Judge) -> Build:
+    report = replace(
+        built.report,
+        agreement=judge.quality(built.graph).agreement,
+        agreement_samples=judge.samples.count,
+    )
+    return replace(built, report=report)
+
+
+def _searched(
+    graph: Graph,
+    arrays: Mapping[str, np.ndarray],
+    options: Mapping[str, Any],
+    budget: Budget,
+    judge: Judge,
+    made: Callable[[Graph, Quality | None], Build],
+    say: Progress,
+    judged_on: str,
+) -> tuple[Build, Search]:
+    from edgekit.search.run import search
+    from quantizer.sensitivity import sensitivity
+
+    found = sensitivity(graph, arrays, ranges=options.get("ranges", "mse"), progress=say)
+    return search(
+        found,
+        judge,
+        budget,
+        lambda widths: made(*_quantized(graph, arrays, {**options, **widths}, _quiet)),
+        judged_on=judged_on,
+        progress=say,
+    )
+
+
+def _quiet(stage: str, share: float) -> None:
+    """The search says where it is."""
+
+
+def _check_budget(built: Build, budget: Budget) -> None:
+    excess = budget.excess(built.report)
+    if excess:
+        report = built.report
+        parts = [f"{part}: {n} B of flash" for part, n in report.flash.items()]
+        parts += [f"{part}: {n} B of RAM" for part, n in report.ram.items()]
+        raise EdgekitError(
+            "E314",
+            f"'{report.name}' exceeds the budget: {excess[0]}",
+            details=[*excess[1:], *parts],
+            help="raise the budget, or leave widths to edgekit: a float model without options of "
+            "bits is searched for a mixture that fits",
+        )

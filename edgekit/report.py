@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How close an integer graph is to the float graph it was made of, and data to show it on.
+
+    `sqnr_db` is by tensor; `sample` is the first of the calibration `samples` as raw integers.
+    """
+
+    sqnr_db: Mapping[str, float]
+    logits_sqnr_db: float
+    samples: int
+    sample: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,8 @@ class Report:
 
     `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated, zero wait states)
     at `clock_hz`; `sqnr_db` compares integer with float on the calibration data, by tensor.
+    `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
+    a budget asked for it.
     """
 
     name: str
@@ -43,6 +61,8 @@ class Report:
     sqnr_db: dict[str, float] = field(default_factory=dict)
     logits_sqnr_db: float | None = None
     calibration_samples: int = 0
+    agreement: float | None = None
+    agreement_samples: int = 0
 
     @property
     def macs(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -11,11 +11,18 @@ from edgekit.graph import Graph, Node, Quant
 from edgekit.reference import steps
 from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
-from quantizer.ranges import Observer, Ranges, activation_quant, range_of, with_zero
+from quantizer.ranges import (
+    Observer,
+    Ranges,
+    activation_quant,
+    range_of,
+    wide_quant,
+    with_zero,
+)
+from quantizer.widths import SHARING
 
-#: Operators whose result has the quantization of their operand.
-SHARING = ("average_pool2d", "max_pool2d", "reshape", "transpose")
-SOFTMAX_QUANT = Quant.make(1 / 256, -128)
+#: TFLite's fixed quantization of probabilities.
+SOFTMAX_QUANT = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 32768, 0)}
 #: Fewer different calibration samples than this say too little about ranges.
 MIN_SAMPLES = 8
 #: Elements of the largest tensor in one batch: 16 MB of float32.
@@ -97,9 +104,13 @@ def check_finite(node: Node, result: np.ndarray, first: int) -> None:
 
 
 def choose_quants(
-    graph: Graph, observers: dict[str, Observer], pools: PoolInputs, ranges: Ranges
+    graph: Graph,
+    observers: dict[str, Observer],
+    pools: PoolInputs,
+    ranges: Ranges,
+    dtypes: Mapping[str, str],
 ) -> dict[str, Quant]:
-    """The quantization of every activation by name.
+    """The quantization by name of every activation that is int8 or int16.
 
     Graph inputs, graph outputs and what a final softmax reads keep their observed extremes:
     clipping there would merge the largest scores, or pixels that calibration saw rarely.
@@ -114,14 +125,22 @@ def choose_quants(
             return with_zero(*pools.range_of(name, seen.lo, seen.hi))
         return range_of(seen, "minmax" if name in exact else ranges)
 
+    def quant(name: str, least: float) -> Quant:
+        if dtypes[name] == "int16":
+            seen = observers[name]
+            return wide_quant(*widened(*with_zero(seen.lo, seen.hi), least, 32767))
+        return activation_quant(*widened(*choose(name), least))
+
     for name in graph.inputs:
-        quants[name] = activation_quant(*choose(name))
+        quants[name] = quant(name, 0.0)
     for node in graph.nodes:
+        name = node.output
+        if dtypes[name] == "float32":
+            continue
         if node.op == "softmax":
-            quants[node.output] = SOFTMAX_QUANT
+            quants[name] = SOFTMAX_QUANT[dtypes[name]]
         elif node.op in SHARING:
-            quants[node.output] = quants[node.inputs[0]]
+            quants[name] = quants[node.inputs[0]]
         else:
-            low, high = widened(*choose(node.output), least_scale(graph, node, quants))
-            quants[node.output] = activation_quant(low, high)
+            quants[name] = quant(name, least_scale(graph, node, quants, dtypes))
     return quants

@@ -80,7 +80,7 @@ def refine(
     for number, (f_node, i_node) in enumerate(zip(graph.nodes, integer.nodes, strict=True)):
         f_in = [floats[i] for i in f_node.inputs]
         i_in = [ints[i] for i in i_node.inputs]
-        if i_node.op in CHANNEL_AXIS:
+        if i_node.op in CHANNEL_AXIS and not i_node.attrs.get("float"):
             i_in = refine_layer(integer, f_node, i_node, f_in, i_in, how)
         floats[f_node.output] = run_node(graph, f_node, f_in)
         ints[i_node.output] = run_node(integer, i_node, i_in)
@@ -115,7 +115,7 @@ def refine_layer(
         lost = rows(f_node, w - dequantize(w_value, i_in[1])).astype(np.float64)
         mean = _mean_operand(f_node, w, how.means[f_node.inputs[0]])
         shift = np.rint((lost * mean).sum(axis=1) / scale).astype(np.int64)
-    limit = bias_limit(w.size // w.shape[CHANNEL_AXIS[f_node.op]])
+    limit = bias_limit(rows(f_node, i_in[1]), integer.values[x_name].dtype)
     corrected = np.clip(i_in[2].astype(np.int64) + shift, -limit, limit).astype(np.int32)
     integer.constants[b_name] = i_in[2] = corrected
     return i_in
@@ -173,7 +173,8 @@ def _round(
     if how.bias_correction != "none":
         found = found.centred()
     r = rows(f_node, w).astype(np.float64)
-    grid = grid_of(how.weights, how.widths[layer_name(f_node)], r, bias, in_scale)
+    dtype = integer.values[x_name].dtype
+    grid = grid_of(how.weights, how.widths[layer_name(f_node)], r, bias, in_scale, dtype)
     limits = grid.scales(r)
     q, scale = np.empty_like(r), np.empty(len(r))
     live = r != 0  # a pruned weight stays zero

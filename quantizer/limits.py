@@ -6,48 +6,63 @@ that hardly differ from zero.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant
 from edgekit.ops.requant import tensor_quant
-from quantizer.ranges import activation_quant, with_zero
+from quantizer.ranges import constant_quant
 from quantizer.weights import CHANNEL_AXIS
+from quantizer.widths import constant_dtype
 
 #: An accumulator times its left shift stays below 2**30.
 HEADROOM = float(1 << 30)
 
 
-def least_scale(graph: Graph, node: Node, quants: dict[str, Quant]) -> float:
+def least_scale(
+    graph: Graph, node: Node, quants: Mapping[str, Quant], dtypes: Mapping[str, str]
+) -> float:
     """The least scale of the node's result under the quantization of its operands (SPEC.md)."""
     least = 0.0
     for reader in graph.consumers(node.output):
         if reader.op == "softmax":  # its multiplier has to exceed 1: beta * scale * 2**26 > 1
             least = 2.0**-25 / float(reader.attrs.get("beta", 1.0))
-    scales = [_operand_scale(graph, name, quants) for name in node.inputs[:2]]
+    if any(dtypes.get(name) == "float32" for name in node.inputs):
+        return least
+    reach = [_reach(graph, node, name, quants, dtypes) for name in node.inputs[:2]]
     if node.op in CHANNEL_AXIS:
         w, bias = (graph.constants[i].astype(np.float64) for i in node.inputs[1:])
         axes = tuple(i for i in range(w.ndim) if i != CHANNEL_AXIS[node.op])
-        reach = np.abs(bias) + 255 * scales[0] * np.abs(w).sum(axis=axes)
-        return max(least, float(reach.max()) / HEADROOM)
-    if node.op == "add":  # 2 * max(scales) / 2**20 / scale has to stay below 1
-        return max(least, max(scales) * 2.0**-18)
+        sums = np.abs(bias) + reach[0] * np.abs(w).sum(axis=axes)
+        return max(least, float(sums.max()) / HEADROOM)
+    if node.op == "add":  # 2 * max(scales) / scale has to stay below 2**20, 2**15 for int16
+        return max(least, max(reach) * 2.0**-25)
     if node.op == "mul":
-        return max(least, scales[0] * scales[1] * 255 * 255 / HEADROOM)
-    return max(least, scales[0] * 255 / HEADROOM)
+        return max(least, reach[0] * reach[1] / HEADROOM)
+    return max(least, reach[0] / HEADROOM)
 
 
-def _operand_scale(graph: Graph, name: str, quants: dict[str, Quant]) -> float:
+def _reach(
+    graph: Graph,
+    node: Node,
+    name: str,
+    quants: Mapping[str, Quant],
+    dtypes: Mapping[str, str],
+) -> float:
+    """The largest real magnitude of an operand under its quantization, zero point counted in."""
     if name in graph.constants:
-        data = graph.constants[name]
-        extremes = with_zero(float(data.min()), float(data.max()))
-        return float(activation_quant(*extremes).scale[0])
-    return float(quants[name].scale[0])
+        quant = constant_quant(graph.constants[name], constant_dtype(node, dtypes))
+        dtype = constant_dtype(node, dtypes)
+    else:
+        quant, dtype = quants[name], dtypes[name]
+    return float(quant.scale[0]) * (32768 if dtype == "int16" else 255)
 
 
-def widened(lo: float, hi: float, scale: float) -> tuple[float, float]:
-    """The range, stretched where its scale is below `scale`; zero stays where it is."""
-    width = 255 * scale
+def widened(lo: float, hi: float, scale: float, steps: int = 255) -> tuple[float, float]:
+    """The range, stretched where `steps` of `scale` are wider; zero stays where it is."""
+    width = steps * scale
     if hi - lo >= width:
         return lo, hi
     factor = width / (hi - lo)
@@ -66,8 +81,11 @@ def check_accumulators(integer: Graph) -> None:
             continue
         w, bias = (integer.constants[i].astype(np.int64) for i in node.inputs[1:])
         axes = tuple(i for i in range(w.ndim) if i != CHANNEL_AXIS[node.op])
-        zero_point = tensor_quant(integer.values[node.inputs[0]])[1]
-        reach = np.abs(bias - zero_point * w.sum(axis=axes)) + 128 * np.abs(w).sum(axis=axes)
+        x = integer.values[node.inputs[0]]
+        if x.dtype == "float32" or integer.values[node.inputs[1]].dtype == "float32":
+            continue
+        zero_point, lowest = tensor_quant(x)[1], int(np.iinfo(x.dtype).min)
+        reach = np.abs(bias - zero_point * w.sum(axis=axes)) - lowest * np.abs(w).sum(axis=axes)
         if (reach >= 1 << 31).any():
             channel = int(np.argmax(reach >= 1 << 31))
             raise EdgekitError(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from edgekit.data import prepare
+from edgekit.data import quantize as quantize_numbers
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, Node, Quant
+from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.ops.requant import tensor_quant
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import compare
 from quantizer.correct import BiasCorrection, Refinement, refine
 from quantizer.limits import check_accumulators
-from quantizer.ranges import Ranges, activation_quant, with_zero
+from quantizer.ranges import Ranges, constant_quant
 from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
-from quantizer.widths import layer_name, widths_of
+from quantizer.widths import Formats, constant_dtype, formats_of, layer_name
 
 Rounding = Literal["nearest", "gptq"]
 #: The values of each option, in the order of `quantize`'s arguments.
@@ -31,12 +33,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """The choices of `quantize`, with the bits of every layer by name."""
+    """The choices of `quantize`."""
 
     ranges: Ranges
     weights: Weights
     bias_correction: BiasCorrection
-    widths: Mapping[str, int]
+    formats: Formats
     rounding: Rounding | None
 
     def rounds_with_gptq(self, bits: int) -> bool:
@@ -45,9 +47,9 @@ class Options:
 
 @dataclass(frozen=True)
 class TensorReport:
-    """What calibration saw of one tensor, and what int8 makes of it.
+    """What calibration saw of one tensor, and what its integers make of it.
 
-    `lo`, `hi` are the observed extremes, `range_lo`, `range_hi` the reals that int8 covers,
+    `lo`, `hi` are the observed extremes, `range_lo`, `range_hi` the reals that the integers cover,
     `sqnr_db` compares float and integer network at this tensor (inf where they agree).
     """
 
@@ -73,7 +75,7 @@ class QuantizationResult:
     tensors: dict[str, TensorReport]
     sqnr_db: dict[str, float]
     samples: int
-    weight_bits: dict[str, int]
+    formats: Formats
 
     @property
     def logits_sqnr_db(self) -> float:
@@ -89,10 +91,14 @@ def quantize(
     weights: Weights = "per-channel",
     bias_correction: BiasCorrection = "empirical",
     weight_bits: int | Mapping[str, int] = 8,
+    activation_bits: int | Mapping[str, int] = 8,
+    float_layers: Collection[str] = (),
     rounding: Rounding | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> QuantizationResult:
-    """Post-training quantization to TFLite's int8 specification, weights of 8 or 4 bits.
+    """Post-training quantization to TFLite's integer specification.
+
+    Weights have 8 or 4 bits, activations 8 or 16; single layers may stay in float32.
 
     docs/QUANTIZATION.md has what each choice is and measures.
 
@@ -107,13 +113,17 @@ def quantize(
             rounding of the weights alone, or "none".
         weight_bits: 8, 4 (first, last and depthwise layers stay at 8), or bits by layer name with
             "*" for the others.
+        activation_bits: 8, 16, or bits by layer (of its result) or input name with "*" for the
+            others. Pools, reshapes, transposes and softmax have their operand's.
+        float_layers: names of layers that compute in float32, with their operands and results
+            converted inside the layer.
         rounding: of weights, "nearest" or "gptq"; None takes the measured best for each width.
         progress: called with (stage, fraction done).
 
     Raises:
         EdgekitError: E201 .. E205 calibration data, E206 the graph is quantized already,
             E208 NaN in the float network, E209 an accumulator that could overflow,
-            E211 weight_bits, E212 an unknown option.
+            E211 weight_bits, E212 an unknown option, E280 activation_bits, E281 float_layers.
     """
     report = progress or (lambda stage, fraction: None)
     _check_options(ranges, weights, bias_correction, rounding)
@@ -122,7 +132,8 @@ def quantize(
     graph.drop_unused()
     data = prepare(graph, calibration, source="the calibration data")
     check_samples(data)
-    options = Options(ranges, weights, bias_correction, widths_of(graph, weight_bits), rounding)
+    formats = formats_of(graph, weight_bits, activation_bits, float_layers)
+    options = Options(ranges, weights, bias_correction, formats, rounding)
     return _quantize(graph, data, options, report)
 
 
@@ -133,25 +144,25 @@ def _quantize(
     report: Callable[[str, float], None],
 ) -> QuantizationResult:
     observers, pools = observe(graph, data, report)
-    quants = choose_quants(graph, observers, pools, options.ranges)
+    formats = options.formats
+    quants = choose_quants(graph, observers, pools, options.ranges, formats.dtypes)
     integer = build(graph, quants, options)
-    gptq = {name for name, bits in options.widths.items() if options.rounds_with_gptq(bits)}
+    gptq = {name for name, bits in formats.weight_bits.items() if options.rounds_with_gptq(bits)}
     if gptq or options.bias_correction != "none":
         means = {name: seen.means for name, seen in observers.items()}
-        how = Refinement(options.bias_correction, options.weights, options.widths, gptq, means)
+        how = Refinement(options.bias_correction, options.weights, formats.weight_bits, gptq, means)
         refine(graph, integer, data, how, report)
     integer.verify()
     check_accumulators(integer)
     sqnr = compare(graph, integer, data, report)
     tensors = {
-        name: TensorReport(seen.lo, seen.hi, *_covered(quants[name]), sqnr_db=sqnr[name])
+        name: TensorReport(seen.lo, seen.hi, *_covered(integer.values[name]), sqnr_db=sqnr[name])
         for name, seen in observers.items()
+        if name in quants
     }
     named = [*graph.outputs, *scores_of(graph)]
     count = len(next(iter(data.values())))
-    return QuantizationResult(
-        integer, graph, tensors, {n: sqnr[n] for n in named}, count, dict(options.widths)
-    )
+    return QuantizationResult(integer, graph, tensors, {n: sqnr[n] for n in named}, count, formats)
 
 
 def logits_of(graph: Graph) -> str:
@@ -168,10 +179,11 @@ def scores_of(graph: Graph) -> list[str]:
     return [p.inputs[0] for p in producers if p is not None and p.op == "softmax"]
 
 
-def _covered(quant: Quant) -> tuple[float, float, float, int]:
+def _covered(value: Value) -> tuple[float, float, float, int]:
     """(lowest real, highest real, scale, zero point)."""
-    scale, zero_point = float(quant.scale[0]), int(quant.zero_point[0])
-    return (-128 - zero_point) * scale, (127 - zero_point) * scale, scale, zero_point
+    (scale, zero_point), info = tensor_quant(value), np.iinfo(value.dtype)
+    lo, hi = (int(info.min) - zero_point) * scale, (int(info.max) - zero_point) * scale
+    return lo, hi, scale, zero_point
 
 
 def _check_options(*chosen: str | None) -> None:
@@ -203,7 +215,9 @@ def build(graph: Graph, quants: dict[str, Quant], options: Options) -> Graph:
     """
     out = graph.copy()
     for name, quant in quants.items():
-        out.values[name] = replace(out.values[name], dtype="int8", quant=quant)
+        out.values[name] = replace(
+            out.values[name], dtype=options.formats.dtypes[name], quant=quant
+        )
     out.nodes = [_integer_node(graph, out, node, quants, options) for node in graph.nodes]
     out.drop_unused()
     return out
@@ -212,27 +226,41 @@ def build(graph: Graph, quants: dict[str, Quant], options: Options) -> Graph:
 def _integer_node(
     graph: Graph, out: Graph, node: Node, quants: dict[str, Quant], options: Options
 ) -> Node:
+    formats = options.formats
+    dtype, attrs = formats.dtypes[node.output], dict(node.attrs)
+    first = formats.dtypes.get(node.inputs[0]) or constant_dtype(node, formats.dtypes)
+    if first != dtype:
+        attrs["out_dtype"] = dtype
+    if layer_name(node) in formats.floats:
+        return replace(node, attrs={**attrs, "float": True})
     if node.op in CHANNEL_AXIS:
         x, w_name, b_name = node.inputs
         in_scale = float(quants[x].scale[0])
         bias = graph.constants[b_name]
-        bits = options.widths[layer_name(node)]
+        bits = formats.weight_bits[layer_name(node)]
         w, w_quant = quantize_weights(
-            node, graph.constants[w_name], bias, in_scale, options.weights, bits
+            node,
+            graph.constants[w_name],
+            bias,
+            in_scale,
+            options.weights,
+            bits,
+            formats.dtypes[x],
         )
         b_scale = bias_scale(in_scale, w_quant)
         b_quant = Quant.make(b_scale.astype(np.float32), 0, 0)
         weights = out.add_constant(w_name + "_int8", w, w_quant)
         biases = out.add_constant(b_name + "_int32", quantize_bias(bias, b_scale), b_quant)
-        attrs = node.attrs if bits == 8 else {**node.attrs, "weight_bits": bits}
+        if bits != 8:
+            attrs["weight_bits"] = bits
         return replace(node, inputs=(x, weights, biases), attrs=attrs)
     operands = []
     for name in node.inputs:
         if name in graph.constants:
-            data = graph.constants[name]
-            quant = activation_quant(*with_zero(float(data.min()), float(data.max())))
-            scale, zero_point = float(quant.scale[0]), int(quant.zero_point[0])
-            q = np.clip(np.rint(data / scale) + zero_point, -128, 127).astype(np.int8)
-            name = out.add_constant(name + "_int8", q, quant)
+            kind = constant_dtype(node, formats.dtypes)
+            quant = constant_quant(graph.constants[name], kind)
+            value = Value(name, graph.values[name].shape, kind, quant)
+            data = quantize_numbers(value, graph.constants[name])
+            name = out.add_constant(f"{name}_{kind}", data, quant)
         operands.append(name)
-    return replace(node, inputs=tuple(operands))
+    return replace(node, inputs=tuple(operands), attrs=attrs)

@@ -22,6 +22,8 @@ BINS = 4096
 FRACTIONS = np.linspace(0.3, 1.0, 71)
 #: A narrower range than this holds one value, zero.
 EMPTY_RANGE = 1e-12
+#: How far beyond the observed extremes int16 reaches.
+WIDE_HEADROOM = 4
 #: What "percentile" keeps on either side, in percent of all numbers.
 PERCENTILE = 99.99
 
@@ -71,11 +73,28 @@ def with_zero(lo: float, hi: float) -> tuple[float, float]:
     return (lo, hi) if hi - lo > EMPTY_RANGE else (0.0, 1.0)
 
 
+def wide_quant(lo: float, hi: float) -> Quant:
+    """Per-tensor symmetric int16 for observed extremes, with room for more than was seen.
+
+    Two of the 16 bits are headroom: clipping costs far more than steps of 2**-14 of the range.
+    """
+    lo, hi = with_zero(lo, hi)
+    return Quant.make(np.float32(max(-lo, hi) * WIDE_HEADROOM / 32767), 0)
+
+
 def activation_quant(lo: float, hi: float) -> Quant:
     """Per-tensor asymmetric int8 for a range that holds zero: zero is exactly representable."""
     scale = np.float32((hi - lo) / 255)
     zero_point = int(np.clip(round_half_away(-128 - lo / float(scale)), -128, 127))
     return Quant.make(scale, zero_point)
+
+
+def constant_quant(data: np.ndarray, dtype: str) -> Quant:
+    """Quantization of a constant operand whose numbers are all known."""
+    lo, hi = with_zero(float(data.min()), float(data.max()))
+    if dtype == "int16":
+        return Quant.make(np.float32(max(-lo, hi) / 32767), 0)
+    return activation_quant(lo, hi)
 
 
 def squared_error(points: np.ndarray, counts: np.ndarray, lo: float, hi: float) -> float:

@@ -75,15 +75,31 @@ class Grid:
         return np.clip(round_half_away(r / scale[:, None]), -self.top, self.top)
 
 
-def bias_limit(fan_in: int) -> float:
-    """The largest bias that leaves room for `fan_in` products of any int8 operands."""
-    return min(BIAS_LIMIT, max(2.0**31 - 1 - LARGEST_TERM * fan_in, 1.0))
+def bias_limit(q: np.ndarray, dtype: str) -> np.ndarray:
+    """float64[O], the largest biases that leave room for all products.
+
+    Args:
+        q: integer rows [O, K]. For int8 activations only their number counts, so that the limit
+            is the same for every rounding of the weights.
+        dtype: of the activations.
+    """
+    if dtype == "int16":
+        return np.maximum(2.0**31 - 1 - 32768.0 * np.abs(q).sum(axis=1), 1.0)
+    limit = min(BIAS_LIMIT, max(2.0**31 - 1 - LARGEST_TERM * q.shape[1], 1.0))
+    return np.full(len(q), limit)
 
 
-def grid_of(weights: Weights, bits: int, r: np.ndarray, bias: np.ndarray, in_scale: float) -> Grid:
-    """The grid of a layer with rows [O, K] and real biases [O]."""
-    floor = np.abs(bias).astype(np.float64) / (in_scale * bias_limit(r.shape[1]))
-    return Grid(weights, bits, floor)
+def grid_of(
+    weights: Weights, bits: int, r: np.ndarray, bias: np.ndarray, in_scale: float, dtype: str
+) -> Grid:
+    """The grid of a layer with rows [O, K], real biases [O] and activations of `dtype`."""
+    wanted = np.abs(bias).astype(np.float64) / in_scale
+    if dtype == "int16":
+        # Sums below 2**30 keep the cheap requantization; each rounded weight adds half a step.
+        rounding = 32768.0 * (r.shape[1] / 2 + 1)
+        room = max(2.0**30 - rounding, 2.0**28)
+        return Grid(weights, bits, (wanted + 32768.0 * np.abs(r).sum(axis=1)) / room)
+    return Grid(weights, bits, wanted / bias_limit(r, dtype))
 
 
 def quantize_weights(
@@ -93,10 +109,11 @@ def quantize_weights(
     in_scale: float,
     weights: Weights = "per-channel",
     bits: int = 8,
+    dtype: str = "int8",
 ) -> tuple[np.ndarray, Quant]:
     """(int8 weights rounded to the nearest of the symmetric grid, their quantization)."""
     r = rows(node, w)
-    grid = grid_of(weights, bits, r, bias, in_scale)
+    grid = grid_of(weights, bits, r, bias, in_scale, dtype)
     scale = grid.scales(r)
     q = unrows(node, grid.nearest(r, scale).astype(np.int8), w.shape)
     return q, weight_quant(node, scale)

@@ -1,16 +1,66 @@
-"""How many bits each layer's weights get."""
+"""What every layer computes with: bits of weights, integers of activations, float32."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node
 from quantizer.weights import CHANNEL_AXIS
 
 WIDTHS = (4, 8)
+ACTIVATION_WIDTHS = (8, 16)
 #: The key of a mapping that stands for every layer which it does not name.
 EVERY = "*"
+#: Operators whose result has the quantization of their operand.
+SHARING = ("average_pool2d", "max_pool2d", "reshape", "transpose")
+#: Operators whose result has the dtype of their operand.
+SAME_DTYPE = (*SHARING, "softmax")
+#: Operators that can stay in float32.
+FLOAT_OPERATORS = (*CHANNEL_AXIS, "add", "mul")
+
+
+@dataclass(frozen=True)
+class Formats:
+    """How every layer computes and every tensor is stored.
+
+    Attributes:
+        weight_bits: 4 or 8 by the name of every layer with integer weights.
+        dtypes: "int8", "int16" or "float32" by the name of every activation.
+        floats: names of the layers that compute in float32.
+    """
+
+    weight_bits: Mapping[str, int]
+    dtypes: Mapping[str, str]
+    floats: frozenset[str] = frozenset()
+
+
+def formats_of(
+    graph: Graph,
+    weight_bits: int | Mapping[str, int],
+    activation_bits: int | Mapping[str, int],
+    float_layers: Collection[str],
+) -> Formats:
+    """The formats that the options of `quantizer.quantize` ask for.
+
+    Raises:
+        EdgekitError: E211 weights, E280 activations, E281 float layers.
+    """
+    floats = _float_layers(graph, float_layers)
+    bits = widths_of(graph, weight_bits)
+    if isinstance(weight_bits, Mapping) and (both := sorted(floats & set(weight_bits))):
+        raise EdgekitError(
+            "E281",
+            f"layer '{both[0]}' is to stay in float32 and to have weights of "
+            f"{weight_bits[both[0]]} bits",
+            help="name it in one of the two options",
+        )
+    return Formats(
+        {name: width for name, width in bits.items() if name not in floats},
+        _dtypes(graph, activation_bits, floats),
+        floats,
+    )
 
 
 def layer_name(node: Node) -> str:
@@ -20,6 +70,12 @@ def layer_name(node: Node) -> str:
 def weighted(graph: Graph) -> list[Node]:
     """The nodes with weights, in execution order."""
     return [node for node in graph.nodes if node.op in CHANNEL_AXIS]
+
+
+def constant_dtype(node: Node, dtypes: Mapping[str, str]) -> str:
+    """The dtype of a constant operand of `add` or `mul`: as wide as the widest other tensor."""
+    wide = any(dtypes.get(name) == "int16" for name in (*node.inputs, node.output))
+    return "int16" if wide else "int8"
 
 
 def widths_of(graph: Graph, weight_bits: int | Mapping[str, int]) -> dict[str, int]:
@@ -32,14 +88,7 @@ def widths_of(graph: Graph, weight_bits: int | Mapping[str, int]) -> dict[str, i
     Raises:
         EdgekitError: E211 for an unknown layer or a width that is neither 4 nor 8.
     """
-    named = {EVERY: weight_bits} if isinstance(weight_bits, int) else dict(weight_bits)
-    for name, bits in named.items():
-        if bits not in WIDTHS or isinstance(bits, bool):
-            raise EdgekitError(
-                "E211",
-                f"weights of {bits} bits for {'all layers' if name == EVERY else repr(name)}",
-                help="weights have 4 or 8 bits",
-            )
+    named = _named(weight_bits, WIDTHS, "E211", "weights", "weights have 4 or 8 bits")
     general = named.pop(EVERY, 8)
     layers = weighted(graph)
     names = [layer_name(node) for node in layers]
@@ -54,3 +103,72 @@ def widths_of(graph: Graph, weight_bits: int | Mapping[str, int]) -> dict[str, i
     kept |= {layer_name(node) for node in layers if node.op == "depthwise_conv2d"}
     rule = {name: 8 if name in kept else general for name in names}
     return rule | named
+
+
+def _named(
+    bits: int | Mapping[str, int], allowed: tuple[int, ...], code: str, what: str, help: str
+) -> dict[str, int]:
+    """A number of bits for all layers, or by layer, as a mapping; refuses other widths."""
+    named = {EVERY: bits} if isinstance(bits, int) else dict(bits)
+    for name, width in named.items():
+        if width not in allowed or isinstance(width, bool):
+            where = "all layers" if name == EVERY else repr(name)
+            raise EdgekitError(code, f"{what} of {width} bits for {where}", help=help)
+    return named
+
+
+def _float_layers(graph: Graph, names: Collection[str]) -> frozenset[str]:
+    layers = {layer_name(node): node for node in graph.nodes}
+    for name in names:
+        if name not in layers:
+            raise EdgekitError(
+                "E281", f"there is no layer '{name}'", help=did_you_mean(name, list(layers))
+            )
+        if layers[name].op not in FLOAT_OPERATORS:
+            raise EdgekitError(
+                "E281",
+                f"layer '{name}' is a {layers[name].op}, which cannot stay in float32",
+                help=f"these can: {', '.join(FLOAT_OPERATORS)}; others can have 16 bits",
+            )
+    return frozenset(names)
+
+
+def _dtypes(
+    graph: Graph, activation_bits: int | Mapping[str, int], floats: Collection[str]
+) -> dict[str, str]:
+    """The dtype of every activation.
+
+    A layer's bits are those of its result; operators that only move or compare integers keep their
+    operand's, so that one of them that is named names its operand. A tensor is float32 where it
+    goes from float layers to float layers only.
+    """
+    named = _named(
+        activation_bits, ACTIVATION_WIDTHS, "E280", "activations", "activations have 8 or 16 bits"
+    )
+    general = named.pop(EVERY, 8)
+    tensors = {name: name for name in graph.inputs}
+    tensors |= {layer_name(node): node.output for node in graph.nodes}
+    root: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op in SAME_DTYPE:
+            root[node.output] = root.get(node.inputs[0], node.inputs[0])
+    asked: dict[str, int] = {}
+    for name, width in named.items():
+        if name not in tensors:
+            raise EdgekitError(
+                "E280",
+                f"there is no layer or input '{name}' to have {width}-bit activations",
+                help=did_you_mean(name, list(tensors)),
+            )
+        place = root.get(tensors[name], tensors[name])
+        asked[place] = max(width, asked.get(place, 0))
+    dtypes = {
+        name: f"int{asked.get(root.get(name, name), general)}"
+        for name in [*graph.inputs, *(node.output for node in graph.nodes)]
+    }
+    for node in graph.nodes:
+        readers = graph.consumers(node.output)
+        inner = readers and all(layer_name(reader) in floats for reader in readers)
+        if layer_name(node) in floats and inner and node.output not in graph.outputs:
+            dtypes[node.output] = "float32"
+    return dtypes

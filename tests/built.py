@@ -37,7 +37,7 @@ def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> li
         str(host_library(sources, include=[folder, firmware_folder() / "include"]))
     )
     inputs = [np.ascontiguousarray(feeds[t.name]) for t in program.inputs]
-    outputs = [np.zeros(t.shape, np.int8) for t in program.outputs]
+    outputs = [np.zeros(t.shape, t.dtype) for t in program.outputs]
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*inputs, *outputs)]
     getattr(library, f"{c_name(program.name)}_invoke")(*pointers)
     return outputs
@@ -56,7 +56,7 @@ def run_m4(
     arguments = [feeds[t.name].tobytes() for t in program.inputs]
     done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])
     outputs = [
-        np.frombuffer(data, np.int8).reshape(t.shape)
+        np.frombuffer(data, t.dtype).reshape(t.shape)
         for data, t in zip(done.outputs, program.outputs, strict=True)
     ]
     return outputs, done.instructions

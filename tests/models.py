@@ -13,6 +13,7 @@ from shared import SHARED
 
 from edgekit import data, pipeline
 from edgekit.errors import EdgekitError
+from edgekit.graph import Graph
 from edgekit.output import Output, open_output
 from samples import digits
 
@@ -75,15 +76,26 @@ def compiled(model: TestModel) -> Output:
 
 
 def raw_inputs(model: TestModel, count: int) -> dict[str, np.ndarray]:
-    """`count` int8 samples: the first half random over the full range, the rest plausible."""
-    graph = compiled(model).graph
+    """`count` raw samples: the first half random over the full range, the rest plausible."""
+    return raw_samples(model, compiled(model).graph, count)
+
+
+def raw_samples(model: TestModel, graph: Graph, count: int) -> dict[str, np.ndarray]:
+    """The same for a graph made of the model in another way."""
     with np.load(model.samples) as file:
         arrays = {k: file[k][: count // 2] for k in file.files if k != data.LABEL}
     plausible = data.quantize_inputs(graph, data.prepare(graph, arrays))
     chance = np.random.default_rng(1)
     return {
         name: np.concatenate(
-            [chance.integers(-128, 128, (count - len(x), *x.shape[1:])).astype(np.int8), x]
+            [
+                chance.integers(
+                    np.iinfo(x.dtype).min,
+                    np.iinfo(x.dtype).max + 1,
+                    (count - len(x), *x.shape[1:]),
+                ).astype(x.dtype),
+                x,
+            ]
         )
         for name, x in plausible.items()
     }

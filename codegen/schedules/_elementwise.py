@@ -14,12 +14,13 @@ def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
     """Operands are named a, b, …; those that are graph constants become kernel constants."""
     operands, inputs, constants = [], [], {}
     shapes = []
-    in_place = layer.inputs[0].shape == layer.output.shape
+    first = layer.inputs[0]
+    in_place = (first.shape, first.dtype) == (layer.output.shape, layer.output.dtype)
     for letter, value in zip("ab", layer.inputs, strict=False):
         data = layer.constants.get(value.name)
         role = "input" if data is None else "constant"
         alias = in_place and role == "input"
-        operands.append(Operand(letter, "int8", value.size, role, alias))
+        operands.append(Operand(letter, value.dtype, value.size, role, alias))
         shapes.append(list(value.shape))
         if data is None:
             inputs.append(value.name)
@@ -28,28 +29,38 @@ def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
     in_place = in_place and layer.inputs[0].name not in layer.constants
     # Both operands may be one tensor, or b larger than a where a is broadcast: a keeps its place
     # only if every element of the output is written after its own inputs are read.
-    operands.append(Operand("y", "int8", layer.output.size, "output", in_place))
+    operands.append(Operand("y", layer.output.dtype, layer.output.size, "output", in_place))
     spec = KernelSpec(
-        op, "c99", tuple(operands), {"shapes": shapes, "out": list(layer.output.shape), **params}
+        op,
+        "c99",
+        tuple(operands),
+        {
+            "shapes": shapes,
+            "dtypes": [value.dtype for value in layer.inputs],
+            "out": list(layer.output.shape),
+            "y_dtype": layer.output.dtype,
+            **params,
+        },
     )
     return Candidate(spec, tuple(inputs), constants, in_place)
 
 
 def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:
-    """`value(*elements)` is the TE expression of one output element."""
+    """`value(*elements)` is the TE expression of one output element; the elements are in the
+    operands' dtypes."""
     from tvm import s_tir, te
 
     out = list(p["out"][1:]) or [1]
     tensors = []
-    for letter, shape in zip("ab", p["shapes"], strict=False):
+    for letter, shape, dtype in zip("ab", p["shapes"], p["dtypes"], strict=False):
         padded = [1] * (len(p["out"]) - len(shape)) + shape
-        tensors.append(te.placeholder(padded[1:] or [1], "int8", name=letter))
+        tensors.append(te.placeholder(padded[1:] or [1], dtype, name=letter))
 
     def element(*index: Any) -> Any:
         picked = []
         for tensor in tensors:
             at = [i if int(d) > 1 else 0 for i, d in zip(index, tensor.shape, strict=True)]
-            picked.append(tensor[tuple(at)].astype("int32"))
+            picked.append(tensor[tuple(at)])
         return value(*picked)
 
     y = te.compute(out, element, name="y")

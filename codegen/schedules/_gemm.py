@@ -1,14 +1,18 @@
 """Convolution as a matrix product over packed pixels, for SMLAD.
 
-The taps of one pixel are `K` bytes: kernel rows one after the other, each kernel_width * C bytes
-rounded up to a multiple of four (the gap has zero weights). They are widened once to int16 pairs,
-doubled (`codegen.tensor_intrinsics.pack4`), and then meet the weights of every output channel:
+The taps of one pixel are `K` numbers: kernel rows one after the other, each kernel_width * C of
+them rounded up to a multiple of four (the gap has zero weights). int8 is widened once to int16
+pairs, doubled (`codegen.tensor_intrinsics.pack4`), int16 is copied to pairs as it is; the pairs
+then meet the weights of every output channel:
 
 * five pixels against one channel at a time (`dot_5x1`) where there are five pixels or more;
 * one pixel against four channels at a time (`dot_1x4`) elsewhere, fully connected included.
 
-Where windows reach into padding or rows are not word-sized, the bytes of a pixel are first gathered
+Where windows reach into padding or rows are not word-sized, the taps of a pixel are first gathered
 into a patch; otherwise they are read in place.
+
+SXTB16 widens the bytes 0 and 2 of a word, then 1 and 3. So a pair of int8 activations is made of
+taps 0 and 2; pairs of int16 keep the order of taps, and their weights are stored as 0, 2, 1, 3.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ class Rows:
         self.p = p
         kh, kw = p["kernel"]
         self.row_taps = kw * p["C"]
+        self.wide = p["x_dtype"] == "int16"
         # At least two steps in all: TVM drops loops of one step, and intrinsics with them.
         per_step = self.weights_per_step = 8 if p["weight_bits"] == 4 else 4
         rows = max(-(-self.row_taps // per_step), 2 if kh == 1 else 1)
@@ -50,6 +55,8 @@ class Rows:
         out, kh, _, _ = weights.shape
         rows = np.zeros((out, kh, self.row_bytes), np.int8)
         rows[:, :, : self.row_taps] = weights.reshape(out, kh, -1)
+        if self.wide:
+            rows = rows.reshape(out, -1, 4)[:, :, [0, 2, 1, 3]]
         words = rows.reshape(out, self.steps, -1)
         if self.weights_per_step == 8:
             words = pack_nibbles(words[..., :4], words[..., 4:])
@@ -91,10 +98,10 @@ def _stages(p: dict[str, Any], rows: Rows, pixel_of: Any, tiles: int, tile: int)
 
     from codegen.tvm_api import select
 
-    x = te.placeholder((p["H"] * p["W"] * p["C"],), "int8", name="x")
+    x = te.placeholder((p["H"] * p["W"] * p["C"],), p["x_dtype"], name="x")
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     two = tirx.const(2, "int16")
-    outside = tirx.const(p["zx"], "int8")
+    outside = tirx.const(p["zx"], p["x_dtype"])
 
     def gather(t: Any, i: Any, byte: Any) -> Any:
         index, inside = _locate(p, rows, pixel_of(t, i), byte)
@@ -107,9 +114,9 @@ def _stages(p: dict[str, Any], rows: Rows, pixel_of: Any, tiles: int, tile: int)
         patch = te.compute((tiles, tile, rows.bytes), gather, name="patch")
 
     def pair(t: Any, i: Any, k: Any, h: Any, low: Any) -> Any:
-        byte = low * 2 + h
-        value = patch[t, i, k * 4 + byte] if rows.patch else in_place(t, i, k, byte)
-        return value.astype("int16") * two
+        tap = h * 2 + low if rows.wide else low * 2 + h
+        value = patch[t, i, k * 4 + tap] if rows.patch else in_place(t, i, k, tap)
+        return value if rows.wide else value.astype("int16") * two
 
     if tile == 1:
         pairs = te.compute(
@@ -159,7 +166,7 @@ def _tiled(p: dict[str, Any], rows: Rows) -> Any:
     )
     y = te.compute(
         (rows.pixels, p["O"]),
-        lambda m, o: _requant.apply_cheap(p, acc[m // TILE, o, m % TILE], rq, o),
+        lambda m, o: _requant.apply(p, acc[m // TILE, o, m % TILE], rq, o, doubled=not rows.wide),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
@@ -201,7 +208,7 @@ def _single(p: dict[str, Any], rows: Rows) -> Any:
     )
     y = te.compute(
         (rows.pixels, p["O"]),
-        lambda m, o: _requant.apply_cheap(p, acc[m, o // 4, o % 4], rq, o),
+        lambda m, o: _requant.apply(p, acc[m, o // 4, o % 4], rq, o, doubled=not rows.wide),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
@@ -242,7 +249,10 @@ def _pack_at(sch: Any, rows: Rows, loop: Any) -> None:
     else:
         taps = sch.split(k, [None, rows.row_bytes // 4])[1]
         sch.split(taps, [None, rows.p["C"] // 4])
-    sch.tensorize(h, pack4())
+    if rows.wide:
+        sch.vectorize(sch.get_loops(pairs)[-1])
+    else:
+        sch.tensorize(h, pack4())
 
 
 def _tensorize_dot(sch: Any, block: Any, depth: int, intrinsic: str) -> None:

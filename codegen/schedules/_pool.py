@@ -16,11 +16,12 @@ def select(op: str, layer: Layer) -> Candidate:
         op,
         "c99",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
-            Operand("y", "int8", layer.output.size, "output"),
+            Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
+            Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
         {
             **_window.params(layer, (kernel[0], kernel[1])),
+            **layer.types,
             "clamp": list(clamp_of_output(layer.node, layer.output)),
         },
     )
@@ -35,14 +36,14 @@ def schedule(
 ) -> Any:
     """Reduce each window, `outside` standing for padding, then `finish(value, oh, ow)`.
 
-    `reduce` is a TE reducer; the reduced value is int32, the finished one int8.
+    `reduce` is a TE reducer; the reduced value is int32, the finished one of the result's dtype.
     """
     from tvm import s_tir, te
 
     from codegen.schedules.conv2d import AsInt32
     from codegen.tvm_api import int32
 
-    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    x = te.placeholder((p["H"], p["W"], p["C"]), p["x_dtype"], name="x")
     kh = te.reduce_axis((0, p["kernel"][0]), "kh")
     kw = te.reduce_axis((0, p["kernel"][1]), "kw")
 

@@ -15,17 +15,18 @@ def general(channels: Channels) -> np.ndarray:
     return np.stack([channels.bias, channels.multiplier, channels.shift], 1).astype(np.int32)
 
 
-def cheap(channels: Channels) -> np.ndarray:
-    """int32 [O, 3]: 2 * bias, multiplier, 2^(32 - e), for ``ek_rescale``.
+def dsp(channels: Channels) -> np.ndarray:
+    """int32 [O, 3] for accumulators of doubled activations.
+
+    2 * bias, multiplier, 2^(32 - e) for ``ek_rescale`` where that is exact; as `general` elsewhere.
 
     Raises:
-        NotApplicable: where ``ek_rescale`` would not be exact.
+        NotApplicable: where twice the accumulator does not fit into 32 bits.
     """
     if channels.bound >= 1 << 30:
         raise NotApplicable(f"an accumulator can reach {channels.bound}, the limit is 2^30")
     if not channels.cheap:
-        worst = int(channels.shift.max() if channels.shift.max() > -2 else channels.shift.min())
-        raise NotApplicable(f"a channel's requantization shift is {worst}, -30 to -2 are covered")
+        return general(channels)
     power = np.int64(1) << (32 + channels.shift.astype(np.int64))
     return np.stack([2 * channels.bias, channels.multiplier, power], 1).astype(np.int32)
 
@@ -37,35 +38,61 @@ def params(channels: Channels) -> dict[str, Any]:
         "zy": channels.output_zero_point,
         "clamp": [channels.qmin, channels.qmax],
         "relu": channels.relu,
+        **channels.types,
     }
 
 
 def apply_general(p: dict[str, Any], acc: Any, rq: Any, channel: Any) -> Any:
-    """TE expression: the int8 result of an accumulator without its bias."""
-    from codegen.tvm_api import call, int32
-
+    """TE expression: the result of an accumulator without its bias."""
     low, high = p["clamp"]
-    return call(
-        "int8",
-        "ek_requantize",
+    return requantized(
+        p["y_dtype"],
         acc + rq[channel, 0],
         rq[channel, 1],
         rq[channel, 2],
-        int32(p["zy"]),
-        int32(low),
-        int32(high),
+        p["zy"],
+        low,
+        high,
     )
 
 
+def apply(p: dict[str, Any], acc: Any, rq: Any, channel: Any, *, doubled: bool) -> Any:
+    """TE expression: the result of an accumulator (twice it where `doubled`) without its bias.
+
+    Where every channel's shift allows it, requantization takes three or four instructions.
+    """
+    if p["cheap"]:
+        return apply_cheap(p, acc if doubled else acc * 2, rq, channel)
+    return apply_general(p, acc >> 1 if doubled else acc, rq, channel)
+
+
 def apply_cheap(p: dict[str, Any], acc2: Any, rq: Any, channel: Any) -> Any:
-    """TE expression: the int8 result of a doubled accumulator without its doubled bias."""
+    """TE expression: the result of a doubled accumulator without its doubled bias."""
     from codegen.tvm_api import call, int32
 
     function = "ek_rescale_relu" if p["relu"] else "ek_rescale"
     y = call(
         "int32", function, acc2 + rq[channel, 0], rq[channel, 1], rq[channel, 2], int32(p["zy"])
     )
-    low, high = p["clamp"]
-    if (low, high) == (-128, 127):
-        return call("int8", "ek_ssat8", y)
-    return call("int8", "ek_clamp8", y, int32(low), int32(high))
+    return clamped(p["y_dtype"], y, *p["clamp"])
+
+
+def requantized(dtype: str, x: Any, *numbers: Any) -> Any:
+    """TE expression of `dtype`: multiplier, shift, zero point, least and greatest result."""
+    from codegen.tvm_api import call, int32
+
+    function = {"int8": "ek_requantize", "int16": "ek_requantize16"}[dtype]
+    return call(dtype, function, x, *(int32(n) if isinstance(n, int) else n for n in numbers))
+
+
+def clamped(dtype: str, x: Any, low: int, high: int, saturate: bool = True) -> Any:
+    """TE expression of `dtype`: an int32 limited to [low, high].
+
+    `saturate` takes the DSP extension's instruction where the limits are those of the dtype.
+    """
+    from codegen.tvm_api import call, int32
+
+    bits = np.iinfo(dtype).bits
+    if saturate and (low, high) == (np.iinfo(dtype).min, np.iinfo(dtype).max):
+        return call(dtype, f"ek_ssat{bits}", x)
+    return call(dtype, f"ek_clamp{bits}", x, int32(low), int32(high))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from codegen.kernel import Candidate, Family, Layer
-from codegen.schedules import _elementwise
+from codegen.schedules import _elementwise, _float
+from codegen.schedules._requant import requantized
 from edgekit.ops.requant import add_params, tensor_quant
 
 
 def _select(layer: Layer) -> Candidate:
+    if _float.is_float(layer):
+        return _elementwise.select("add", layer, _float.params(layer))
     params = add_params(layer.node, list(layer.inputs), layer.output)._asdict()
     points = [tensor_quant(v)[1] for v in (*layer.inputs, layer.output)]
     return _elementwise.select("add", layer, {**params, "zero_points": points})
@@ -18,10 +21,12 @@ def _select(layer: Layer) -> Candidate:
 def _schedule(p: dict[str, Any]) -> Any:
     from codegen.tvm_api import call, int32
 
+    if p.get("float"):
+        return _elementwise.schedule(p, _float.elementwise(p, lambda a, b: a + b))
     za, zb, zy = p["zero_points"]
 
     def scaled(x: Any, zero_point: int, which: str) -> Any:
-        wide = (x - zero_point) * (1 << p["left_shift"])
+        wide = (x.astype("int32") - zero_point) * (1 << p["left_shift"])
         return call(
             "int32",
             "ek_multiply",
@@ -31,12 +36,8 @@ def _schedule(p: dict[str, Any]) -> Any:
         )
 
     def value(a: Any, b: Any) -> Any:
-        return call(
-            "int8",
-            "ek_requantize",
-            scaled(a, za, "a") + scaled(b, zb, "b"),
-            *(int32(n) for n in (p["multiplier_out"], p["shift_out"], zy, p["qmin"], p["qmax"])),
-        )
+        numbers = (p["multiplier_out"], p["shift_out"], zy, p["qmin"], p["qmax"])
+        return requantized(p["y_dtype"], scaled(a, za, "a") + scaled(b, zb, "b"), *numbers)
 
     return _elementwise.schedule(p, value)
 

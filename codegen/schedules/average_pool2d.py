@@ -6,6 +6,7 @@ from typing import Any
 
 from codegen.kernel import Candidate, Family, Layer
 from codegen.schedules import _pool
+from codegen.schedules._requant import clamped
 
 
 def _select(layer: Layer) -> Candidate:
@@ -32,7 +33,7 @@ def _schedule(p: dict[str, Any]) -> Any:
         columns = _real(ow * p["strides"][1] - left, p["kernel"][1], p["W"], not left and not right)
         count = rows * columns
         mean = call("int32", "ek_average", total, int32(count) if isinstance(count, int) else count)
-        return call("int8", "ek_clamp8", mean, int32(low), int32(high))
+        return clamped(p["y_dtype"], mean, low, high, saturate=False)
 
     return _pool.schedule(p, lambda value, axes: te.sum(value, axis=axes), 0, finish)
 

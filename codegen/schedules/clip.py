@@ -6,6 +6,7 @@ from typing import Any
 
 from codegen.kernel import Candidate, Family, Layer
 from codegen.schedules import _elementwise
+from codegen.schedules._requant import requantized
 from edgekit.ops.requant import clip_params, tensor_quant
 
 
@@ -16,13 +17,11 @@ def _select(layer: Layer) -> Candidate:
 
 
 def _schedule(p: dict[str, Any]) -> Any:
-    from codegen.tvm_api import call, int32
-
     zx, zy = p["zero_points"]
 
     def value(x: Any) -> Any:
         numbers = (p["multiplier"], p["shift"], zy, p["qmin"], p["qmax"])
-        return call("int8", "ek_requantize", x - zx, *(int32(n) for n in numbers))
+        return requantized(p["y_dtype"], x.astype("int32") - zx, *numbers)
 
     return _elementwise.schedule(p, value)
 

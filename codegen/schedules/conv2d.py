@@ -6,7 +6,7 @@ from typing import Any
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
-from codegen.schedules import _gemm, _requant, _sparse, _window
+from codegen.schedules import _float, _gemm, _requant, _sparse, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
@@ -21,6 +21,8 @@ def _params(layer: Layer) -> dict[str, Any]:
 
 
 def select_c99(layer: Layer) -> Candidate:
+    if _float.is_float(layer):
+        return _float.select_conv(layer)
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     packed = pack_in_order(channels.weights, weight_bits(layer))
@@ -29,10 +31,10 @@ def select_c99(layer: Layer) -> Candidate:
         "conv2d",
         "c99",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
             Operand("w", "int8", packed.size, "constant"),
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
-            Operand("y", "int8", layer.output.size, "output"),
+            Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
         {**_params(layer), **_requant.params(channels), **sparse},
     )
@@ -41,13 +43,15 @@ def select_c99(layer: Layer) -> Candidate:
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
+    if p.get("float"):
+        return _float.schedule_conv(p)
     from tvm import s_tir, te
 
     from codegen.tvm_api import int32
 
     kh_count, kw_count = p["kernel"]
     per_group, out_per_group = p["C"] // p["groups"], p["O"] // p["groups"]
-    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    x = te.placeholder((p["H"], p["W"], p["C"]), p["x_dtype"], name="x")
     shape = (p["O"], kh_count, kw_count, per_group)
     w, weight = (
         _sparse.placeholder(shape) if "sparse" in p else placeholder(shape, p["weight_bits"])
@@ -93,6 +97,7 @@ class AsInt32:
 
 
 def select_arm_dsp(layer: Layer) -> Candidate:
+    _float.refuse(layer)
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")
@@ -100,6 +105,7 @@ def select_arm_dsp(layer: Layer) -> Candidate:
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     if p["weight_bits"] == 4 and channels.bound >= 1 << 26:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
+    p |= layer.types
     gemm = _gemm.Rows(p)
     packed = gemm.pack(channels.weights.reshape(w.shape))
     packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"], gemm.tiled)
@@ -107,14 +113,14 @@ def select_arm_dsp(layer: Layer) -> Candidate:
         "conv2d",
         "arm_dsp",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
+            Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
             Operand("w", "int8", packed.size, "constant"),
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
-            Operand("y", "int8", layer.output.size, "output"),
+            Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**p, **_requant.params(channels), **sparse},
+        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse},
     )
-    constants = {"w": packed, "rq": _requant.cheap(channels)}
+    constants = {"w": packed, "rq": _requant.dsp(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
 
 

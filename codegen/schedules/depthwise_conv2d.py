@@ -1,10 +1,10 @@
 """depthwise_conv2d: plain loops (c99), and columns of int16 pairs for SMLAD (arm_dsp).
 
-arm_dsp works channel by channel. The channel's plane is spread into columns of doubled int16, so
-that two vertically adjacent pixels are one word; the taps of a column are int16 pairs as well, in
-two versions: for output rows that start on an even input row, and, shifted by one with a zero in
-front, for those that start on an odd one. Every product is then an aligned SMLAD. A channel is read
-whole before any of it is written, so the layer may run in place.
+arm_dsp works channel by channel. The channel's plane is spread into columns of int16 (doubled
+where it was int8), so that two vertically adjacent pixels are one word; the taps of a column are
+int16 pairs as well, in two versions: for output rows that start on an even input row, and, shifted
+by one with a zero in front, for those that start on an odd one. Every product is then an aligned
+SMLAD. A channel is read whole before any of it is written, so the layer may run in place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
-from codegen.schedules import _requant, _window
+from codegen.schedules import _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 from codegen.schedules.conv2d import AsInt32
 
@@ -33,14 +33,16 @@ def _by_channel(layer: Layer) -> np.ndarray:
 
 def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ...]:
     return (
-        Operand("x", "int8", layer.inputs[0].size, "input", alias),
+        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input", alias),
         Operand("w", "int8", weight_count, "constant"),
         Operand("rq", "int32", layer.output.shape[-1] * 3, "constant"),
-        Operand("y", "int8", layer.output.size, "output", alias),
+        Operand("y", layer.output.dtype, layer.output.size, "output", alias),
     )
 
 
 def _select_c99(layer: Layer) -> Candidate:
+    if _float.is_float(layer):
+        return _float.select_depthwise(layer)
     channels = analyse(layer, _by_channel(layer))
     taps_first = pack_in_order(np.ascontiguousarray(channels.weights.T), weight_bits(layer))
     spec = KernelSpec(
@@ -54,13 +56,15 @@ def _select_c99(layer: Layer) -> Candidate:
 
 
 def _schedule_c99(p: dict[str, Any]) -> Any:
+    if p.get("float"):
+        return _float.schedule_depthwise(p)
     from tvm import s_tir, te
 
     from codegen.tvm_api import int32
 
     kh_count, kw_count = p["kernel"]
     multiplier = p["O"] // p["C"]
-    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    x = te.placeholder((p["H"], p["W"], p["C"]), p["x_dtype"], name="x")
     w, weight = placeholder((kh_count, kw_count, p["O"]), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     kh, kw = te.reduce_axis((0, kh_count), "kh"), te.reduce_axis((0, kw_count), "kw")
@@ -103,16 +107,20 @@ class _Columns:
 
 
 def _select_arm_dsp(layer: Layer) -> Candidate:
+    _float.refuse(layer)
     channels = analyse(layer, _by_channel(layer))
     packed = pack_in_order(channels.weights, weight_bits(layer))
-    in_place = layer.inputs[0].shape == layer.output.shape
+    in_place = (layer.inputs[0].shape, layer.inputs[0].dtype) == (
+        layer.output.shape,
+        layer.output.dtype,
+    )
     spec = KernelSpec(
         "depthwise_conv2d",
         "arm_dsp",
         _operands(layer, packed.size, alias=in_place),
-        {**_params(layer), **_requant.params(channels)},
+        {**_params(layer), **_requant.params(channels), "cheap": channels.cheap},
     )
-    constants = {"w": packed, "rq": _requant.cheap(channels)}
+    constants = {"w": packed, "rq": _requant.dsp(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
 
 
@@ -125,9 +133,11 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
     size = _Columns(p)
     kh_count, kw_count = p["kernel"]
     multiplier = p["O"] // p["C"]
-    x = te.placeholder((p["H"], p["W"], p["C"]), "int8", name="x")
+    x = te.placeholder((p["H"], p["W"], p["C"]), p["x_dtype"], name="x")
     w, weight = placeholder((p["O"], kh_count, kw_count), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
+    # int8 is doubled on its way into a column; int16 has no room for that.
+    doubled = p["x_dtype"] == "int8"
     two, zero = tirx.const(2, "int16"), tirx.const(0, "int16")
 
     def column(c: Any, i: Any, j: Any, low: Any) -> Any:
@@ -142,7 +152,7 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
         value = x[ih, iw, c].astype("int16")
         if inside is not True:
             value = select(inside, value, tirx.const(p["zx"], "int16"))
-        return value * two
+        return value * two if doubled else value
 
     def taps(o: Any, parity: Any, kw: Any, j: Any, low: Any) -> Any:
         offset = j * 2 + low - parity
@@ -171,7 +181,7 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
 
     def result(oh: Any, ow: Any, c: Any, m: Any) -> Any:
         total = acc[c, m, oh % size.parities, oh // size.parities, ow]
-        return _requant.apply_cheap(p, total, rq, c * multiplier + m)
+        return _requant.apply(p, total, rq, c * multiplier + m, doubled=doubled)
 
     y = te.compute((p["OH"], p["OW"], p["C"], multiplier), result, name="y")
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from codegen.kernel import Candidate, Family, Layer
 from codegen.schedules import _pool
+from codegen.schedules._requant import clamped
 
 
 def _select(layer: Layer) -> Candidate:
@@ -15,14 +18,13 @@ def _select(layer: Layer) -> Candidate:
 def _schedule(p: dict[str, Any]) -> Any:
     from tvm import te
 
-    from codegen.tvm_api import call, int32
-
     low, high = p["clamp"]
+    lowest = int(np.iinfo(p["x_dtype"]).min)
 
     def finish(largest: Any, oh: Any, ow: Any) -> Any:
-        return call("int8", "ek_clamp8", largest, int32(low), int32(high))
+        return clamped(p["y_dtype"], largest, low, high, saturate=False)
 
-    return _pool.schedule(p, lambda value, axes: te.max(value, axis=axes), -128, finish)
+    return _pool.schedule(p, lambda value, axes: te.max(value, axis=axes), lowest, finish)
 
 
 FAMILIES = {"c99": Family(_select, _schedule)}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
-from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax_params
+from edgekit.ops.fixedpoint import TABLE_STEPS
+from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
 
 def _select(layer: Layer) -> Candidate:
+    if layer.output.dtype == "int16":
+        return _select16(layer)
     width = layer.output.shape[-1]
     params = softmax_params(layer.node, list(layer.inputs), layer.output)
     spec = KernelSpec(
@@ -24,7 +27,89 @@ def _select(layer: Layer) -> Candidate:
     return Candidate(spec, (layer.inputs[0].name,), {"table": params.exp_table})
 
 
+def _select16(layer: Layer) -> Candidate:
+    width = layer.output.shape[-1]
+    params = softmax16_params(layer.node, list(layer.inputs), layer.output)
+    entries = params.exp_table.size
+    spec = KernelSpec(
+        "softmax",
+        "c99",
+        (
+            Operand("x", "int16", layer.inputs[0].size, "input"),
+            Operand("exponentials", "int16", entries, "constant"),
+            Operand("reciprocals", "int16", entries, "constant"),
+            Operand("y", "int16", layer.output.size, "output"),
+        ),
+        {
+            "rows": layer.output.size // width,
+            "width": width,
+            "multiplier": params.multiplier,
+            "shift": params.shift,
+            **layer.types,
+        },
+    )
+    tables = {"exponentials": params.exp_table, "reciprocals": params.reciprocal_table}
+    return Candidate(spec, (layer.inputs[0].name,), tables)
+
+
 def _schedule(p: dict[str, Any]) -> Any:
+    return _schedule16(p) if p.get("y_dtype") == "int16" else _schedule8(p)
+
+
+def _rows(sch: Any, names: tuple[str, ...]) -> Any:
+    """Everything of a row before its results: `names` last to first."""
+    row = sch.get_loops(sch.get_sblock("y"))[0]
+    for name in names:
+        sch.compute_at(sch.get_sblock(name), row, preserve_unit_loops=True)
+    for name in ("total", "largest"):
+        block = sch.get_sblock(name)
+        sch.decompose_reduction(block, sch.get_loops(block)[-1])
+    return sch
+
+
+def _schedule16(p: dict[str, Any]) -> Any:
+    from tvm import s_tir, te
+
+    from codegen.tvm_api import call, int32
+
+    rows, width = p["rows"], p["width"]
+    entries = TABLE_STEPS + 1
+    x = te.placeholder((rows, width), "int16", name="x")
+    exponentials = te.placeholder((entries,), "int16", name="exponentials")
+    reciprocals = te.placeholder((entries,), "int16", name="reciprocals")
+    i, j = te.reduce_axis((0, width), "i"), te.reduce_axis((0, width), "j")
+    largest = te.compute((rows,), lambda r: te.max(x[r, i].astype("int32"), axis=i), name="largest")
+
+    def at(r: Any, c: Any) -> Any:
+        difference = x[r, c].astype("int32") - largest[r]
+        return call(
+            "int32", "ek_softmax16_at", difference, int32(p["multiplier"]), int32(p["shift"])
+        )
+
+    def interpolated(table: Any, place: Any) -> Any:
+        entry = (place >> 7) + TABLE_STEPS // 2
+        return call("int32", "ek_interpolate", table[entry], table[entry + 1], place & 127)
+
+    place = te.compute((rows, width), at, name="place")
+    e = te.compute((rows, width), lambda r, c: interpolated(exponentials, place[r, c]), name="e")
+    total = te.compute((rows,), lambda r: te.sum(e[r, j], axis=j), name="total")
+    inverse = te.compute(
+        (rows,), lambda r: call("int32", "ek_softmax16_inverse_at", total[r]), name="inverse"
+    )
+    scale = te.compute((rows,), lambda r: interpolated(reciprocals, inverse[r]), name="scale")
+    shift = te.compute(
+        (rows,), lambda r: call("int32", "ek_softmax16_shift", total[r]), name="shift"
+    )
+    y = te.compute(
+        (rows, width),
+        lambda r, c: call("int16", "ek_softmax16_value", e[r, c], scale[r], shift[r]),
+        name="y",
+    )
+    sch = s_tir.Schedule(te.create_prim_func([x, exponentials, reciprocals, y]))
+    return _rows(sch, ("shift", "scale", "inverse", "total", "e", "place", "largest"))
+
+
+def _schedule8(p: dict[str, Any]) -> Any:
     from tvm import s_tir, te
 
     from codegen.tvm_api import call
@@ -51,13 +136,7 @@ def _schedule(p: dict[str, Any]) -> Any:
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, table, y]))
-    row = sch.get_loops(sch.get_sblock("y"))[0]
-    for name in ("shift", "scale", "total", "largest"):
-        sch.compute_at(sch.get_sblock(name), row, preserve_unit_loops=True)
-    for name in ("total", "largest"):
-        block = sch.get_sblock(name)
-        sch.decompose_reduction(block, sch.get_loops(block)[-1])
-    return sch
+    return _rows(sch, ("shift", "scale", "total", "largest"))
 
 
 FAMILIES = {"c99": Family(_select, _schedule)}

@@ -12,10 +12,14 @@ def _select(layer: Layer) -> Candidate:
         "transpose",
         "c99",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
-            Operand("y", "int8", layer.output.size, "output"),
+            Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
+            Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {"shape": list(layer.inputs[0].shape), "perm": list(layer.node.attrs["perm"])},
+        {
+            "shape": list(layer.inputs[0].shape),
+            "perm": list(layer.node.attrs["perm"]),
+            **layer.types,
+        },
     )
     return Candidate(spec, (layer.inputs[0].name,), {})
 
@@ -24,7 +28,7 @@ def _schedule(p: dict[str, Any]) -> Any:
     from tvm import s_tir, te
 
     perm = p["perm"]
-    x = te.placeholder(p["shape"], "int8", name="x")
+    x = te.placeholder(p["shape"], p["x_dtype"], name="x")
 
     def element(*index: Any) -> Any:
         return x[tuple(index[perm.index(axis)] for axis in range(len(perm)))]

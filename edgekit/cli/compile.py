@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekit.cli.budget import budget_options, chosen_budget, print_search
 from edgekit.cli.common import compiler_option, json_option, progress, table, write_json
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="4: but first, last and depthwise layers.  [default: 8]"),
             click.option("--layer-bits", multiple=True, metavar="NAME=4",
                          help="Bits of one layer's weights; may be repeated."),
+            click.option("--activation-bits", type=click.Choice(["8", "16"]),
+                         help="Of tensors between layers.  [default: 8]"),
+            click.option("--layer-activations", multiple=True, metavar="NAME=16",
+                         help="Bits of one layer's result or of an input; may be repeated."),
+            click.option("--float-layer", "float_layers", multiple=True, metavar="NAME",
+                         help="Keep one layer in float32; may be repeated."),
             click.option("--rounding", type=click.Choice(["nearest", "gptq"]),
                          help="Of weights.  [default: gptq for 4 bits, nearest for 8]"),
         ]
@@ -38,19 +45,36 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
     """What was asked for on the command line as arguments of `quantizer.quantize`."""
-    bits = options.pop("weight_bits")
-    layers = {}
-    for text in options.pop("layer_bits"):
+    widths = {
+        "weight_bits": _bits(
+            options.pop("weight_bits"), options.pop("layer_bits"), "--layer-bits", ("4", "8")
+        ),
+        "activation_bits": _bits(
+            options.pop("activation_bits"),
+            options.pop("layer_activations"),
+            "--layer-activations",
+            ("8", "16"),
+        ),
+    }
+    chosen = {name: value for name, value in options.items() if value not in (None, ())}
+    return chosen | {name: bits for name, bits in widths.items() if bits is not None}
+
+
+def _bits(
+    general: str | None, layers: tuple[str, ...], option: str, allowed: tuple[str, str]
+) -> int | dict[str, int] | None:
+    """Bits of everything, or of single layers with "*" for the others; None for no option."""
+    named = {}
+    for text in layers:
         name, _, width = text.rpartition("=")
-        if not name or width not in ("4", "8"):
-            raise click.UsageError(f"--layer-bits takes NAME=4 or NAME=8, not '{text}'")
-        layers[name] = int(width)
-    chosen = {name: value for name, value in options.items() if value is not None}
-    if layers:
-        chosen["weight_bits"] = {"*": int(bits or 8), **layers}
-    elif bits:
-        chosen["weight_bits"] = int(bits)
-    return chosen
+        if not name or width not in allowed:
+            raise click.UsageError(
+                f"{option} takes NAME={allowed[0]} or NAME={allowed[1]}, not '{text}'"
+            )
+        named[name] = int(width)
+    if named:
+        return {"*": int(general or 8), **named}
+    return int(general) if general else None
 
 
 @click.command("compile")
@@ -64,8 +88,7 @@ def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
 )
 @quantization_options
 @click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
-@click.option("--max-flash", type=int, metavar="BYTES", help="Fail where the flash is larger.")
-@click.option("--max-ram", type=int, metavar="BYTES", help="Fail where the RAM is larger.")
+@budget_options
 @click.option(
     "--sparse-weights",
     type=click.Choice(["auto", "smallest", "off"]),
@@ -81,32 +104,41 @@ def compile_command(
     calibration: Path | None,
     output: Path,
     bind: tuple[str, ...],
-    max_flash: int | None,
-    max_ram: int | None,
+    validation: Path | None,
     sparse_weights: str,
     compiler: str,
     json_file: str | None,
-    **quantization: Any,
+    **options: Any,
 ) -> None:
-    """Compile MODEL (.onnx, or a quantized .tflite) for a target."""
+    """Compile MODEL (.onnx, or a quantized .tflite) for a target.
+
+    A float model becomes int8. Where that exceeds the budget, the widths of single layers are
+    searched for.
+    """
     from edgekit import pipeline
 
+    budget = chosen_budget(options)
     with progress() as say:
         done = pipeline.compile(
             model,
             output=output,
             target=target,
             calibration=calibration,
-            quantization=chosen_quantization(quantization),
+            quantization=chosen_quantization(options),
             bind=parse_bindings(bind),
-            max_flash=max_flash,
-            max_ram=max_ram,
+            budget=budget,
+            validation=validation,
             sparse_weights=sparse_weights,
             compiler=compiler,
             progress=say,
         )
-    if not write_json(json_file, done.report.as_json()):
+    search = {"search": done.search.as_json()} if done.search else {}
+    if not write_json(json_file, {**done.report.as_json(), **search}):
+        if done.search:
+            print_search(done.search)
         print_report(done.report, str(output))
+        if done.graph.metadata.get("note"):
+            click.echo(f"note     {done.graph.metadata['note']}")
 
 
 def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:
@@ -155,6 +187,11 @@ def print_report(report: Report, output: str) -> None:
         click.echo(
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "
             f"{report.calibration_samples} calibration samples"
+        )
+    if report.agreement is not None:
+        click.echo(
+            f"         {100 * report.agreement:.2f} % of {report.agreement_samples} samples have "
+            "the float network's class"
         )
     click.echo(f"wrote    {output}")
 

@@ -75,7 +75,7 @@ def _first(path: Path, bind: tuple[str, ...]) -> Graph:
 
     if path.is_dir():
         return open_output(path).graph
-    return importers.load(path, bind=parse_bindings(bind))
+    return importers.load(path, bind=parse_bindings(bind), float_behind=True)
 
 
 def _print(diff: Diff) -> None:

@@ -5,7 +5,8 @@ Errors, all `EdgekitError`:
     E101  no such file, or not a model        E105  external data refused or missing
     E102  unsupported operators, all listed   E106  a kind of model that is not taken
     E103  the model contradicts itself        E107  absurd sizes
-    E104  an axis without a fixed size
+    E104  an axis without a fixed size        E120  quantized in part
+                                              E121  activations of a type that is not taken
 """
 
 from __future__ import annotations
@@ -15,26 +16,39 @@ from pathlib import Path
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.importers.common import Unsupported, unsupported_error
+from edgekit.importers.quantized import float_layers_error, has_activation_grids, to_integer
 
 __all__ = ["Unsupported", "import_raw", "load", "unsupported"]
 
 
-def load(path: Path, *, bind: dict[str, int] | None = None) -> Graph:
+def load(path: Path, *, bind: dict[str, int] | None = None, float_behind: bool = False) -> Graph:
     """The canonical graph of an ONNX or TFLite file (told apart by content, not by name).
 
     Args:
         bind: sizes of symbolic dimensions of an ONNX file, by name. The batch needs none.
+        float_behind: where a quantized ONNX model cannot become an integer graph as a whole, take
+            the float network behind it.
 
     Returns:
-        A verified graph: NHWC, batch 1, canonical operators only; float32 from ONNX, int8 from
-        TFLite. `metadata["layout"]` names inputs and outputs that the file declares as NCHW.
+        A verified graph: NHWC, batch 1, canonical operators only; int8 where the file is
+        quantized, activations included, else float32. `metadata["layout"]` names inputs and
+        outputs that the file declares as NCHW, `metadata["note"]` says where a float graph comes
+        from a file that was quantized.
 
     Raises:
-        EdgekitError: E101 to E107; E102 has one line of details per unsupported node.
+        EdgekitError: E101 to E107, E120, E121; E102 and E120 have one line of details per node.
     """
-    graph, found = _canonical(Path(path), bind)
+    path = Path(path)
+    try:
+        graph, found, in_part = _canonical(path, bind)
+    except EdgekitError as error:
+        if not float_behind or error.code != "E121":
+            raise
+        graph, found, in_part = _canonical(path, bind, dequantize=True)
+    if in_part and float_behind:
+        graph, found, in_part = _canonical(path, bind, dequantize=True)
     if found:
-        raise unsupported_error(Path(path).name, found)
+        raise (float_layers_error if in_part else unsupported_error)(path.name, found)
     return graph
 
 
@@ -55,13 +69,34 @@ def unsupported(path: Path, *, bind: dict[str, int] | None = None) -> list[Unsup
     return _canonical(Path(path), bind)[1]
 
 
-def _canonical(path: Path, bind: dict[str, int] | None) -> tuple[Graph, list[Unsupported]]:
+#: What is said of a float graph that comes from a file that was quantized, by kind of the latter.
+NOTES = {
+    "static": "the file is quantized in part; its own scales were dropped for new ones",
+    "dynamic": "the file quantizes activations at run time, which needs float arithmetic; its int8 "
+    "weights were taken for the reals that they stand for",
+    "weights": "in the file only weights are quantized; they were taken for the reals that they "
+    "stand for",
+}
+
+
+def _canonical(
+    path: Path, bind: dict[str, int] | None, dequantize: bool = False
+) -> tuple[Graph, list[Unsupported], bool]:
+    """The canonical graph, what keeps it from being one, and whether that is float layers only."""
     from edgekit.passes import canonicalize
 
-    graph, found = _import(path, bind)
+    graph, found = _import(path, bind, dequantize)
     if found:
-        return graph, found
+        return graph, found, False
+    kind = graph.metadata.pop("quantized", "")
     graph = canonicalize(graph)
+    if has_activation_grids(graph):
+        graph, found = to_integer(graph)
+        if found:
+            return graph, found, True
+        graph = canonicalize(graph)
+    elif kind:
+        graph.metadata["note"] = NOTES[kind]
     for node in graph.nodes:
         shape = graph.values[node.output].shape
         if shape[:1] != (1,):
@@ -69,10 +104,12 @@ def _canonical(path: Path, bind: dict[str, int] | None) -> tuple[Graph, list[Uns
             # samples wherever several run at once.
             reason = f"its result {list(shape)} has no batch axis of 1 in front"
             found.append(Unsupported(node.name, node.op, reason))
-    return graph, found
+    return graph, found, False
 
 
-def _import(path: Path, bind: dict[str, int] | None) -> tuple[Graph, list[Unsupported]]:
+def _import(
+    path: Path, bind: dict[str, int] | None, dequantize: bool = False
+) -> tuple[Graph, list[Unsupported]]:
     data = _read(path)
     if data[4:8] == b"TFL3":
         from edgekit.importers.tflite import import_tflite
@@ -84,7 +121,7 @@ def _import(path: Path, bind: dict[str, int] | None) -> tuple[Graph, list[Unsupp
         return import_tflite(path, data)
     from edgekit.importers.onnx import import_onnx
 
-    return import_onnx(path, data, bind)
+    return import_onnx(path, data, bind, dequantize=dequantize)
 
 
 def _read(path: Path) -> bytes:

@@ -8,14 +8,17 @@ and one meaning at every moment, and no operator exists in two forms.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, Value
+from edgekit.graph import Graph, Node, Value
 from edgekit.importers.common import Builder, Refused, Unsupported, invalid
 from edgekit.importers.onnx_read import OnnxModel, OnnxNode, read
+from edgekit.importers.quantized import Grid
 
 Handler = Callable[["OnnxBuilder", OnnxNode], None]
 HANDLERS: dict[str, Handler] = {}
@@ -40,10 +43,34 @@ class OnnxBuilder(Builder):
     def __init__(self, model: OnnxModel) -> None:
         super().__init__(model.name)
         self.opset = model.opset
+        self.model = model
+        #: Take quantized tensors for the real ones that they stand for.
+        self.dequantize = False
+        #: Grids of dequantized constants, axes as in the file.
+        self.grids: dict[str, Grid] = {}
+        #: Operands of DequantizeLinear, integer inputs among them.
+        self.scaled_inputs: set[str] = set()
+        #: Integer tensors of the file: their dtype, their scale.
+        self.stored: dict[str, str] = dict(model.integer_inputs)
+        self.scales: dict[str, np.floating] = {}
+        #: Integer tensors whose scale is found at run time.
+        self.dynamic: set[str] = set()
+        self.requantized: dict[tuple[str, Grid], str] = {}
+        self.makers: dict[str, Node] = {}
+        self._readers: dict[str, list[OnnxNode | None]] = {}
+        for output in model.outputs:
+            self._readers.setdefault(output, []).append(None)
+        for node in model.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
         #: Data of every name known at import time, of any dtype; a copy enters the graph on use.
         self.data = dict(model.constants)
         self.alias: dict[str, str] = {}
         self._operands: dict[str, str] = {}
+
+    def readers(self, name: str) -> list[OnnxNode | None]:
+        """The nodes of the file that read `name`, None for each time that it is an output."""
+        return self._readers.get(name, [])
 
     # ---- reading operands
 
@@ -91,9 +118,25 @@ class OnnxBuilder(Builder):
         if name in self.data:
             if name not in self._operands:
                 data = as_float(self.data[name], f"operand '{name}'")
-                self._operands[name] = self.constant(name, data)
+                self._operands[name] = self.constant(name, data, self.grids.get(name))
             return self._operands[name]
         return self.alias.get(name, name)
+
+    def grid(self, node: OnnxNode, index: int, axis: int = 0, to: int = 0) -> Grid | None:
+        """The grid of a constant operand whose axis `axis`, its output channels, becomes `to`.
+
+        Raises:
+            Refused: where its scales lie along another axis.
+        """
+        grid = self.grids.get(operand(node, index))
+        if grid is None or grid.axis is None:
+            return grid
+        if grid.axis != axis:
+            raise Refused(
+                f"its weights have scales along axis {grid.axis}, only one scale for all or one "
+                f"for each output channel (axis {axis}) is supported"
+            )
+        return replace(grid, axis=to)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Shape of an ONNX name, constant or not."""
@@ -110,6 +153,11 @@ class OnnxBuilder(Builder):
         return name, self.value(name)
 
     # ---- writing results
+
+    def emit(self, op: str, inputs: Sequence[str], *args: Any, **kwargs: Any) -> str:
+        result = super().emit(op, inputs, *args, **kwargs)
+        self.makers[result] = self.graph.nodes[-1]
+        return result
 
     def rename(self, node: OnnxNode, name: str) -> None:
         """Let the node's result be another name for `name`."""
@@ -133,24 +181,36 @@ def as_float(data: np.ndarray, what: str) -> np.ndarray:
 
 
 def import_onnx(
-    path: Path, data: bytes, bind: dict[str, int] | None = None
+    path: Path, data: bytes, bind: dict[str, int] | None = None, *, dequantize: bool = False
 ) -> tuple[Graph, list[Unsupported]]:
     """The graph of an ONNX file before any pass, and the nodes that edgekit cannot express.
 
-    Where the second is not empty the graph is incomplete and must not be used.
+    Where the second is not empty the graph is incomplete and must not be used. Where the file is
+    quantized the graph is a float one whose values have a `Grid` (`edgekit.importers.quantized`).
 
     Args:
         path: the file, for messages and to find external data.
         data: its content.
         bind: sizes of symbolic dimensions by name.
+        dequantize: take the float network behind a quantized one.
 
     Raises:
-        EdgekitError: E101 to E107, see `edgekit.importers`.
+        EdgekitError: E101 to E107 and E121, see `edgekit.importers`.
     """
-    from edgekit.importers import onnx_math, onnx_nn, onnx_shape  # noqa: F401  fill HANDLERS
+    from edgekit.importers import (  # fill HANDLERS
+        onnx_math,  # noqa: F401
+        onnx_nn,  # noqa: F401
+        onnx_qlinear,  # noqa: F401
+        onnx_quant,
+        onnx_shape,  # noqa: F401
+    )
 
     model = read(path, data, bind or {})
     builder = OnnxBuilder(model)
+    kind = onnx_quant.kind_of(model)
+    builder.dequantize = dequantize or kind != "static"
+    if kind:
+        builder.graph.metadata["quantized"] = kind
     builder.reserved = frozenset(o for n in model.nodes for o in n.outputs) | set(model.constants)
     for name, shape in model.inputs.items():
         builder.add_input(name, shape, "float32")
@@ -165,16 +225,18 @@ def import_onnx(
             found.append(Unsupported(node.name, node.op, reason))
     if not found:
         _finish(builder, model.outputs)
+        onnx_quant.check_inputs(builder)
     return builder.graph, found
 
 
 def _import_node(builder: OnnxBuilder, node: OnnxNode, unknown: set[str]) -> str | None:
     """None where the node was imported, else why not ('' where that lies in its operands)."""
     from edgekit.importers.onnx_fold import EVALUATE, fold
+    from edgekit.importers.onnx_quant import check_integers, is_quantized_operator, move_integers
 
     if not node.outputs or not node.outputs[0]:
         raise invalid(f"node '{node.name}' ({node.op}) has no result")
-    if node.domain:
+    if node.domain and not is_quantized_operator(node):
         return f"operators of the domain '{node.domain}' are not supported"
     try:
         depends = bool(unknown.intersection(node.inputs))
@@ -186,7 +248,9 @@ def _import_node(builder: OnnxBuilder, node: OnnxNode, unknown: set[str]) -> str
         if handler is None:
             return "the operator is not supported"
         builder.hint = node.outputs[0]
+        check_integers(builder, node)
         handler(builder, node)
+        move_integers(builder, node)
     except Refused as reason:
         return str(reason)
     return None

@@ -7,6 +7,7 @@ evaluated with numpy and never reach the graph.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,43 @@ def fold(builder: OnnxBuilder, node: OnnxNode) -> bool:
     try:
         with np.errstate(all="ignore"):
             builder.data[node.outputs[0]] = np.asarray(evaluate(node, arrays))
+            _carry_grid(builder, node, evaluate, arrays)
     except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
         raise invalid(f"node '{node.name}' ({node.op}): {error}") from None
     return True
+
+
+def _carry_grid(
+    builder: OnnxBuilder, node: OnnxNode, evaluate: Evaluate, arrays: list[np.ndarray]
+) -> None:
+    """What moves the numbers of a constant moves its scales with them.
+
+    The channel of every number is sent the same way; where that leaves each channel in a slice of
+    its own in the order of the scales, the scales lie along that axis.
+    """
+    grid = builder.grids.get(node.inputs[0])
+    if grid is None or node.op not in _MOVES:
+        return
+    out = node.outputs[0]
+    if node.op == "Cast" and builder.data[out].dtype.kind != "f":
+        return
+    if grid.axis is None or node.op in ("Cast", "Identity"):
+        builder.grids[out] = grid
+        return
+    x = arrays[0]
+    shape = [1] * x.ndim
+    shape[grid.axis] = -1
+    channels = np.arange(grid.scale.size)
+    moved = np.asarray(
+        evaluate(node, [np.broadcast_to(channels.reshape(shape), x.shape), *arrays[1:]])
+    )
+    for axis in range(moved.ndim):
+        along = np.moveaxis(moved, axis, -1)
+        if moved.shape[axis] == channels.size and np.array_equal(
+            along, np.broadcast_to(channels, along.shape)
+        ):
+            builder.grids[out] = replace(grid, axis=axis)
+            return
 
 
 def _constant(node: OnnxNode) -> np.ndarray:
@@ -125,6 +160,21 @@ def _unsqueeze(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
     return np.expand_dims(a[0], _axes(node, a) or ())
 
 
+def _clip(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
+    """Bounds as operands, either of which may be absent."""
+    bounds: list[Any] = [None, None]
+    rest = iter(a[1:])
+    for i in (0, 1):
+        if operand(node, i + 1):
+            bounds[i] = next(rest)
+    lo = node.attrs.get("min") if bounds[0] is None else bounds[0]
+    hi = node.attrs.get("max") if bounds[1] is None else bounds[1]
+    if a[0].dtype.kind not in "iuf":
+        raise TypeError(f"its operand is {a[0].dtype}")
+    return np.clip(a[0], lo, hi).astype(a[0].dtype)
+
+
+_MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 EVALUATE: dict[str, Evaluate] = {
     "Add": lambda n, a: a[0] + a[1],
@@ -134,6 +184,7 @@ EVALUATE: dict[str, Evaluate] = {
     "Neg": lambda n, a: -a[0],
     "Sqrt": lambda n, a: np.sqrt(a[0]),
     "Cast": _cast,
+    "Clip": _clip,
     "Identity": lambda n, a: a[0],
     "Gather": _gather,
     "Concat": lambda n, a: np.concatenate(a, axis=n.integer("axis", 0)),

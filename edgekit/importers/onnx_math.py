@@ -8,8 +8,10 @@ import numpy as np
 
 from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx import TO_NCHW, TO_NHWC, OnnxBuilder, handles, operand
+from edgekit.importers.onnx_quant import SHIFT
 from edgekit.importers.onnx_read import OnnxNode
 from edgekit.importers.onnx_shape import axis_of
+from edgekit.importers.quantized import grid_of, negated
 
 
 @handles("Relu")
@@ -19,10 +21,32 @@ def relu(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("Clip")
 def clip(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Bounds are attributes before opset 11 and operands after."""
+    """Bounds are attributes before opset 11 and operands after.
+
+    PyTorch clips the integers of tensors that it quantizes to fewer levels than int8 has.
+    """
+    if operand(node, 0) in b.stored:
+        _clip_integers(b, node)
+        return
     lo = _bound(b, node, 1, "min", -math.inf)
     hi = _bound(b, node, 2, "max", math.inf)
     _clip(b, node, b.x(node), lo, hi)
+
+
+def _clip_integers(b: OnnxBuilder, node: OnnxNode) -> None:
+    x = b.x(node)
+    grid = grid_of(b.value(x))
+    if grid is None:
+        raise Refused(f"the scale of its operand '{operand(node, 0)}' is not known")
+    clamp: list[float | None] = [None, None]
+    for i, key in enumerate(("min", "max")):
+        bound = b.integers(node, i + 1, key)
+        if bound is not None and len(bound) == 1:
+            level = bound[0] + SHIFT[b.stored[operand(node, 0)]] - int(grid.zero_point[0])
+            clamp[i] = float(grid.scale[0]) * level
+        elif bound is not None:
+            raise Refused(f"its {key} has {len(bound)} values, one is supported")
+    b.emit("clip", [x], {"clamp": clamp}, node=node.name, out=node.outputs[0], quant=grid)
 
 
 def _bound(b: OnnxBuilder, node: OnnxNode, index: int, key: str, default: float) -> float:
@@ -76,10 +100,13 @@ def sub(b: OnnxBuilder, node: OnnxNode) -> None:
     """a - b as a + (-1) * b."""
     right = b.const(operand(node, 1))
     if right is not None:
-        y = b.constant(f"{node.name}:negated", -b.floats(node, 1, "operand"))
+        grid = b.grids.get(operand(node, 1))
+        y = b.constant(f"{node.name}:negated", -b.floats(node, 1, "operand"), negated(grid))
     else:
         minus = b.constant(f"{node.name}:minus", np.asarray([-1], np.float32))
-        y = b.emit("mul", [b.x(node, 1), minus], node=node.name)
+        x = b.x(node, 1)
+        grid = grid_of(b.value(x))
+        y = b.emit("mul", [x, minus], node=node.name, quant=negated(grid))
     _binary(b, node, "add", b.x(node, 0), y)
 
 
@@ -105,7 +132,8 @@ def _binary(b: OnnxBuilder, node: OnnxNode, op: str, left: str, right: str) -> N
     for name in (left, right):
         if not b.value(name).shape and b.graph.is_constant(name):
             # A scalar: [1] broadcasts alike and keeps every tensor at one axis or more.
-            right = b.constant(f"{node.name}:scalar", b.graph.constants[name].reshape(1))
+            data = b.graph.constants[name].reshape(1)
+            right = b.constant(f"{node.name}:scalar", data, b.value(name).quant)
     b.emit(op, [left, right], node=node.name, out=node.outputs[0])
 
 

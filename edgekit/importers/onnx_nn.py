@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx import OnnxBuilder, as_float, handles, operand
 from edgekit.importers.onnx_read import OnnxNode
 from edgekit.importers.onnx_shape import axis_of
+from edgekit.importers.quantized import Grid
 
 
 def _pair(node: OnnxNode, key: str, default: int) -> list[int]:
@@ -73,11 +75,12 @@ def conv(b: OnnxBuilder, node: OnnxNode) -> None:
     if bias.shape != (out_channels,):
         raise invalid(f"node '{node.name}' (Conv): bias {list(bias.shape)} of {out_channels}")
     if groups > 1 and per_group == 1:
-        op, w = "depthwise_conv2d", w[:, 0].transpose(1, 2, 0)
+        op, w, grid = "depthwise_conv2d", w[:, 0].transpose(1, 2, 0), b.grid(node, 1, 0, 2)
     else:
-        op, w = "conv2d", w.transpose(0, 2, 3, 1)
+        op, w, grid = "conv2d", w.transpose(0, 2, 3, 1), b.grid(node, 1)
         attrs["groups"] = groups  # type: ignore[assignment]
-    inputs = [x, b.constant(f"{node.name}:weights", w), b.constant(f"{node.name}:bias", bias)]
+    weights = b.constant(f"{node.name}:weights", w, grid)
+    inputs = [x, weights, b.constant(f"{node.name}:bias", bias)]
     b.image_result(node, b.emit(op, inputs, attrs, node=node.name))
 
 
@@ -94,25 +97,31 @@ def matmul(b: OnnxBuilder, node: OnnxNode) -> None:
         raise invalid(f"node '{node.name}' (MatMul): {list(shape)} times {list(w.shape)}")
     rows = math.prod(shape[:-1])
     bias = np.zeros(w.shape[1], np.float32)
-    out = node.outputs[0]
+    out, grid = node.outputs[0], b.grid(node, 1, 1)
     if len(shape) == 2 and rows == 1:
-        _dense(b, node, x, w.T, bias, out)
+        _dense(b, node, x, w.T, bias, grid, out)
         return
     if rows == 1:
         x = b.reshape(x, (1, shape[-1]), node=node.name)
-        y = _dense(b, node, x, w.T, bias)
+        y = _dense(b, node, x, w.T, bias, grid)
     else:  # one product per row: a 1x1 convolution over an image of one line
         x = b.reshape(x, (1, 1, rows, shape[-1]), node=node.name)
-        weights = b.constant(f"{node.name}:weights", w.T[:, None, None, :])
+        weights = b.constant(f"{node.name}:weights", w.T[:, None, None, :], grid)
         y = b.emit("conv2d", [x, weights, b.constant(f"{node.name}:bias", bias)], node=node.name)
     b.reshape(y, (*shape[:-1], w.shape[1]), node=node.name, out=out)
 
 
 def _dense(
-    b: OnnxBuilder, node: OnnxNode, x: str, w: np.ndarray, bias: np.ndarray, out: str = ""
+    b: OnnxBuilder,
+    node: OnnxNode,
+    x: str,
+    w: np.ndarray,
+    bias: np.ndarray,
+    grid: Grid | None,
+    out: str = "",
 ) -> str:
     """fully_connected with w [O, K] and bias [O]."""
-    weights = b.constant(f"{node.name}:weights", np.ascontiguousarray(w, np.float32))
+    weights = b.constant(f"{node.name}:weights", np.ascontiguousarray(w, np.float32), grid)
     bias_name = b.constant(f"{node.name}:bias", bias.astype(np.float32))
     return b.emit("fully_connected", [x, weights, bias_name], node=node.name, out=out)
 
@@ -126,7 +135,8 @@ def gemm(b: OnnxBuilder, node: OnnxNode) -> None:
         raise Refused("transA is not supported")
     x = b.x(node)
     shape = b.value(x).shape
-    w = w if node.integer("transB", 0) else w.T
+    turned = bool(node.integer("transB", 0))
+    w = w if turned else w.T
     if w.ndim != 2 or len(shape) != 2 or shape[1] != w.shape[1]:
         raise invalid(f"node '{node.name}' (Gemm): {list(shape)} times {list(w.shape)} transposed")
     if shape[0] != 1:
@@ -137,7 +147,11 @@ def gemm(b: OnnxBuilder, node: OnnxNode) -> None:
         if c.size not in (1, bias.size):
             raise invalid(f"node '{node.name}' (Gemm): {c.size} biases for {bias.size} results")
         bias = bias + c * np.float32(node.number("beta", 1.0))
-    _dense(b, node, x, w * np.float32(node.number("alpha", 1.0)), bias, node.outputs[0])
+    alpha = np.float32(node.number("alpha", 1.0))
+    grid = b.grid(node, 1, 0 if turned else 1)
+    if grid is not None and alpha != 0:
+        grid = replace(grid, scale=grid.scale * abs(alpha))
+    _dense(b, node, x, w * alpha, bias, grid, node.outputs[0])
 
 
 @handles("BatchNormalization")

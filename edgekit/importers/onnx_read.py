@@ -66,6 +66,8 @@ class OnnxModel:
     constants: dict[str, np.ndarray]
     inputs: dict[str, Shape]
     outputs: list[str]
+    #: The dtype of the inputs that are int8 or uint8; the others are float32.
+    integer_inputs: dict[str, str]
 
 
 def read(path: Path, data: bytes, bind: dict[str, int]) -> OnnxModel:
@@ -130,6 +132,7 @@ def _decode(path: Path, model: Any, bind: dict[str, int]) -> OnnxModel:
     return OnnxModel(
         path.stem, opset, _sorted(nodes, set(inputs) | set(constants)), constants, inputs,
         [printable(o.name) for o in graph.output],
+        _integer_inputs(declared),
     )  # fmt: skip
 
 
@@ -224,6 +227,15 @@ def _external(t: Any, folder: Path, what: str, want: int) -> bytes:
         return f.read(length)
 
 
+#: TensorProto's UINT8 and INT8.
+_INTEGER_INPUTS = {2: "uint8", 3: "int8"}
+
+
+def _integer_inputs(declared: list[Any]) -> dict[str, str]:
+    kinds = {printable(v.name): v.type.tensor_type.elem_type for v in declared}
+    return {n: _INTEGER_INPUTS[k] for n, k in kinds.items() if k in _INTEGER_INPUTS}
+
+
 def _inputs(declared: list[Any], bind: dict[str, int]) -> dict[str, Shape]:
     """Static shapes of the graph inputs, batch 1."""
     import onnx
@@ -237,12 +249,12 @@ def _inputs(declared: list[Any], bind: dict[str, int]) -> dict[str, Shape]:
                 f"input '{name}' has no {'shape' if v.type.HasField('tensor_type') else 'type'}",
                 "export the model with typed inputs",
             )
-        if kind.elem_type != onnx.TensorProto.FLOAT:
+        if kind.elem_type not in (onnx.TensorProto.FLOAT, *_INTEGER_INPUTS):
             names = {n: k.lower() for k, n in onnx.TensorProto.DataType.items()}
             raise EdgekitError(
                 "E106",
                 f"input '{name}' is {names.get(kind.elem_type, kind.elem_type)}, "
-                "only float32 ONNX models are taken",
+                "only float32 and quantized (int8, uint8) inputs are taken",
                 help="export the float32 model; edgekit quantizes it",
             )
         dims = list(kind.shape.dim)

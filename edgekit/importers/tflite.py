@@ -1,8 +1,12 @@
-"""Fully int8 TFLite to an integer graph: the same integers, scales and rounding rules.
+"""TFLite to a graph: int8 models with the same integers, scales and rounding rules; float ones as
+they are.
 
 Layouts differ only in depthwise weights: TFLite's [1, KH, KW, O] is [KH, KW, O] here. SAME and
 VALID become explicit pads by TFLite's formula, fused activations a `clamp`. QUANTIZE behind an
 input and DEQUANTIZE before an output vanish: inputs and outputs carry their quantization.
+
+A model with int8 weights that computes on floats (dynamic-range quantization, "hybrid" kernels) is
+taken for the float network behind it: its weights become the reals that they stand for.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError, Node, Quant, Value
@@ -24,7 +30,7 @@ HANDLERS: dict[str, Handler] = {}
 
 FULL_INTEGER = (
     "convert again with full integer quantization (a representative dataset, TFLITE_BUILTINS_INT8, "
-    "int8 input and output), or give the float model as ONNX and let edgekit quantize it"
+    "int8 input and output), or give the float model with --calibration and let edgekit quantize it"
 )
 
 
@@ -58,6 +64,20 @@ class TfliteBuilder(Builder):
         self.reserved = frozenset(t.name for t in model.tensors)
         #: Name in the graph of each tensor that an input, a constant or a node has made.
         self.names: dict[int, str] = {}
+        #: Whether the file computes in float32.
+        self.floating = False
+
+    def quant_of(self, tensor: Tensor) -> Quant | None:
+        """The quantization of an activation, None in a float model.
+
+        Raises:
+            Refused: where the tensor is not of the model's kind.
+        """
+        if not self.floating:
+            return check_int8(tensor)
+        if tensor.dtype != "float32":
+            raise Refused(f"'{tensor.name}' is {tensor.dtype} in a model that computes in float32")
+        return None
 
     def tensor(self, node: TfliteNode, index: int) -> Tensor | None:
         """Operand `index`, None where it is absent."""
@@ -74,9 +94,13 @@ class TfliteBuilder(Builder):
         if at not in self.names:
             if tensor.data is None:
                 raise invalid(f"'{node.name}' ({node.op}) reads '{tensor.name}', not made yet")
-            check_int8(tensor)
-            data = tensor.data if tensor.data.ndim else tensor.data.reshape(1)
-            self.names[at] = self.constant(f"{tensor.name}:data", data, tensor.quant)
+            data, quant = tensor.data, None
+            if self.floating:
+                data = reals(tensor)
+            else:
+                quant = check_int8(tensor)
+            data = data if data.ndim else data.reshape(1)
+            self.names[at] = self.constant(f"{tensor.name}:data", data, quant)
         return self.names[at]
 
     def constant_operand(self, node: TfliteNode, index: int, what: str) -> Tensor:
@@ -95,11 +119,12 @@ class TfliteBuilder(Builder):
     ) -> None:
         """Append the node that makes the file's result, and compare its shape with the file's."""
         out = self.result(node)
-        check_int8(out)
+        quant = self.quant_of(out)
         if out.name in self.graph.values:
             raise invalid(f"'{out.name}' is made twice")
-        self.emit(op, inputs, attrs, node=node.name, out=out.name, quant=out.quant)
-        self._check_requantization()
+        self.emit(op, inputs, attrs, node=node.name, out=out.name, quant=quant)
+        if not self.floating:
+            self._check_requantization()
         shape = self.value(out.name).shape
         if shape != out.shape:
             raise invalid(f"'{node.name}' gives {list(shape)}, the file says {list(out.shape)}")
@@ -117,7 +142,7 @@ class TfliteBuilder(Builder):
             raise invalid(str(error), "its scales are out of range: convert again") from None
 
     def same_quant(self, node: TfliteNode) -> None:
-        if self.value(self.x(node)).quant != self.result(node).quant:
+        if not self.floating and self.value(self.x(node)).quant != self.result(node).quant:
             raise Refused("its input and output differ in scale or zero point")
 
 
@@ -137,20 +162,42 @@ def check_int8(tensor: Tensor) -> Quant:
     return q
 
 
+def reals(tensor: Tensor) -> np.ndarray:
+    """The data of a constant as float32: floats, or int8 by its scales and zero points.
+
+    Raises:
+        Refused: where it is of another kind.
+    """
+    data, q = tensor.data, tensor.quant
+    if data is not None and tensor.dtype in ("float32", "float16"):
+        return data.astype(np.float32)
+    if data is None or tensor.dtype != "int8" or q is None:
+        raise Refused(f"'{tensor.name}' is {tensor.dtype}, float or quantized int8 is supported")
+    shape = [1] * data.ndim
+    if q.axis is not None:
+        shape[q.axis] = -1
+    centred = data.astype(np.float32) - q.zero_point.astype(np.float32).reshape(shape)
+    with np.errstate(over="ignore"):  # infinities are refused where they enter the graph
+        return centred * q.scale.reshape(shape)
+
+
 def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
     """The graph of a .tflite file before any pass, and the nodes that edgekit cannot express.
 
     Where the second is not empty the graph is incomplete and must not be used.
 
     Raises:
-        EdgekitError: E103 damaged or contradictory, E104 a batch other than 1, E106 not an int8
-            model, E107 absurd sizes.
+        EdgekitError: E103 damaged or contradictory, E104 a batch other than 1, E106 neither an
+            int8 nor a float model, E107 absurd sizes.
     """
     from edgekit.importers import tflite_ops  # noqa: F401  fills HANDLERS
 
     model = read(path, data)
-    _refuse_other_kinds(path.name, model)
+    kind = _kind_of(path.name, model)
     builder = TfliteBuilder(model)
+    builder.floating = kind != "int8"
+    if kind == "dynamic":
+        builder.graph.metadata["quantized"] = kind
     nodes = _edges(builder, model)
     found: list[Unsupported] = []
     unknown: set[int] = set()
@@ -185,27 +232,29 @@ def _import_node(builder: TfliteBuilder, node: TfliteNode, unknown: set[int]) ->
     return None
 
 
-def _refuse_other_kinds(file: str, model: TfliteModel) -> None:
-    """E106 for models that do not compute in int8, with a sentence that says what they are."""
+def _kind_of(file: str, model: TfliteModel) -> str:
+    """ "int8", "float", or "dynamic" for a float model with int8 weights.
+
+    Raises:
+        EdgekitError: E106 for models of other kinds, with a sentence that says what they are.
+    """
     kinds: Counter[str] = Counter()
-    hybrid = 0
+    hybrid = False
     for node in model.nodes:
         if node.op in ("QUANTIZE", "DEQUANTIZE") or not node.outputs or node.op not in HANDLERS:
             continue
         kinds[model.tensors[node.outputs[0]].dtype] += 1
         operands = [model.tensors[i] for i in node.inputs if i >= 0]
         weights = operands[1].dtype if len(operands) > 1 else ""
-        hybrid += bool(operands) and operands[0].dtype == "float32" and weights == "int8"
+        hybrid |= bool(operands) and operands[0].dtype == "float32" and weights == "int8"
     total, floats = kinds.total(), kinds["float32"]
     if not floats and not kinds["uint8"] and not kinds["int16"]:
-        return
-    if hybrid:
-        message = (
-            f"{file} computes in float32 with int8 weights ({hybrid} of {total} operators): "
-            "a dynamic-range quantized model"
-        )
-    elif floats:
-        message = f"{file} computes in float32 ({floats} of {total} operators)"
+        return "int8"
+    if floats == total:
+        constants = (t for t in model.tensors if t.data is not None)
+        return "dynamic" if hybrid or any(t.dtype == "int8" for t in constants) else "float"
+    if floats:
+        message = f"{file} computes in float32 in part ({floats} of {total} operators)"
     else:
         kind = "uint8" if kinds["uint8"] else "int16"
         message = f"{file} computes in {kind} ({kinds[kind]} of {total} operators), int8 is taken"
@@ -230,7 +279,7 @@ def _edges(builder: TfliteBuilder, model: TfliteModel) -> list[TfliteNode]:
         readers = [n for n in nodes if i in n.inputs]
         converted = [n for n in readers if n.op == "QUANTIZE" and tensor.dtype != "int8"]
         seen = tensor
-        if len(converted) == 1 and len(readers) == 1:
+        if not builder.floating and len(converted) == 1 and len(readers) == 1:
             inner = tensors[converted[0].outputs[0]]
             if inner.shape != tensor.shape:
                 raise invalid(f"'{inner.name}' and '{tensor.name}' differ in shape")
@@ -238,11 +287,12 @@ def _edges(builder: TfliteBuilder, model: TfliteModel) -> list[TfliteNode]:
             builder.names[converted[0].outputs[0]] = tensor.name
             nodes.remove(converted[0])
         try:
-            builder.add_input(tensor.name, seen.shape, "int8", check_int8(seen))
+            dtype = "float32" if builder.floating else "int8"
+            builder.add_input(tensor.name, seen.shape, dtype, builder.quant_of(seen))
         except Refused as reason:
             raise EdgekitError("E106", f"input {reason}", help=FULL_INTEGER) from None
         builder.names[i] = tensor.name
-    for at, o in enumerate(model.outputs):
+    for at, o in enumerate(model.outputs if not builder.floating else []):
         maker = next((n for n in nodes if o in n.outputs), None)
         if (
             maker is None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgekit.graph import Quant
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.tflite import TfliteBuilder, check_int8, handles
+from edgekit.importers.tflite import TfliteBuilder, handles, reals
 from edgekit.importers.tflite_read import Tensor, TfliteNode
 
 #: ActivationFunctionType of the schema.
@@ -51,9 +52,17 @@ def _window(
     return {"strides": strides, "pads": pads}
 
 
-def _weights(b: TfliteBuilder, node: TfliteNode, axes: int, axis: int) -> tuple[Tensor, Quant]:
-    """Constant int8 weights, symmetric, per tensor or per channel along `axis`."""
+def _weights(
+    b: TfliteBuilder, node: TfliteNode, axes: int, axis: int
+) -> tuple[Tensor, Quant | None]:
+    """Constant weights: int8, symmetric, per tensor or per channel along `axis`; float32 reals and
+    no quantization in a float model."""
     w = b.constant_operand(node, 1, "weights")
+    if b.floating:
+        w = replace(w, data=reals(w), dtype="float32", quant=None)
+        if len(w.shape) != axes:
+            raise invalid(f"'{node.name}' ({node.op}): weights {list(w.shape)} need {axes} axes")
+        return w, None
     if w.dtype != "int8" or w.quant is None:
         raise Refused(f"its weights are {w.dtype}, only quantized int8 is supported")
     if len(w.shape) != axes:
@@ -70,38 +79,46 @@ def _linear(
     node: TfliteNode,
     op: str,
     x: str,
-    weights: tuple[np.ndarray, Quant],
+    weights: tuple[np.ndarray, Quant | None],
     attrs: dict[str, Any],
     finish: bool = True,
 ) -> str:
     """Emit a conv-like node with its bias, zeros where the file has none."""
     w, quant = weights
     channels = w.shape[-1] if op == "depthwise_conv2d" else w.shape[0]
-    x_quant = b.value(x).quant
-    assert x_quant is not None
-    bias = b.tensor(node, 2)
-    scale = x_quant.scale * quant.scale
-    data = np.zeros(channels, np.int32)
-    if bias is not None:
-        if bias.data is None or bias.dtype != "int32":
-            raise Refused(f"its bias is {bias.dtype}, only constant int32 is supported")
-        if bias.data.size != channels:
-            raise invalid(f"'{node.name}': {bias.data.size} biases for {channels} channels")
-        data = bias.data.reshape(-1)
-        scale = bias.quant.scale if bias.quant is not None else scale
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise invalid(f"'{node.name}': its bias scale leaves the range of float32")
-    bias_quant = Quant.make(scale, 0, 0 if scale.size > 1 else None)
+    bias, bias_quant = _bias(b, node, b.value(x).quant, quant, channels)
     names = [
         x,
         b.constant(f"{node.name}:weights", w, quant),
-        b.constant(f"{node.name}:bias", data, bias_quant),
+        b.constant(f"{node.name}:bias", bias, bias_quant),
     ]
     out = b.result(node)
     if finish:
         b.finish(node, op, names, attrs)
         return out.name
-    return b.emit(op, names, attrs, node=node.name, quant=check_int8(out))
+    return b.emit(op, names, attrs, node=node.name, quant=b.quant_of(out))
+
+
+def _bias(
+    b: TfliteBuilder, node: TfliteNode, x: Quant | None, w: Quant | None, channels: int
+) -> tuple[np.ndarray, Quant | None]:
+    """The bias of a layer whose operand is quantized by `x` and its weights by `w`."""
+    bias = b.tensor(node, 2)
+    data: np.ndarray = np.zeros(channels, np.float32 if b.floating else np.int32)
+    if bias is not None:
+        if bias.data is None or (bias.dtype != "int32" and not b.floating):
+            raise Refused(f"its bias is {bias.dtype}, only constant int32 is supported")
+        if bias.data.size != channels:
+            raise invalid(f"'{node.name}': {bias.data.size} biases for {channels} channels")
+        data = (reals(bias) if b.floating else bias.data).reshape(-1)
+    if x is None or w is None:
+        return data, None
+    scale = x.scale * w.scale
+    if bias is not None and bias.quant is not None:
+        scale = bias.quant.scale
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise invalid(f"'{node.name}': its bias scale leaves the range of float32")
+    return data, Quant.make(scale, 0, 0 if scale.size > 1 else None)
 
 
 @handles("CONV_2D")
@@ -132,7 +149,9 @@ def depthwise(b: TfliteBuilder, node: TfliteNode) -> None:
     dilations = [int(options.DilationHFactor()), int(options.DilationWFactor())]
     attrs = _window(b, node, options, list(w.shape[1:3]), dilations)
     attrs |= {"dilations": dilations, **_clamp(options)}
-    moved = Quant(quant.scale, quant.zero_point, None if quant.axis is None else 2)
+    moved = None
+    if quant is not None:
+        moved = Quant(quant.scale, quant.zero_point, None if quant.axis is None else 2)
     _linear(b, node, "depthwise_conv2d", b.x(node), (w.data[0], moved), attrs)
 
 
@@ -193,7 +212,21 @@ def relu(b: TfliteBuilder, node: TfliteNode) -> None:
 @handles("QUANTIZE")
 def requantize(b: TfliteBuilder, node: TfliteNode) -> None:
     """int8 to int8 of another scale: a clip that is open on both sides."""
+    if b.floating:
+        raise Refused("it quantizes in the middle of a model that computes in float32")
     b.finish(node, "clip", [b.x(node)], {"clamp": [None, None]})
+
+
+@handles("DEQUANTIZE")
+def dequantize(b: TfliteBuilder, node: TfliteNode) -> None:
+    """A constant stored as float16 or int8; at an output it has vanished before."""
+    source = b.tensor(node, 0)
+    if not b.floating or source is None or source.data is None:
+        raise Refused("a float32 tensor in the middle of an int8 model is not supported")
+    out = b.result(node)
+    if out.shape != source.shape:
+        raise invalid(f"'{node.name}' and '{source.name}' differ in shape")
+    b.tensors[node.outputs[0]] = replace(out, data=reals(source), dtype="float32", quant=None)
 
 
 @handles("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -213,7 +246,7 @@ def softmax(b: TfliteBuilder, node: TfliteNode) -> None:
     import tflite
 
     options = node.options(tflite.SoftmaxOptions)
-    quant = check_int8(b.result(node))
-    if float(quant.scale[0]) != 1 / 256 or int(quant.zero_point[0]) != -128:
+    quant = b.quant_of(b.result(node))
+    if quant is not None and (quant.scale[0] != 1 / 256 or quant.zero_point[0] != -128):
         raise Refused("its output must have scale 1/256 and zero point -128")
     b.finish(node, "softmax", [b.x(node)], {"beta": float(options.Beta())})

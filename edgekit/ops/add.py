@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import clamp_float
-from edgekit.ops.elementwise import Elementwise
+from edgekit.ops.elementwise import Elementwise, by_table
 from edgekit.ops.requant import add_params, tensor_quant
 
 
@@ -25,16 +25,19 @@ class Add(Elementwise):
         p = add_params(node, values, out)
 
         def scaled(x: np.ndarray, value: Value, multiplier: int, shift: int) -> np.ndarray:
-            # 256 possible values: a table is cheaper than scaling every element.
-            levels = np.arange(-128, 128, dtype=np.int64) - tensor_quant(value)[1]
-            table = fp.multiply_by_quantized_multiplier(levels << p.left_shift, multiplier, shift)
-            return table[x.astype(np.intp) + 128]
+            zero_point = tensor_quant(value)[1]
+            return by_table(
+                x,
+                lambda q: fp.multiply_by_quantized_multiplier(
+                    (q - zero_point) << p.left_shift, multiplier, shift
+                ),
+            )
 
         total = scaled(inputs[0], values[0], p.multiplier_a, p.shift_a) + scaled(
             inputs[1], values[1], p.multiplier_b, p.shift_b
         )
         return fp.requantize(
-            total, p.multiplier_out, p.shift_out, tensor_quant(out)[1], p.qmin, p.qmax
+            total, p.multiplier_out, p.shift_out, tensor_quant(out)[1], p.qmin, p.qmax, out.dtype
         )
 
 

@@ -28,7 +28,7 @@ class AveragePool2d(Pooling):
         # TFLite: halves away from zero, by C's truncating division.
         magnitude = (np.abs(total) + count // 2) // count
         qmin, qmax = clamp_of_output(node, out)
-        return np.clip(np.sign(total) * magnitude, qmin, qmax).astype(np.int8)
+        return np.clip(np.sign(total) * magnitude, qmin, qmax).astype(out.dtype)
 
     @staticmethod
     def _sums(node: Node, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ import numpy as np
 from edgekit.graph import Graph, GraphError, Node, Shape, Value
 
 Inferred = list[tuple[Shape, str]]
+#: Dtypes of quantized activations.
+INTEGERS = ("int8", "int16")
 
 
 class Operator:
@@ -38,6 +40,13 @@ class Operator:
         """
         raise NotImplementedError
 
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        """The operator on float32 arrays in the order of SPEC.md, "float32 layers", bit for bit.
+
+        Element by element operators have one order only.
+        """
+        return self.reference_float(node, inputs)
+
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
         """Multiply-accumulates of one inference, padding included."""
         return 0
@@ -45,6 +54,26 @@ class Operator:
     @property
     def summary(self) -> str:
         return (self.__doc__ or "").strip().splitlines()[0]
+
+
+def result_dtype(node: Node, x: Value) -> str:
+    """The result's dtype: the attribute ``out_dtype``, or the operand's where it is absent."""
+    return str(node.attrs.get("out_dtype", x.dtype))
+
+
+def check_activation(node: Node, x: Value) -> str:
+    """The result's dtype of an operator that takes float32, int8 or int16 and may convert integers.
+
+    Raises:
+        GraphError: for other dtypes, and where float32 would become an integer or the reverse in a
+            layer that does not compute in float32.
+    """
+    out = result_dtype(node, x)
+    known = ("float32", *INTEGERS)
+    require(x.dtype in known, node, f"x must be float32, int8 or int16, not {x.dtype}")
+    converts = {out, x.dtype} <= set(known if node.attrs.get("float") else INTEGERS)
+    require(out == x.dtype or converts, node, f"{x.dtype} does not give {out}")
+    return out
 
 
 def clamp_of(node: Node) -> tuple[float, float]:
@@ -72,11 +101,22 @@ def require(condition: bool, node: Node, message: str) -> None:
 
 
 def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-    """Evaluate one node on arrays: integer semantics where the result is quantized, else float."""
+    """Evaluate one node on arrays: integer semantics where the result is quantized, else float.
+
+    A layer of an integer graph that computes in float32 (attribute ``float``) converts its operands
+    and its result.
+    """
+    from edgekit.data import dequantize, quantize
     from edgekit.ops import operator
 
     op = operator(node.op)
     out = graph.values[node.output]
+    if node.attrs.get("float"):
+        values = [graph.values[name] for name in node.inputs]
+        y = op.reference_exact(
+            node, [dequantize(v, x) for v, x in zip(values, inputs, strict=True)]
+        )
+        return y if out.quant is None else quantize(out, y)
     if out.quant is None:
         return op.reference_float(node, inputs)
     return op.reference_int(node, inputs, [graph.values[i] for i in node.inputs], out)

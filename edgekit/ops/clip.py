@@ -1,4 +1,4 @@
-"""clip: an activation that could not be fused."""
+"""clip: an activation that could not be fused, and conversion between quantizations."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator, clamp_float, require
+from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float, require
+from edgekit.ops.elementwise import by_table
 from edgekit.ops.requant import clip_params, tensor_quant
 
 
 class Clip(Operator):
-    """Clamp to a real interval; in integers it also requantizes to the output's scale."""
+    """Clamp to a real interval; in integers it also requantizes to the output's scale and width."""
 
     name = "clip"
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
         x = inputs[0]
-        require(x.dtype in ("float32", "int8"), node, f"x must be float32 or int8, not {x.dtype}")
         require(node.attrs.get("clamp") is not None, node, "has no clamp")
-        return [(x.shape, x.dtype)]
+        return [(x.shape, check_activation(node, x))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return clamp_float(node, inputs[0])
@@ -29,9 +29,11 @@ class Clip(Operator):
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
         p = clip_params(node, values, out)
-        levels = np.arange(-128, 128, dtype=np.int64) - tensor_quant(values[0])[1]
-        table = fp.requantize(levels, p.multiplier, p.shift, tensor_quant(out)[1], p.qmin, p.qmax)
-        return table[inputs[0].astype(np.intp) + 128]
+        zx, zy = tensor_quant(values[0])[1], tensor_quant(out)[1]
+        return by_table(
+            inputs[0],
+            lambda q: fp.requantize(q - zx, p.multiplier, p.shift, zy, p.qmin, p.qmax, out.dtype),
+        )
 
 
 OPERATOR = Clip()

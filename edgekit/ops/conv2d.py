@@ -9,7 +9,14 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops import windows as win
-from edgekit.ops.base import Inferred, Operator, clamp_float, require
+from edgekit.ops.base import (
+    INTEGERS,
+    Inferred,
+    Operator,
+    check_activation,
+    clamp_float,
+    require,
+)
 from edgekit.ops.requant import channel_requant, tensor_quant
 
 #: Up to this many products every partial sum of int8 x int8 is an integer below 2**24 in
@@ -17,22 +24,43 @@ from edgekit.ops.requant import channel_requant, tensor_quant
 EXACT_IN_FLOAT32 = 1024
 
 
-def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) -> None:
-    """Operand dtypes of conv-like operators: all float32, or int8, int8, int32."""
-    kinds = (x.dtype, w.dtype, bias.dtype)
+def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) -> str:
+    """Operand dtypes of conv-like operators; returns the result's dtype.
+
+    All float32, or int8 or int16 activations with int8 weights and int32 biases, which may give
+    either width. Layers that compute in float32 have float32 weights and convert activations.
+    """
+    kinds, real = (x.dtype, w.dtype, bias.dtype), ("float32", "float32")
+    integer = x.dtype in INTEGERS and kinds[1:] == ("int8", "int32")
+    floating = kinds[1:] == real and (x.dtype == "float32" or bool(node.attrs.get("float")))
     require(
-        kinds in (("float32",) * 3, ("int8", "int8", "int32")),
+        integer or floating,
         node,
-        f"operands must be float32 or int8, int8, int32; they are {', '.join(kinds)}",
+        f"operands must be float32, or int8 or int16 with int8 weights and int32 biases; they are "
+        f"{', '.join(kinds)}",
     )
+    out = check_activation(node, x)
     require(bias.shape == (channels,), node, f"bias must be [{channels}], it is {bias.shape}")
+    return out
 
 
 def exact_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """x [..., K] int8 @ w [O, K] int8 transposed -> [..., O] int64, through a float BLAS."""
-    dtype = np.dtype(np.float32 if w.shape[1] <= EXACT_IN_FLOAT32 else np.float64)
+    """x [..., K] @ w [O, K] int8 transposed -> [..., O] int64, through a float BLAS.
+
+    Products of int16 with int8 are below 2**22, so that float64 is exact up to 2**31 of them.
+    """
+    narrow = x.dtype == np.int8 and w.shape[1] <= EXACT_IN_FLOAT32
+    dtype = np.dtype(np.float32 if narrow else np.float64)
     product: np.ndarray = np.matmul(x.astype(dtype), w.astype(dtype).T)
     return product.astype(np.int64)
+
+
+def ordered_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """x [..., K] @ w [O, K] transposed in float32, products added one after the other."""
+    acc = np.zeros((*x.shape[:-1], len(w)), np.float32)
+    for k in range(w.shape[1]):
+        acc += x[..., k, None] * w[:, k]
+    return acc
 
 
 class Conv2d(Operator):
@@ -56,12 +84,23 @@ class Conv2d(Operator):
             node,
             f"w reads {w.shape[3]} x {groups} channels, x has {x.shape[3]}",
         )
-        check_weights(node, x, w, bias, w.shape[0])
-        return [(win.window_shape(node, x, (w.shape[1], w.shape[2]), w.shape[0]), x.dtype)]
+        dtype = check_weights(node, x, w, bias, w.shape[0])
+        return [(win.window_shape(node, x, (w.shape[1], w.shape[2]), w.shape[0]), dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._float(node, inputs, lambda a, b: a @ b.T)
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._float(node, inputs, ordered_matmul)
+
+    def _float(
+        self,
+        node: Node,
+        inputs: list[np.ndarray],
+        matmul: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
         x, w, bias = inputs
-        out = self._blocks(node, x, w, 0.0, lambda a, b: a @ b.T, np.dtype(np.float32))
+        out = self._blocks(node, x, w, 0.0, matmul, np.dtype(np.float32))
         out += bias
         return clamp_float(node, out)
 
@@ -71,7 +110,7 @@ class Conv2d(Operator):
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
         multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax)
+        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int

@@ -27,8 +27,8 @@ class DepthwiseConv2d(Operator):
             node,
             f"{w.shape[2]} output channels are no multiple of {x.shape[3]} input channels",
         )
-        check_weights(node, x, w, bias, w.shape[2])
-        return [(win.window_shape(node, x, (w.shape[0], w.shape[1]), w.shape[2]), x.dtype)]
+        dtype = check_weights(node, x, w, bias, w.shape[2])
+        return [(win.window_shape(node, x, (w.shape[0], w.shape[1]), w.shape[2]), dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs
@@ -44,7 +44,7 @@ class DepthwiseConv2d(Operator):
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
         multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax)
+        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int

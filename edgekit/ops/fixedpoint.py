@@ -9,6 +9,7 @@ docs/SPEC.md repeats the formulas.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -99,15 +100,21 @@ def multiply_by_quantized_multiplier(
 
 
 def requantize(
-    acc: np.ndarray, multiplier: ArrayLike, shift: ArrayLike, zero_point: int, qmin: int, qmax: int
+    acc: np.ndarray,
+    multiplier: ArrayLike,
+    shift: ArrayLike,
+    zero_point: int,
+    qmin: int,
+    qmax: int,
+    dtype: str = "int8",
 ) -> np.ndarray:
-    """int8 of int32 accumulators whose last axis is the channel (`multiplier` is [C] or [1]).
+    """`dtype` of int32 accumulators whose last axis is the channel (`multiplier` is [C] or [1]).
 
     Works in blocks of rows so that the int64 temporaries stay in the cache.
     """
     channels = acc.shape[-1]
     rows = acc.reshape(-1, channels)
-    out = np.empty(rows.shape, np.int8)
+    out = np.empty(rows.shape, dtype)
     step = max(1, 65536 // channels)
     for i in range(0, len(rows), step):
         y = multiply_by_quantized_multiplier(rows[i : i + step], multiplier, shift)
@@ -172,6 +179,44 @@ def reciprocal(x: ArrayLike, integer_digits: int) -> tuple[np.ndarray, np.ndarra
         one_over_one_plus_x_for_x_in_0_1((v << headroom) - (1 << 31)),
         integer_digits - headroom,
     )
+
+
+#: Intervals of an interpolation table; it has one more entry than that.
+TABLE_STEPS = 512
+
+
+def interpolation_table(
+    function: Callable[[np.ndarray], np.ndarray], lo: float, hi: float
+) -> np.ndarray:
+    """TFLite's LUTPopulate for int16: `function` over [lo, hi] with results in [-1, 1), Q0.15.
+
+    int16[513], in float32 arithmetic. Each entry is lowered by half of the error that linear
+    interpolation makes in the middle of its interval.
+    """
+    f32 = np.float32
+    # The integers -32768..32767 stand for lo..hi, as TFLite derives both ends from a scale.
+    step = (f32(hi) - f32(lo)) / f32(TABLE_STEPS)
+    at = f32(lo) + np.arange(TABLE_STEPS + 1, dtype=f32) * step
+
+    def scaled(x: np.ndarray) -> np.ndarray:
+        return function(x.astype(np.float64)).astype(f32) * f32(32768)
+
+    start = round_half_away(scaled(at[:-1]))
+    interpolated = round_half_away((scaled(at[1:]) + start) / f32(2))
+    middle = round_half_away(scaled(at[:-1] + step / f32(2)))
+    bias = round_half_away((interpolated - middle) / f32(2))
+    last = round_half_away(scaled(at[-1:]))
+    table: np.ndarray = np.clip(np.concatenate([start - bias, last]), -32768, 32767)
+    return table.astype(np.int16)
+
+
+def interpolate(table: np.ndarray, x: ArrayLike) -> np.ndarray:
+    """The table's function at int16 numbers `x`, linearly between entries (TFLite's LUTLookup)."""
+    v = np.asarray(x, np.int64)
+    wide = table.astype(np.int64)
+    index = 256 + (v >> 7)
+    base = wide[index]
+    return base + (((wide[index + 1] - base) * (v & 127) + 64) >> 7)
 
 
 def clamp_range(

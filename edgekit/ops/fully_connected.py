@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, clamp_float, require
-from edgekit.ops.conv2d import check_weights, exact_matmul
+from edgekit.ops.conv2d import check_weights, exact_matmul, ordered_matmul
 from edgekit.ops.requant import channel_requant, tensor_quant
 
 
@@ -22,12 +22,16 @@ class FullyConnected(Operator):
         require(len(x.shape) == 2, node, f"x must be [1, K], it is {x.shape}")
         require(len(w.shape) == 2, node, f"w must be [O, K], it is {w.shape}")
         require(w.shape[1] == x.shape[1], node, f"w reads {w.shape[1]} numbers, x has {x.shape[1]}")
-        check_weights(node, x, w, bias, w.shape[0])
-        return [((x.shape[0], w.shape[0]), x.dtype)]
+        dtype = check_weights(node, x, w, bias, w.shape[0])
+        return [((x.shape[0], w.shape[0]), dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs
         return clamp_float(node, x @ w.T + bias)
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, w, bias = inputs
+        return clamp_float(node, ordered_matmul(x, w) + bias)
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
@@ -35,7 +39,7 @@ class FullyConnected(Operator):
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
         multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax)
+        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int

@@ -24,7 +24,9 @@ class MaxPool2d(Pooling):
     ) -> np.ndarray:
         require_same_quant(node, values, out)
         qmin, qmax = clamp_of_output(node, out)
-        return np.clip(self._max(node, inputs[0], -128), qmin, qmax).astype(np.int8)
+        return np.clip(self._max(node, inputs[0], int(np.iinfo(out.dtype).min)), qmin, qmax).astype(
+            out.dtype
+        )
 
     @staticmethod
     def _max(node: Node, x: np.ndarray, lowest: float) -> np.ndarray:

@@ -25,7 +25,9 @@ class Mul(Elementwise):
         p = mul_params(node, values, out)
         a = inputs[0].astype(np.int64) - tensor_quant(values[0])[1]
         b = inputs[1].astype(np.int64) - tensor_quant(values[1])[1]
-        return fp.requantize(a * b, p.multiplier, p.shift, tensor_quant(out)[1], p.qmin, p.qmax)
+        return fp.requantize(
+            a * b, p.multiplier, p.shift, tensor_quant(out)[1], p.qmin, p.qmax, out.dtype
+        )
 
 
 OPERATOR = Mul()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgekit.graph import Node, Value
 from edgekit.ops import windows as win
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.base import INTEGERS, Inferred, Operator, require
 
 
 class Pooling(Operator):
@@ -12,7 +12,11 @@ class Pooling(Operator):
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
         x = inputs[0]
         require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
-        require(x.dtype in ("float32", "int8"), node, f"x must be float32 or int8, not {x.dtype}")
+        require(
+            x.dtype in ("float32", *INTEGERS),
+            node,
+            f"x must be float32, int8 or int16, not {x.dtype}",
+        )
         require("dilations" not in node.attrs, node, "pooling has no dilations")
         kernel, pads = win.pair(node, "kernel"), win.pads_of(node)
         require(

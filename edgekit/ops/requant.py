@@ -17,12 +17,12 @@ from edgekit.ops.base import clamp_of
 #: TFLM's softmax: integer bits of the scaled difference and of the sum of exponentials.
 SOFTMAX_DIFF_BITS = 5
 SOFTMAX_SUM_BITS = 12
-#: Both operands of an addition are scaled up by 2**20 before they meet.
-ADD_LEFT_SHIFT = 20
+#: Operands of an addition are scaled up by 2**20 before they meet, by 2**15 where one is int16.
+ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 20, 15
 
 
 class ChannelRequant(NamedTuple):
-    """Per-channel requantization: multiplier and shift are int32[O], the clamp is in int8."""
+    """Per-channel requantization: int32[O] numbers; the clamp is in the result's integers."""
 
     multiplier: np.ndarray
     shift: np.ndarray
@@ -65,6 +65,15 @@ class SoftmaxParams(NamedTuple):
     exp_table: np.ndarray
 
 
+class Softmax16Params(NamedTuple):
+    """Tables of 513 int16: exp(x) for x in [-10, 0], and 1 / (1 + x) for x in [0, 1], in Q0.15."""
+
+    multiplier: int
+    shift: int
+    exp_table: np.ndarray
+    reciprocal_table: np.ndarray
+
+
 def quant_of(value: Value) -> Quant:
     if value.quant is None:
         raise GraphError(f"'{value.name}' has no quantization")
@@ -82,7 +91,8 @@ def tensor_quant(value: Value) -> tuple[float, int]:
 def clamp_of_output(node: Node, out: Value) -> tuple[int, int]:
     """The node's fused activation in the output's integers."""
     scale, zero_point = tensor_quant(out)
-    return fp.clamp_range(clamp_of(node), scale, zero_point)
+    info = np.iinfo(out.dtype)
+    return fp.clamp_range(clamp_of(node), scale, zero_point, int(info.min), int(info.max))
 
 
 def require_same_quant(node: Node, values: list[Value], out: Value) -> None:
@@ -126,11 +136,13 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
     s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
     twice_max = 2.0 * max(s_a, s_b)
     s_out = tensor_quant(out)[0]
+    wide = any(v.dtype == "int16" for v in values)
+    left_shift = ADD_LEFT_SHIFT_16 if wide else ADD_LEFT_SHIFT
     return AddParams(
-        ADD_LEFT_SHIFT,
+        left_shift,
         *_scalar(s_a / twice_max),
         *_scalar(s_b / twice_max),
-        *_scalar(twice_max / ((1 << ADD_LEFT_SHIFT) * s_out)),
+        *_scalar(twice_max / ((1 << left_shift) * s_out)),
         *clamp_of_output(node, out),
     )
 
@@ -169,3 +181,20 @@ def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams
     )
     table = np.where(live, fp.exp_on_negative_values(scaled, SOFTMAX_DIFF_BITS), 0)
     return SoftmaxParams(multiplier, left_shift, -radius, table.astype(np.int32))
+
+
+def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Params:
+    """TFLM's preparation of an int16 softmax: differences are scaled so that -65535 is -10.
+
+    Raises:
+        GraphError: where the output is not quantized with scale 1/32768 and zero point 0.
+    """
+    if tensor_quant(out) != (1 / 32768, 0):
+        raise GraphError(f"'{out.name}': an int16 softmax gives scale 1/32768 and zero point 0")
+    beta = float(np.float32(node.attrs.get("beta", 1.0)))
+    real = tensor_quant(values[0])[0] * beta / (10.0 / 65535.0)
+    return Softmax16Params(
+        *_scalar(real),
+        fp.interpolation_table(np.exp, -10.0, 0.0),
+        fp.interpolation_table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0),
+    )

@@ -6,8 +6,8 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator, require
-from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax_params
+from edgekit.ops.base import INTEGERS, Inferred, Operator, require
+from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
 #: The sum of exponentials has 12 integer bits; one more channel could overflow it.
 MAX_CHANNELS = (1 << SOFTMAX_SUM_BITS) - 1
@@ -21,12 +21,16 @@ class Softmax(Operator):
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
         x = inputs[0]
-        require(x.dtype in ("float32", "int8"), node, f"x must be float32 or int8, not {x.dtype}")
+        require(
+            x.dtype in ("float32", *INTEGERS),
+            node,
+            f"x must be float32, int8 or int16, not {x.dtype}",
+        )
         require(len(x.shape) >= 1, node, "x must have at least one axis")
         require(
-            x.dtype != "int8" or x.shape[-1] <= MAX_CHANNELS,
+            x.dtype == "float32" or x.shape[-1] <= MAX_CHANNELS,
             node,
-            f"an int8 softmax takes at most {MAX_CHANNELS} channels, x has {x.shape[-1]}",
+            f"an integer softmax takes at most {MAX_CHANNELS} channels, x has {x.shape[-1]}",
         )
         require(node.attrs.get("beta", 1.0) > 0, node, "beta must be positive")
         return [(x.shape, x.dtype)]
@@ -39,6 +43,8 @@ class Softmax(Operator):
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
+        if out.dtype == "int16":
+            return self._int16(node, inputs[0].astype(np.int64), values, out)
         table = softmax_params(node, values, out).exp_table.astype(np.int64)
         x = inputs[0].astype(np.int64)
         e = table[x.max(axis=-1, keepdims=True) - x]
@@ -47,6 +53,24 @@ class Softmax(Operator):
         product = fp.saturating_rounding_doubling_high_mul(scale, e)
         y = fp.rounding_divide_by_pot(product, over_unit + 31 - 8) - 128
         return np.clip(y, -128, 127).astype(np.int8)
+
+    @staticmethod
+    def _int16(node: Node, x: np.ndarray, values: list[Value], out: Value) -> np.ndarray:
+        """TFLM's SoftmaxInt16: both functions by interpolation in tables of 513 int16."""
+        p = softmax16_params(node, values, out)
+        scaled = fp.multiply_by_quantized_multiplier(
+            x - x.max(axis=-1, keepdims=True), p.multiplier, p.shift
+        )
+        e = fp.interpolate(p.exp_table, np.clip(scaled + 32767, -32768, 32767))
+        total = e.sum(axis=-1, keepdims=True)
+        zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
+        shifted = ((total << (zeros - 1)) + (1 << 13)) >> 14
+        share = fp.interpolate(
+            p.reciprocal_table, np.clip(shifted - (1 << 15) - (1 << 16), -32768, 32767)
+        )
+        right = 31 - zeros
+        y = (e * share + (np.int64(1) << (right - 1))) >> right
+        return np.clip(y, 0, 32767).astype(np.int16)
 
 
 OPERATOR = Softmax()

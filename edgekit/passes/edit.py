@@ -114,14 +114,19 @@ def private_producer(graph: Graph, name: str) -> Node | None:
 
 
 def is_float(graph: Graph, name: str) -> bool:
-    value = graph.values[name]
-    return value.dtype == "float32" and value.quant is None
+    """Whether `name` holds any real numbers, rounded to no grid."""
+    return is_real(graph, name) and graph.values[name].quant is None
+
+
+def is_real(graph: Graph, name: str) -> bool:
+    """Whether `name` holds float32, which may be rounded to the grid that its `quant` is."""
+    return graph.values[name].dtype == "float32"
 
 
 def channel_vector(graph: Graph, name: str, channels: int) -> np.ndarray | None:
     """A constant that varies along the last axis at most, as float64 [channels], else None."""
     data = graph.constants.get(name)
-    if data is None or not is_float(graph, name):
+    if data is None or not is_real(graph, name):
         return None
     if data.size == 1:
         return np.full(channels, float(data.reshape(-1)[0]))

@@ -1,6 +1,8 @@
 """Fold per-channel scales and offsets (batch normalization, above all) into weights and biases.
 
-Float graphs only. `c` is a constant that varies along the last axis at most.
+Float graphs only. `c` is a constant that varies along the last axis at most. A tensor that is
+rounded to a grid stands between operators and is not folded across; weights on a grid take their
+scales along, and are left alone where they could not.
 
 1. mul by c or add of c behind conv2d, depthwise_conv2d or fully_connected that nothing else reads
    and that has no clamp yet: the weights and the bias take it up.
@@ -19,12 +21,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekit.graph import Graph, Node
+from edgekit.graph import Graph, Node, Quant
 from edgekit.passes.edit import (
     add_constant,
     bypass,
     channel_vector,
     is_float,
+    is_real,
     make,
     only_reader,
     private_producer,
@@ -46,7 +49,7 @@ def fold_affine(graph: Graph) -> bool:
 
 def _vector(graph: Graph, node: Node) -> np.ndarray | None:
     """The per-channel constant of a float mul or add that keeps its operand's shape."""
-    if node.op not in ("add", "mul") or not is_float(graph, node.output):
+    if node.op not in ("add", "mul") or not is_real(graph, node.output):
         return None
     x, y = graph.values[node.inputs[0]], graph.values[node.output]
     if x.shape != y.shape or graph.is_constant(node.inputs[0]):
@@ -72,13 +75,24 @@ def _fits_float32(*arrays: np.ndarray) -> bool:
     return all(np.abs(a).max(initial=0) < np.finfo(np.float32).max for a in arrays)
 
 
-def _store(graph: Graph, node: Node, w: np.ndarray, bias: np.ndarray) -> tuple[str, str, str]:
-    """Inputs of `node` with new weights and bias."""
-    names = [
-        add_constant(graph, name, data.astype(np.float32))
-        for name, data in zip(node.inputs[1:], (w, bias), strict=True)
-    ]
-    return node.inputs[0], names[0], names[1]
+def _store(
+    graph: Graph, node: Node, w: np.ndarray | None, bias: np.ndarray, quant: Quant | None = None
+) -> tuple[str, str, str]:
+    """Inputs of `node` with a new bias and new weights on the grid `quant`; None keeps the old."""
+    weights = node.inputs[1]
+    if w is not None:
+        weights = add_constant(graph, weights, w.astype(np.float32), quant)
+    return node.inputs[0], weights, add_constant(graph, node.inputs[2], bias.astype(np.float32))
+
+
+def _scaled(quant: Quant | None, c: np.ndarray, axis: int) -> Quant | None:
+    """The grid of weights on `quant` after the product with `c` along their output axis."""
+    if quant is None:
+        return None
+    factor = np.where(c == 0, 1.0, np.abs(c))  # a zero channel lies on every grid
+    scale = np.broadcast_to(quant.scale, c.shape) * factor
+    zero_point = np.broadcast_to(quant.zero_point, c.shape).copy()
+    return replace(quant, scale=scale.astype(np.float32), zero_point=zero_point, axis=axis)
 
 
 def _behind(graph: Graph, node: Node) -> bool:
@@ -88,15 +102,23 @@ def _behind(graph: Graph, node: Node) -> bool:
     if c is None or linear is None or not _is_linear(graph, linear) or linear.attrs.get("clamp"):
         return False
     w, bias = _weights(graph, linear)
+    quant = graph.values[linear.inputs[1]].quant
+    axis = 2 if linear.op == "depthwise_conv2d" else 0
+    if quant is not None and quant.axis not in (None, axis):
+        return False
+    product = None
     if node.op == "mul":
         bias = bias * c
-        w = w * (c if linear.op == "depthwise_conv2d" else c.reshape(-1, *[1] * (w.ndim - 1)))
+        product = w * (c if axis else c.reshape(-1, *[1] * (w.ndim - 1)))
+        quant = _scaled(quant, c, axis)
+        if quant is not None and not (quant.scale > 0).all():
+            return False
     else:
         bias = bias + c
-    if not _fits_float32(w, bias):
+    if not _fits_float32(bias, *(() if product is None else (product,))):
         return False
     attrs = {**linear.attrs, **({"clamp": node.attrs["clamp"]} if node.attrs.get("clamp") else {})}
-    inputs = _store(graph, linear, w, bias)
+    inputs = _store(graph, linear, product, bias, quant)
     merged = replace(linear, inputs=inputs, outputs=node.outputs, attrs=attrs)
     replace_node(graph, linear)
     replace_node(graph, node, merged)
@@ -105,19 +127,21 @@ def _behind(graph: Graph, node: Node) -> bool:
 
 def _in_front(graph: Graph, node: Node) -> bool:
     """Rules 2 and 3."""
-    if _vector(graph, node) is None or node.attrs.get("clamp"):
+    if _vector(graph, node) is None or node.attrs.get("clamp") or not is_float(graph, node.output):
         return False
     linear = only_reader(graph, node.output)
     if linear is not None and linear.op == "reshape":
         linear = only_reader(graph, linear.output)
         if linear is not None and linear.op != "fully_connected":
             return False
-    if linear is None or not _is_linear(graph, linear):
+    if linear is None or not _is_linear(graph, linear) or not is_float(graph, linear.inputs[0]):
         return False
     # c as seen by each element of w: along its input axis.
     x = graph.values[node.output]
     full = np.broadcast_to(graph.constants[node.inputs[1]], x.shape).astype(np.float64)
     w, bias = _weights(graph, linear)
+    if node.op == "mul" and graph.values[linear.inputs[1]].quant is not None:
+        return False
     if linear.op == "fully_connected":
         seen = full.reshape(1, -1)
     elif linear.op == "depthwise_conv2d":
@@ -126,16 +150,17 @@ def _in_front(graph: Graph, node: Node) -> bool:
         groups = linear.attrs.get("groups", 1)
         per_group = full[0, 0, 0].reshape(groups, 1, 1, -1)
         seen = np.repeat(per_group, w.shape[0] // groups, axis=0)
+    product = None
     if node.op == "mul":
-        w = w * seen
+        product = w * seen
     elif any(linear.attrs.get("pads") or []) and np.any(full):
         return False
     else:
         axes = (0, 1) if linear.op == "depthwise_conv2d" else tuple(range(1, w.ndim))
         bias = bias + (w * seen).sum(axis=axes)
-    if not _fits_float32(w, bias):
+    if not _fits_float32(bias, *(() if product is None else (product,))):
         return False
-    replace_node(graph, linear, with_inputs(linear, *_store(graph, linear, w, bias)))
+    replace_node(graph, linear, with_inputs(linear, *_store(graph, linear, product, bias)))
     return bypass(graph, node)
 
 
@@ -144,6 +169,8 @@ def _pair(graph: Graph, node: Node) -> bool:
     outer = _vector(graph, node)
     first = private_producer(graph, node.inputs[0])
     if outer is None or first is None or first.op == node.op or first.attrs.get("clamp"):
+        return False
+    if not is_float(graph, first.output):
         return False
     inner = _vector(graph, first)
     shape = graph.values[node.output].shape

@@ -1,6 +1,7 @@
 """Fuse activations into the operator in front of them.
 
-Float graphs only: in an integer graph a clip may requantize, and its producer's rounding is fixed.
+A producer whose result is rounded keeps its rounding: it must be float and on no grid (the clip's
+result may be on one), or the clip must not requantize.
 
 1. A clip whose operand comes from an operator with a `clamp` attribute, and that alone reads it,
    becomes that operator's clamp; two clamps compose.
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 from edgekit.graph import Graph, Node
 from edgekit.ops.base import clamp_of
-from edgekit.passes.edit import is_float, private_producer, replace_node
+from edgekit.passes.edit import is_float, is_real, private_producer, replace_node
 
 CLAMPED = (
     "conv2d",
@@ -39,18 +40,21 @@ def fuse_clamp(graph: Graph) -> bool:
 
 
 def _fuse(graph: Graph, clip: Node | None) -> bool:
-    if clip is None or not is_float(graph, clip.output):
+    if clip is None:
         return False
     first = private_producer(graph, clip.inputs[0])
-    if first is None or first.op not in CLAMPED or not is_float(graph, first.output):
+    if first is None or first.op not in CLAMPED:
         return False
-    attrs = {**first.attrs, "clamp": _compose(clamp_of(first), clamp_of(clip))}
+    exact = graph.values[first.output].quant == graph.values[clip.output].quant
+    if not exact and not (is_float(graph, first.output) and is_real(graph, clip.output)):
+        return False
+    attrs = {**first.attrs, "clamp": compose(clamp_of(first), clamp_of(clip))}
     replace_node(graph, first)
     replace_node(graph, clip, replace(first, outputs=clip.outputs, attrs=attrs))
     return True
 
 
-def _compose(inner: tuple[float, float], outer: tuple[float, float]) -> list[float | None]:
+def compose(inner: tuple[float, float], outer: tuple[float, float]) -> list[float | None]:
     """The interval of clip(clip(x, inner), outer): the inner bounds, clamped by the outer ones."""
     lo, hi = (min(max(bound, outer[0]), outer[1]) for bound in inner)
     return [None if math.isinf(lo) else lo, None if math.isinf(hi) else hi]

@@ -16,7 +16,15 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.graph import Graph, Node
-from edgekit.passes.edit import bypass, is_float, make, only_reader, replace_node, with_inputs
+from edgekit.passes.edit import (
+    bypass,
+    is_float,
+    is_real,
+    make,
+    only_reader,
+    replace_node,
+    with_inputs,
+)
 
 
 def identities(graph: Graph) -> bool:
@@ -68,12 +76,12 @@ def _merge(graph: Graph, node: Node) -> bool:
 
 
 def _clip_before_reshape(graph: Graph, node: Node) -> bool:
-    if node.op != "clip" or not is_float(graph, node.output):
+    if node.op != "clip" or not is_real(graph, node.output):
         return False
     reshape = graph.producer(node.inputs[0])
     if reshape is None or reshape.op != "reshape" or only_reader(graph, reshape.output) is None:
         return False
-    if not is_float(graph, reshape.inputs[0]):
+    if not (is_float(graph, reshape.inputs[0]) and is_float(graph, reshape.output)):
         return False
     clip = make(graph, "clip", reshape.inputs, node.attrs, node)
     after = with_inputs(replace(reshape, outputs=node.outputs), clip.output)

@@ -14,6 +14,7 @@ EK_INLINE ek_int16x2 ek_ld_int16x2(const int16_t *p)
     memcpy(&v, p, sizeof v);
     return v;
 }
+EK_INLINE void ek_st_int16x2(int16_t *p, ek_int16x2 v) { memcpy(p, &v, sizeof v); }
 
 #if defined(__ARM_FEATURE_DSP)
 
@@ -47,6 +48,12 @@ EK_INLINE int32_t ek_add_sign(int32_t x)
     __asm("add %0, %1, %1, asr #31" : "=r"(r) : "r"(x));
     return r;
 }
+EK_INLINE int16_t ek_ssat16(int32_t x)
+{
+    int32_t r;
+    __asm("ssat %0, #16, %1" : "=r"(r) : "r"(x));
+    return (int16_t)r;
+}
 /* (2*a0, 2*a2) and (2*a1, 2*a3) as int16 pairs. */
 EK_INLINE void ek_pack4(const int8_t *a, int16_t *pairs)
 {
@@ -77,6 +84,7 @@ EK_INLINE int32_t ek_smmlar(int32_t a, int32_t b, int32_t acc)
     return (int32_t)((uint32_t)acc + (uint32_t)ek_smmulr(a, b));
 }
 EK_INLINE int8_t ek_ssat8(int32_t x) { return ek_clamp8(x, -128, 127); }
+EK_INLINE int16_t ek_ssat16(int32_t x) { return ek_clamp16(x, -32768, 32767); }
 EK_INLINE int32_t ek_add_sign(int32_t x) { return x + (x >> 31); }
 EK_INLINE void ek_pack4(const int8_t *a, int16_t *pairs)
 {

@@ -63,12 +63,26 @@ EK_INLINE int8_t ek_clamp8(int32_t x, int32_t low, int32_t high)
     return (int8_t)ek_min(ek_max(x, low), high);
 }
 
+EK_INLINE int16_t ek_clamp16(int32_t x, int32_t low, int32_t high)
+{
+    return (int16_t)ek_min(ek_max(x, low), high);
+}
+
+/* The sum wraps as two's complement does; the verifier of accumulators makes that rare. */
+EK_INLINE int32_t ek_rescaled(int32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point)
+{
+    return (int32_t)((uint32_t)ek_multiply(acc, multiplier, shift) + (uint32_t)zero_point);
+}
+
 EK_INLINE int8_t ek_requantize(int32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point,
                                int32_t low, int32_t high)
 {
-    /* The sum wraps as two's complement does; the verifier of accumulators makes that rare. */
-    const uint32_t y = (uint32_t)ek_multiply(acc, multiplier, shift) + (uint32_t)zero_point;
-    return ek_clamp8((int32_t)y, low, high);
+    return ek_clamp8(ek_rescaled(acc, multiplier, shift, zero_point), low, high);
+}
+EK_INLINE int16_t ek_requantize16(int32_t acc, int32_t multiplier, int32_t shift,
+                                  int32_t zero_point, int32_t low, int32_t high)
+{
+    return ek_clamp16(ek_rescaled(acc, multiplier, shift, zero_point), low, high);
 }
 
 /* Average pooling: sum / count, rounded half away from zero. */
@@ -87,6 +101,27 @@ EK_INLINE int8_t ek_softmax_value(int32_t exponential, int32_t scale, int32_t sh
         return -128; /* the sum is so large that every share rounds to nothing */
     }
     return ek_clamp8(ek_rounding_shift(ek_srdhm(scale, exponential), shift) - 128, -128, 127);
+}
+
+/* SPEC "softmax", 16 bits: linear interpolation between two entries of a table, offset 0..127. */
+EK_INLINE int32_t ek_interpolate(int32_t entry, int32_t next, int32_t offset)
+{
+    return entry + (((next - entry) * offset + 64) >> 7);
+}
+/* Where exp of a difference <= 0 to the largest element lies in its table, -32768..32767. */
+EK_INLINE int32_t ek_softmax16_at(int32_t difference, int32_t multiplier, int32_t shift)
+{
+    const int32_t scaled = ek_multiply(difference, multiplier, shift);
+    return ek_min(ek_max(scaled, -65535) + 32767, 32767);
+}
+/* Where the reciprocal of a sum of exponentials lies, and what the leading zeros leave to shift. */
+int32_t ek_softmax16_inverse_at(int32_t sum);
+int32_t ek_softmax16_shift(int32_t sum);
+
+EK_INLINE int16_t ek_softmax16_value(int32_t exponential, int32_t scale, int32_t shift)
+{
+    const int32_t half = (int32_t)((UINT32_C(1) << shift) >> 1);
+    return ek_clamp16((exponential * scale + half) >> shift, 0, 32767);
 }
 
 #endif

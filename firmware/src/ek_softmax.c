@@ -50,3 +50,15 @@ int32_t ek_softmax_scale(int32_t sum)
 }
 
 int32_t ek_softmax_shift(int32_t sum) { return ek_min(right_shift(sum), 31); }
+
+/* 14 at least: one of the exponentials is that of the largest element, 32762. */
+int32_t ek_softmax16_shift(int32_t sum) { return 31 - leading_zeros((uint32_t)sum); }
+
+int32_t ek_softmax16_inverse_at(int32_t sum)
+{
+    const int32_t zeros = leading_zeros((uint32_t)sum);
+    /* 1 in Q1.30 is the leading bit; the table takes x of 1 / (1 + x) from -32768 to 32767. */
+    const uint32_t normalised = zeros > 0 ? (uint32_t)sum << (zeros - 1) : 0u;
+    const int32_t x = (int32_t)((normalised + (1u << 13)) >> 14) - (1 << 15) - (1 << 16);
+    return ek_min(ek_max(x, -32768), 32767);
+}

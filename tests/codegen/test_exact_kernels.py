@@ -26,6 +26,19 @@ CASES = [
 ] + [
     (op, C99)
     for op in ("add", "mul", "clip", "average_pool2d", "max_pool2d", "softmax", "transpose")
+] + [
+    (op, families) for op in ("conv2d int16", "depthwise_conv2d int16", "fully_connected int16",
+               "conv2d int8>int16", "depthwise_conv2d int16>int8", "conv2d int4 int16",
+               "fully_connected int4 int16>int8")
+    for families in (DSP, C99)
+] + [
+    (op, C99)
+    for op in ("add int16", "mul int16", "clip int16", "average_pool2d int16", "max_pool2d int16",
+               "softmax int16", "transpose int16", "add int16 mixed", "mul int16>int8 mixed",
+               "conv2d float int8", "conv2d float int16>int8", "depthwise_conv2d float int8>int16",
+               "fully_connected float int8", "add float int8", "mul float int16>int8",
+               "add int8>int16", "mul int16>int8",
+               "clip int8>int16", "clip int16>int8")
 ]  # fmt: skip
 PER_BUILD = 12
 CHECKED = settings(

@@ -10,11 +10,13 @@ import flatbuffers
 import numpy as np
 import pytest
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
-from tflm import TYPES, to_tflite
+from tflm import TYPES, run_graph, to_tflite
 
+from edgekit import data
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph
+from edgekit.graph import Graph, Value
 from edgekit.importers import load, unsupported
+from edgekit.reference import run
 from edgekit.text import dumps, loads
 
 HEAD = 'edgekit-graph 1\ngraph "m"\n'
@@ -94,6 +96,85 @@ def test_import_gives_the_graph_that_was_written(tmp_path: Path, name: str) -> N
                 assert np.array_equal(graph.constants[i], imported.constants[j])
                 assert graph.values[i].quant == imported.values[j].quant
     assert dumps(loads(dumps(imported))) == dumps(imported)
+
+
+def floated(graph: Graph) -> Graph:
+    """The same operators on float32; weights and biases become the reals that they stand for."""
+    result = Graph(graph.name, list(graph.inputs), list(graph.outputs), list(graph.nodes))
+    for name, value in graph.values.items():
+        real = Value(name, value.shape)
+        result.add_value(real)
+        if name in graph.constants:
+            result.constants[name] = data.dequantize(value, graph.constants[name])
+    return result.verify()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float_operators_equal_tflite_micro(tmp_path: Path, name: str) -> None:
+    graph = floated(text(*CASES[name], 'output "y"'))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(to_tflite(graph))
+    imported = load(path)
+    assert [n.op for n in imported.nodes] == [n.op for n in graph.nodes]
+    assert "note" not in imported.metadata
+    rng = np.random.default_rng(1)
+    feeds = {
+        n: rng.standard_normal((3, *graph.values[n].shape[1:])).astype(np.float32)
+        for n in graph.inputs
+    }
+    want = run_graph(graph, feeds)
+    got = run(imported, feeds)["y"]
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+LINEAR = [n for n in CASES if "conv" in n or n == "fully_connected"]
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("stored", ["hybrid", "dequantized int8", "dequantized float16"])
+def test_weights_stored_in_fewer_bits(tmp_path: Path, name: str, stored: str) -> None:
+    """Hybrid kernels read int8 weights themselves; other converters put a DEQUANTIZE in front."""
+    whole = text(*CASES[name], 'output "y"')
+    graph = floated(whole)
+    kept = data.dequantize(whole.values["w"], whole.constants["w"])
+
+    def edit(model: Any, sub: Any) -> None:
+        at = next(i for i, t in enumerate(sub.tensors) if t.name == b"w")
+        w, raw = sub.tensors[at], whole.constants["w"].tobytes()
+        if stored == "dequantized float16":
+            raw, w.type = kept.astype(np.float16).tobytes(), 1
+        else:
+            q, w.type = whole.values["w"].quant, TYPES["int8"]
+            assert q is not None
+            w.quantization = schema.QuantizationParametersT()
+            w.quantization.scale, w.quantization.zeroPoint = q.scale, q.zero_point.astype(np.int64)
+            depthwise = name == "depthwise_conv2d"
+            w.quantization.quantizedDimension = (q.axis or 0) + depthwise
+        model.buffers[w.buffer].data = np.frombuffer(raw, np.uint8)
+        if stored != "hybrid":
+            outside = add_tensor(sub, "w", "real w", "float32")
+            convert(model, sub, "DEQUANTIZE", at, outside, True)
+            sub.operators[1].inputs = [outside if i == at else i for i in sub.operators[1].inputs]
+
+    path = tmp_path / "m.tflite"
+    path.write_bytes(edited(graph, edit))
+    imported = load(path)
+    assert ("note" in imported.metadata) == (stored != "dequantized float16")
+    [node] = imported.nodes
+    want = kept.astype(np.float16).astype(np.float32) if stored.endswith("16") else kept
+    assert np.array_equal(imported.constants[node.inputs[1]], want)
+
+
+def test_float_and_int8_mixed(tmp_path: Path) -> None:
+    """A float operator between integer ones is refused with both numbers."""
+
+    def edit(model: Any, sub: Any) -> None:
+        tensor(sub, "f").type = TYPES["float32"]
+
+    _, error = import_edited(tmp_path, "reshape and softmax", edit)
+    assert isinstance(error, EdgekitError)
+    assert error.code == "E106" and "1 of 2" in error.message
+    assert "--calibration" in error.help
 
 
 def edited(graph: Graph, edit: Callable[[Any, Any], None]) -> bytes:

@@ -10,7 +10,9 @@ from graph_text import applied, graph, ops
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.passes.fuse_clamp import _compose, fuse_clamp
+from edgekit.graph import Graph
+from edgekit.passes.fuse_clamp import compose, fuse_clamp
+from edgekit.reference import run
 
 X = 'input "x": float32[1, 4, 4, 2]'
 SHAPE = "float32[1, 4, 4, 2]"
@@ -50,6 +52,30 @@ def test_rule_2() -> None:
     assert after.nodes[0].attrs == {"clamp": [0.0, 6.0]}
 
 
+def test_integers_of_one_scale_fuse_and_stay_the_same() -> None:
+    """A clip that does not requantize is a clamp; on another scale its producer keeps its own."""
+
+    def chain(zero_point: int) -> Graph:
+        shape = "int8[1, 4, 4, 2]"
+        return graph(
+            f'input "x": {shape} scale=0.5 zero_point=-3',
+            f'node add "n" ("x", "x") -> "h": {shape} scale=0.4 zero_point=9 '
+            '{"clamp": [-30.3, null]}',
+            f'node clip "c" ("h") -> "y": {shape} scale=0.4 zero_point={zero_point} '
+            '{"clamp": [-11.3, 17.9]}',
+            'output "y"',
+        )
+
+    before = chain(9)
+    x = np.arange(-128, 128, dtype=np.int8).reshape(8, 4, 4, 2)
+    want = run(before, {"x": x})["y"]
+    after = before.copy()
+    assert fuse_clamp(after)
+    assert ops(after.verify()) == ["add"]
+    assert np.array_equal(run(after, {"x": x})["y"], want)
+    assert not fuse_clamp(chain(8))
+
+
 bound = st.one_of(st.just(None), st.integers(-4, 4).map(float))
 
 
@@ -63,7 +89,7 @@ def interval(pair: tuple[Any, Any]) -> tuple[float, float]:
 def test_composition(inner: tuple[float, float], outer: tuple[float, float]) -> None:
     x = np.linspace(-6, 6, 49)
     want = np.clip(np.clip(x, *inner), *outer)
-    lo, hi = _compose(inner, outer)
+    lo, hi = compose(inner, outer)
     got = np.clip(x, -np.inf if lo is None else lo, np.inf if hi is None else hi)
     assert np.array_equal(got, want)
 

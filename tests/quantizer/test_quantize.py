@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from quantizer_small import Builder, network, samples
 from tflm import run_graph
 
 from edgekit.data import dequantize_output, quantize_inputs
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph
+from edgekit.graph import Graph, Node, Quant
 from edgekit.reference import run
 from quantizer import quantize
 from quantizer.ranges import Observer, activation_quant, range_of
+from quantizer.weights import bias_scale, quantize_bias, quantize_weights
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +224,7 @@ def wide_network(seed: int = 0) -> Graph:
 
 def test_four_bits_leave_first_last_and_depthwise_alone() -> None:
     result = quantize(wide_network(), samples(), weight_bits=4)
-    assert list(result.weight_bits.values()) == [8, 8, 4, 8]
+    assert list(result.formats.weight_bits.values()) == [8, 8, 4, 8]
     ((_, w),) = weights_of(result.graph).items()
     assert abs(w).max() == 7
 
@@ -229,7 +232,7 @@ def test_four_bits_leave_first_last_and_depthwise_alone() -> None:
 def test_bits_by_layer() -> None:
     names = [n.name for n in wide_network().nodes if len(n.inputs) == 3]
     result = quantize(wide_network(), samples(), weight_bits={names[0]: 4, names[1]: 4})
-    assert [result.weight_bits[n] for n in names] == [4, 4, 8, 8]
+    assert [result.formats.weight_bits[n] for n in names] == [4, 4, 8, 8]
     assert set(weights_of(result.graph)) == set(names[:2])
     for bad in ({"nowhere": 4}, {names[0]: 5}, 3):
         with pytest.raises(EdgekitError) as caught:
@@ -322,3 +325,60 @@ def test_ranges_hold_zero() -> None:
         low, high = range_of(observed(rng.normal(shift, 1, 1000).astype(np.float32)), "mse")
         assert low <= 0 <= high
         assert activation_quant(low, high).zero_point[0] in (-128, 127)
+
+
+def test_sixteen_bits_beat_eight() -> None:
+    wide = quantize(network(), samples(), activation_bits=16)
+    assert wide.logits_sqnr_db > quantize(network(), samples()).logits_sqnr_db + 6
+    assert set(wide.formats.dtypes.values()) == {"int16"}
+    assert all(q is None or not q.zero_point.any() for q in activations_of(wide.graph))
+
+
+def activations_of(graph: Graph) -> list[Quant | None]:
+    return [v.quant for n, v in graph.values.items() if n not in graph.constants]
+
+
+def test_bits_of_one_tensor() -> None:
+    """A pool that is named names its operand; a softmax has the width of its scores."""
+    graph = network()
+    by_op = {n.op: n for n in graph.nodes}
+    pool, dense = by_op["max_pool2d"], by_op["fully_connected"]
+    result = quantize(graph, samples(), activation_bits={pool.name: 16, dense.name: 16})
+    wide = {name for name, dtype in result.formats.dtypes.items() if dtype == "int16"}
+    softmax = by_op["softmax"]
+    assert wide == {pool.inputs[0], pool.output, dense.output, softmax.output}
+    for bad in ({"nowhere": 16}, {pool.name: 12}, 4):
+        with pytest.raises(EdgekitError) as caught:
+            quantize(graph, samples(), activation_bits=bad)  # type: ignore[arg-type]
+        assert caught.value.code == "E280"
+
+
+def test_float_layers_keep_their_weights_and_what_lies_between_them() -> None:
+    graph = network()
+    conv, depthwise, add = graph.nodes[:3]
+    result = quantize(graph, samples(), float_layers=[conv.name, depthwise.name, add.name])
+    values = result.graph.values
+    assert values[conv.output].dtype == values[depthwise.output].dtype == "float32"
+    assert values[add.output].dtype == "int8" and values[graph.inputs[0]].dtype == "int8"
+    assert values[conv.inputs[1]].dtype == "float32"
+    for bad, message in (("nowhere", "no layer"), (graph.nodes[-1].name, "softmax")):
+        with pytest.raises(EdgekitError, match=message) as caught:
+            quantize(graph, samples(), float_layers=[bad])
+        assert caught.value.code == "E281"
+    with pytest.raises(EdgekitError) as caught:
+        quantize(graph, samples(), float_layers=[conv.name], weight_bits={conv.name: 4})
+    assert caught.value.code == "E281"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 2**32 - 1))
+def test_int16_sums_fit(fan_in: int, seed: int) -> None:
+    """With 16-bit activations the scales leave room for every sum in 2**30."""
+    r = np.random.default_rng(seed)
+    w = r.normal(0, 1, (2, fan_in)).astype(np.float32) * r.choice([1e-6, 1.0, 1e3])
+    bias = r.normal(0, 1, 2) * r.choice([0, 1, 1e5])
+    node = Node("fully_connected", ("x", "w", "b"), ("y",), {}, "n")
+    q, quant = quantize_weights(node, w, bias, 1e-4, dtype="int16")
+    scale = bias_scale(1e-4, quant)
+    reach = 32768 * np.abs(q.astype(np.int64)).sum(axis=1) + np.abs(quantize_bias(bias, scale))
+    assert (reach < 2**30 + 2**20).all()

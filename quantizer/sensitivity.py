@@ -1,0 +1,201 @@
+"""What each layer's weights and each tensor cost in quality at each width, one at a time.
+
+One thing is quantized, everything else stays float, and the network runs on from there: the squared
+error that arrives at the scores is that thing's noise. Noises of different origin hardly correlate,
+so that their sum predicts the noise of a mixture well enough to choose one by; what was chosen is
+then quantized and measured for real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit.data import dequantize, prepare, quantize
+from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.ops import operator
+from edgekit.reference import run
+from quantizer.calibrate import check_samples, choose_quants, observe
+from quantizer.compare import sqnr_db
+from quantizer.gptq import damped, round_rows
+from quantizer.moments import columns
+from quantizer.ptq import logits_of
+from quantizer.ranges import Ranges
+from quantizer.weights import grid_of, quantize_weights, rows, unrows
+from quantizer.widths import SAME_DTYPE, SHARING, formats_of, layer_name, weighted, widths_of
+
+#: Elements of all tensors of the samples that are looked at: 256 MB of float32.
+HELD_ELEMENTS = 1 << 26
+MOST_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Mean squared errors at the scores, and the mean square of the scores themselves.
+
+    Attributes:
+        weights: {layer: {bits: noise}} for 8 and, where the layer may have them, 4 bits.
+        tensors: {layer or input that makes the tensor: {bits: noise}} for 8 and 16 bits. Results
+            that share their operand's quantization count with it.
+        members: {the same names: tensors that become wide together}.
+    """
+
+    signal: float
+    weights: Mapping[str, Mapping[int, float]]
+    tensors: Mapping[str, Mapping[int, float]]
+    members: Mapping[str, tuple[str, ...]]
+
+    def noise(self, weight_bits: Mapping[str, int], activation_bits: Mapping[str, int]) -> float:
+        """The predicted noise of a mixture; what it does not name has 8 bits."""
+        noise = sum(by_bits[weight_bits.get(n, 8)] for n, by_bits in self.weights.items())
+        return noise + sum(by[activation_bits.get(n, 8)] for n, by in self.tensors.items())
+
+    def sqnr_db(self, weight_bits: Mapping[str, int], activation_bits: Mapping[str, int]) -> float:
+        """The predicted SQNR of a mixture in dB."""
+        return sqnr_db(self.signal, self.noise(weight_bits, activation_bits))
+
+
+def sensitivity(
+    graph: Graph,
+    calibration: Mapping[str, np.ndarray],
+    *,
+    ranges: Ranges = "mse",
+    progress: Callable[[str, float], None] | None = None,
+) -> Sensitivity:
+    """Measure every layer and tensor of a canonical float graph.
+
+    Raises:
+        EdgekitError: E201 .. E205, E208 as `quantizer.quantize`.
+    """
+    say = progress or (lambda stage, share: None)
+    graph = graph.copy()
+    graph.drop_unused()
+    data = prepare(graph, calibration, source="the calibration data")
+    check_samples(data)
+    observers, pools = observe(graph, data, say)
+    quants = {
+        bits: choose_quants(graph, observers, pools, ranges, formats_of(graph, 8, bits, ()).dtypes)
+        for bits in (8, 16)
+    }
+    probe = _Probe(graph, data, quants)
+    layers, roots = weighted(graph), _roots(graph)
+    total, done = len(layers) + len(roots), 0
+    allowed = widths_of(graph, 4)
+    weights: dict[str, dict[int, float]] = {}
+    for node in layers:
+        name = layer_name(node)
+        weights[name] = {bits: probe.weights(node, bits) for bits in {8, allowed[name]}}
+        done += 1
+        say("sensitivity", done / total)
+    tensors: dict[str, dict[int, float]] = {}
+    for name, members in roots.items():
+        tensors[name] = {bits: probe.tensor(members, bits) for bits in (8, 16)}
+        done += 1
+        say("sensitivity", done / total)
+    return Sensitivity(probe.signal, weights, tensors, roots)
+
+
+def _roots(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Tensors by who makes them, with those that have to have the same width."""
+    makers = {name: name for name in graph.inputs}
+    makers |= {node.output: layer_name(node) for node in graph.nodes}
+    members = {name: [name] for name in graph.inputs}
+    root = {name: name for name in graph.inputs}
+    for node in graph.nodes:
+        same = node.op in SAME_DTYPE
+        root[node.output] = root[node.inputs[0]] if same else node.output
+        members.setdefault(root[node.output], []).append(node.output)
+    return {makers[name]: tuple(group) for name, group in members.items()}
+
+
+class _Probe:
+    """The float network on some samples, run again with one thing quantized."""
+
+    def __init__(
+        self, graph: Graph, data: Mapping[str, np.ndarray], quants: Mapping[int, dict[str, Quant]]
+    ) -> None:
+        self.graph, self.quants = graph, quants
+        per_sample = sum(v.size for n, v in graph.values.items() if n not in graph.constants)
+        n = max(1, min(MOST_SAMPLES, HELD_ELEMENTS // per_sample))
+        count = len(next(iter(data.values())))
+        picked = np.unique(np.linspace(0, count - 1, min(n, count)).astype(np.intp))
+        feeds = {name: x[picked].astype(np.float32) for name, x in data.items()}
+        self.floats = run(graph, feeds, keep="all")
+        self.scores = logits_of(graph)
+        self.signal = float(np.mean(np.square(self.floats[self.scores], dtype=np.float64)))
+
+    def weights(self, node: Node, bits: int) -> float:
+        """Noise of one layer's weights, rounded as `quantize` does it, means corrected."""
+        x, w_name, b_name = node.inputs
+        w, bias = self.graph.constants[w_name], self.graph.constants[b_name]
+        fake = self._gptq(node, w, bias) if bits == 4 else self._nearest(node, w, bias)
+        operator_ = operator(node.op)
+        linear = Node(node.op, node.inputs, node.outputs, {**node.attrs, "clamp": None}, node.name)
+        have = operator_.reference_float(linear, [self.floats[x], fake, bias])
+        want = operator_.reference_float(linear, [self.floats[x], w, bias])
+        axes = tuple(range(want.ndim - 1))
+        shifted = bias + (want - have).mean(axis=axes, dtype=np.float64).astype(np.float32)
+        return self._noise(
+            {node.output: operator_.reference_float(node, [self.floats[x], fake, shifted])}, {}
+        )
+
+    def _nearest(self, node: Node, w: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        scale = float(self.quants[8][node.inputs[0]].scale[0])
+        q, quant = quantize_weights(node, w, bias, scale)
+        return dequantize(Value("w", tuple(q.shape), "int8", quant), q)
+
+    def _gptq(self, node: Node, w: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        scale = float(self.quants[8][node.inputs[0]].scale[0])
+        r = rows(node, w).astype(np.float64)
+        grid = grid_of("per-channel", 4, r, bias, scale, "int8")
+        limits = grid.scales(r)
+        out = np.empty_like(r)
+        groups = [part.astype(np.float64) for part in _groups(node, w, self.floats[node.inputs[0]])]
+        share = len(r) // len(groups)
+        for g, x in enumerate(groups):
+            part = slice(g * share, (g + 1) * share)
+            centred = x - x.mean(axis=0)
+            h = damped(centred.T @ centred / len(x))
+            one = type(grid)(grid.weights, grid.bits, grid.floor[part])
+            q, scales = round_rows(r[part], h, one, limits[part])
+            out[part] = q * scales[:, None]
+        return unrows(node, out.astype(np.float32), w.shape)
+
+    def tensor(self, members: tuple[str, ...], bits: int) -> float:
+        """Noise of one tensor, and of the results that keep its quantization."""
+        quants = {name: self.quants[bits][name] for name in members}
+        first = members[0]
+        return self._noise({first: self._fake(first, self.floats[first], quants)}, quants)
+
+    def _fake(self, name: str, x: np.ndarray, quants: Mapping[str, Quant]) -> np.ndarray:
+        quant = quants[name]
+        dtype = "int8" if quant == self.quants[8][name] else "int16"
+        value = Value(name, self.graph.values[name].shape, dtype, quant)
+        return dequantize(value, quantize(value, x))
+
+    def _noise(self, changed: dict[str, np.ndarray], quants: Mapping[str, Quant]) -> float:
+        """Run on from changed tensors; the mean squared error of the scores."""
+        for node in self.graph.nodes:
+            if self.scores in changed:
+                break
+            if node.output in changed or not any(i in changed for i in node.inputs):
+                continue
+            operands = [
+                changed[i] if i in changed else self.graph.constants.get(i, self.floats.get(i))
+                for i in node.inputs
+            ]
+            y = operator(node.op).reference_float(node, [x for x in operands if x is not None])
+            keeps = node.op in SHARING and node.output in quants
+            changed[node.output] = self._fake(node.output, y, quants) if keeps else y
+        if self.scores not in changed:
+            return 0.0
+        error = changed[self.scores] - self.floats[self.scores]
+        return float(np.mean(np.square(error, dtype=np.float64)))
+
+
+def _groups(node: Node, w: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+    """What each group of a layer multiplies with its weights, [rows, K] each."""
+    blocks = list(columns(node, w, x))
+    return [np.concatenate([b[g] for b in blocks]) for g in range(len(blocks[0]))]
