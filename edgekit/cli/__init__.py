@@ -23,6 +23,7 @@ COMMANDS = {
     "prune": ("prune", "Make a float model smaller: fewer channels, or zeros among its weights."),
     "run": ("run", "Run samples through a compiled model."),
     "diff": ("diff", "Compare a model with its compilation, layer by layer."),
+    "finetune": ("finetune", "Train a pruned or quantized model further, with PyTorch."),
     "flash": ("board", "Write a compiled model's firmware to a board and verify it."),
     "profile": ("board", "Measure each layer on a board."),
     "targets": ("lists", "List the CPUs that models can be compiled for."),

@@ -13,6 +13,7 @@ from edgekit.cli.common import json_option, table, write_json
 
 PACKAGES = ("numpy", "onnx", "tflite", "apache-tvm", "apache-tvm-ffi", "ziglang", "unicorn",
             "capstone", "pyelftools", "flatbuffers")  # fmt: skip
+OPTIONAL_PACKAGES = {"torch": "edgekit finetune: pip install 'edgekit[torch]'"}
 OPTIONAL_TOOLS = {
     "qemu-system-arm": "exact instruction counts: apt install qemu-system-arm",
     "arm-none-eabi-gcc": "--compiler gcc: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
@@ -35,6 +36,11 @@ def doctor_command(json_file: str | None) -> None:
             continue
         wanted = PINNED.get(name, found)
         rows.append((name, found, "ok" if found == wanted else f"needed: {wanted}"))
+    for name, why in OPTIONAL_PACKAGES.items():
+        try:
+            rows.append((name, version(name), "ok"))
+        except PackageNotFoundError:
+            rows.append((name, "missing", why))
     rows.append(("zig", *_zig()))
     for tool, why in OPTIONAL_TOOLS.items():
         path = shutil.which(tool)

@@ -1,4 +1,7 @@
-/* Arrays through every function of ek_kernel.h, ek_dsp.h and ek_softmax.c, for test_kernel_math.py. */
+/* Arrays through every function of ek_kernel.h, ek_dsp.h, ek_float.h and ek_softmax.c, for the tests
+ * beside this file. */
+#include "ek_float.h"
+
 #include "ek_dsp.h"
 
 #define EACH for (int32_t i = 0; i < n; ++i)
@@ -104,4 +107,65 @@ void each_int4(const int32_t *byte, const int32_t *upper, int32_t *out, int32_t 
 void each_int4(const int32_t *byte, const int32_t *upper, int32_t *out, int32_t n)
 {
     EACH out[i] = ek_int4(byte[i], upper[i]);
+}
+void each_requantize16(const int32_t *a, int32_t *out, int32_t n);
+void each_requantize16(const int32_t *a, int32_t *out, int32_t n)
+{
+    EACH
+    {
+        const int32_t *r = a + 6 * i;
+        out[i] = ek_requantize16(r[0], r[1], r[2], r[3], r[4], r[5]);
+    }
+}
+void each_ssat16(const int32_t *a, int32_t *out, int32_t n);
+void each_ssat16(const int32_t *a, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_ssat16(a[i]);
+}
+/* a: entry, next, offset */
+void each_interpolate(const int32_t *a, int32_t *out, int32_t n);
+void each_interpolate(const int32_t *a, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_interpolate(a[3 * i], a[3 * i + 1], a[3 * i + 2]);
+}
+/* a: difference, multiplier, shift */
+void each_softmax16_at(const int32_t *a, int32_t *out, int32_t n);
+void each_softmax16_at(const int32_t *a, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_softmax16_at(a[3 * i], a[3 * i + 1], a[3 * i + 2]);
+}
+void each_softmax16_inverse_at(const int32_t *sum, int32_t *out, int32_t n);
+void each_softmax16_inverse_at(const int32_t *sum, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_softmax16_inverse_at(sum[i]);
+}
+/* a: exponential, scale; the sum gives the shift */
+void each_softmax16_value(const int32_t *a, const int32_t *sum, int32_t *out, int32_t n);
+void each_softmax16_value(const int32_t *a, const int32_t *sum, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_softmax16_value(a[2 * i], a[2 * i + 1], ek_softmax16_shift(sum[i]));
+}
+/* a: zero point, low, high */
+void each_quantize(const float *x, const float *scale, const int32_t *a, int32_t *out, int32_t n);
+void each_quantize(const float *x, const float *scale, const int32_t *a, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_quantize(x[i], scale[i], a[3 * i], a[3 * i + 1], a[3 * i + 2]);
+}
+/* a: integer, zero point */
+void each_dequantize(const int32_t *a, const float *scale, float *out, int32_t n);
+void each_dequantize(const int32_t *a, const float *scale, float *out, int32_t n)
+{
+    EACH out[i] = ek_dequantize(a[2 * i], a[2 * i + 1], scale[i]);
+}
+/* a: low, high */
+void each_clampf(const float *x, const float *a, float *out, int32_t n);
+void each_clampf(const float *x, const float *a, float *out, int32_t n)
+{
+    EACH out[i] = ek_clampf(x[i], a[2 * i], a[2 * i + 1]);
+}
+/* What a compiler may not fuse: a product and a sum are rounded one by one. */
+void each_multiply_add(const float *x, const float *w, float *out, int32_t n);
+void each_multiply_add(const float *x, const float *w, float *out, int32_t n)
+{
+    EACH out[i] = out[i] + x[i] * w[i];
 }
