@@ -59,6 +59,30 @@ def test_same_bytes(
         np.testing.assert_array_equal(found[name], want[name])
 
 
+def test_with_16_bit_activations(
+    pair: tuple[Compiled, Compiled], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Decoding knows nothing of activations: the int16 kernels take the same weights."""
+    monkeypatch.setenv("EDGEKIT_STATE_DIR", str(tmp_path))
+    model = pair[0].output.path.parent / "pruned.onnx"
+    done = pipeline.compile(
+        model,
+        output=tmp_path / "wide",
+        calibration=DIGITS.calibration,
+        quantization={"activation_bits": 16},
+    )
+    assert any("bitmask" in layer.note for layer in done.report.layers)
+    (name,) = done.graph.inputs
+    shape = done.graph.values[name].shape
+    chance = np.random.default_rng(0).integers(-(2**15), 2**15, (6, *shape[1:]))
+    inputs = {name: chance.astype(done.graph.values[name].dtype)}
+    want = run(done.graph, inputs)
+    for where in ("host", "virtual-cortex-m4"):
+        found = execute(done.output, inputs, where)
+        for output in done.graph.outputs:
+            np.testing.assert_array_equal(found[output], want[output])
+
+
 def test_same_bytes_under_sanitizers(folder: Output) -> None:
     need("gcc")
     sources = model_sources(folder.sources, folder.name, "aot").all
