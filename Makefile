@@ -34,6 +34,7 @@ bench: $(READY)
 	    $(BIN)/python -m benchmarks.$$b --shared $(SHARED) --update docs/BENCHMARKS.md || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.quantization --shared $(SHARED) --update docs/QUANTIZATION.md
+	$(BIN)/python -m benchmarks.pruning --shared $(SHARED) --update docs/PRUNING.md
 
 clean:
 	rm -rf $(VENV) build out

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality import BATCH, Case, logits_of
+from benchmarks.quality import BATCH, Case
+from edgekit.graph import logits_of
 
 #: Options of `quantize_static` by the name of the row.
 CHOICES: dict[str, dict[str, Any]] = {

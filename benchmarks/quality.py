@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.models import Model
 from edgekit import data, importers
 from edgekit.data import Samples
-from edgekit.graph import Graph
+from edgekit.graph import Graph, logits_of
 from edgekit.reference import run
 
 BATCH = 50
@@ -46,12 +46,6 @@ def case_of(model: Model) -> Case:
     samples = data.load(model.evaluation, graph)
     real = float_logits(graph, samples)
     return Case(model, graph, data.load(model.calibration, graph).arrays, samples, real)
-
-
-def logits_of(graph: Graph) -> str:
-    """The value before a final softmax, else the output."""
-    last = graph.producer(graph.outputs[0])
-    return last.inputs[0] if last and last.op == "softmax" else graph.outputs[0]
 
 
 def batches(samples: Samples) -> Iterator[dict[str, np.ndarray]]:

@@ -371,6 +371,8 @@ class _Printer:
             return f"{name}({', '.join(self.expr(a) for a in args)})"
         if op == "tirx.address_of":
             return self.address(node.args[0].source, node.args[0].indices[0])
+        if op == "tirx.buffer_data":  # where the whole buffer begins, whatever part a view is of
+            return self.root(node.args[0])
         if op in ("tirx.if_then_else", "prim.if_then_else"):
             return self._ternary(*node.args)
         if op == "tirx.likely":

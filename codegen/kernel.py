@@ -92,6 +92,8 @@ class Layer:
     inputs: tuple[Value, ...]
     constants: dict[str, np.ndarray]
     output: Value
+    #: When weights with zeros are stored as a bitmask and values: `schedules._sparse.MODES`.
+    sparse_weights: str = "off"
 
     @property
     def name(self) -> str:
@@ -109,13 +111,14 @@ class Candidate:
 
     `inputs` names graph values in the order of the spec's "input" operands; `constants` maps the
     names of its "constant" operands to arrays of their dtype. `in_place` says that the output may
-    take the memory of the first input.
+    take the memory of the first input; `note` goes into the report.
     """
 
     spec: KernelSpec
     inputs: tuple[str, ...]
     constants: dict[str, np.ndarray]
     in_place: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)

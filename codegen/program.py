@@ -11,6 +11,7 @@ from codegen import memory
 from codegen.emit import emit
 from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
 from codegen.schedules import families
+from codegen.schedules._sparse import share_kernels
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.ops import operator
@@ -40,7 +41,8 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `note` says why a faster family was not taken, "" where the fastest was.
+    `note` says why a faster family was not taken and how weights are stored, "" where the fastest
+    was taken with plain weights.
     """
 
     layer: str
@@ -99,21 +101,25 @@ class Program:
         return list({c.kernel.fingerprint: c.kernel for c in self.calls}.values())
 
 
-def build_program(graph: Graph, target: Target) -> Program:
+def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto") -> Program:
     """Choose a kernel for every node, lay out memory and pack constants.
+
+    Args:
+        sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
+            that saves a quarter of a layer's bytes, "smallest" wherever it saves, "off" never.
 
     Raises:
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
             accumulator can overflow, E320 where the installed TVM is not the pinned one.
     """
-    return _Builder(graph, target).build()
+    return _Builder(graph, target, sparse_weights).build()
 
 
-def layer_of(graph: Graph, node: Node) -> Layer:
+def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
     """A node of an integer graph as schedules look at it."""
     values = tuple(graph.values[i] for i in node.inputs)
     constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
-    return Layer(node, values, constants, graph.values[node.output])
+    return Layer(node, values, constants, graph.values[node.output], sparse_weights)
 
 
 def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
@@ -125,16 +131,18 @@ def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
             reasons.append(f"{name}: no {layer.node.op} kernel")
             continue
         try:
-            return available[name].select(layer), "; ".join(reasons)
+            candidate = available[name].select(layer)
+            return candidate, "; ".join([*reasons, *filter(None, [candidate.note])])
         except NotApplicable as reason:
             reasons.append(f"{name}: {reason}")
     raise NotApplicable("; ".join(reasons))
 
 
 class _Builder:
-    def __init__(self, graph: Graph, target: Target) -> None:
+    def __init__(self, graph: Graph, target: Target, sparse_weights: str) -> None:
         self.graph = graph
         self.target = target
+        self.sparse_weights = sparse_weights
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
         self.alias: dict[str, str] = {}
@@ -172,7 +180,8 @@ class _Builder:
                 chosen.append((node, None, ""))
                 continue
             try:
-                chosen.append((node, *select(layer_of(self.graph, node), self.target)))
+                layer = layer_of(self.graph, node, self.sparse_weights)
+                chosen.append((node, *select(layer, self.target)))
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
         if missing:
@@ -183,7 +192,8 @@ class _Builder:
                 details=missing,
                 help="edgekit ops lists what there is",
             )
-        return chosen
+        padded = share_kernels(candidate for _, candidate, _ in chosen)
+        return [(n, padded.get(i, c), why) for i, (n, c, why) in enumerate(chosen)]
 
     # ---- memory
 

@@ -40,6 +40,8 @@ def kernel_sources(program: Program) -> dict[str, str]:
     headers = [FAMILY_HEADERS[f] for f in families]
     if any(k.spec.params.get("float") for k in program.kernels):
         headers.insert(0, "ek_float.h")  # first: it says how everything after it is compiled
+    if any("ek_sparse_decode" in k.text for k in program.kernels):
+        headers.append("ek_sparse.h")
     includes = "".join(f'#include "{header}"\n' for header in headers)
     declarations = "\n".join(prototype(k) for k in program.kernels)
     bodies = "\n".join(k.text for k in program.kernels)

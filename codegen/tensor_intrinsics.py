@@ -16,7 +16,7 @@ def pack4() -> str:
     That order is what SXTB16 yields; the doubling gives accumulators of 2 * acc, the operand that
     SMMULR needs for a doubling high multiply.
     """
-    return _register("ek.pack4", _pack4)
+    return register("ek.pack4", _pack4)
 
 
 def dot_5x1(steps: int) -> str:
@@ -25,7 +25,7 @@ def dot_5x1(steps: int) -> str:
     Activations [steps, 5, 2, 2] int16 as `pack4` writes them, weights [steps, 4] int8, results [5]
     int32, added to.
     """
-    return _register(f"ek.dot_5x1_{steps}", _dot_5x1, steps)
+    return register(f"ek.dot_5x1_{steps}", _dot_5x1, steps)
 
 
 def dot_1x4(steps: int) -> str:
@@ -34,28 +34,28 @@ def dot_1x4(steps: int) -> str:
     Activations [steps, 2, 2] int16 as `pack4` writes them, weights [steps, 4, 4] int8 (group,
     channel, weight), results [4] int32, added to.
     """
-    return _register(f"ek.dot_1x4_{steps}", _dot_1x4, steps)
+    return register(f"ek.dot_1x4_{steps}", _dot_1x4, steps)
 
 
 def dot_5x1_w4(steps: int) -> str:
     """As `dot_5x1` with four-bit weights: [steps, 4] bytes, activations [2*steps, 5, 2, 2]."""
-    return _register(f"ek.dot_5x1_w4_{steps}", _dot_5x1_w4, steps)
+    return register(f"ek.dot_5x1_w4_{steps}", _dot_5x1_w4, steps)
 
 
 def dot_1x4_w4(steps: int) -> str:
     """As `dot_1x4` with four-bit weights: [steps, 4, 4] bytes, activations [2*steps, 2, 2]."""
-    return _register(f"ek.dot_1x4_w4_{steps}", _dot_1x4_w4, steps)
+    return register(f"ek.dot_1x4_w4_{steps}", _dot_1x4_w4, steps)
 
 
 def smlad() -> str:
     """Intrinsic: one accumulator plus two int16 products; ``ek_smlad``."""
-    return _register("ek.smlad", _smlad)
+    return register("ek.smlad", _smlad)
 
 
 _known: set[str] = set()
 
 
-def _register(name: str, build: Any, *args: int) -> str:
+def register(name: str, build: Any, *args: int) -> str:
     if name not in _known:
         from tvm.s_tir import TensorIntrin
 

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edgekit.errors import EdgekitError as EdgekitError
     from edgekit.pipeline import compile as compile
+    from edgekit.pruning import prune as prune
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from edgekit.pipeline import compile
 
         return compile
+    if name == "prune":
+        from edgekit.pruning import prune
+
+        return prune
     raise AttributeError(f"module 'edgekit' has no attribute '{name}'")

@@ -55,8 +55,11 @@ def build(
     board: Board,
     compiler: str,
     say: Progress,
+    sparse_weights: str = "auto",
 ) -> Build:
     """Choose and generate kernels, plan memory, build the firmware and run it once on `board`.
+
+    `sparse_weights` as for `codegen.program.build_program`.
 
     Raises:
         EdgekitError: E31x where the target cannot run the graph, E50x from the C compiler.
@@ -67,7 +70,7 @@ def build(
     from codegen.sources import c_name, kernel_sources
 
     say("kernels", 0.0)
-    program = build_program(graph, target)
+    program = build_program(graph, target, sparse_weights=sparse_weights)
     reshapes = {n.output: n.inputs[0] for n in graph.nodes if n.op == "reshape"}
     memory_check.check(program, reshapes)
     sample = dict(quality.sample) if quality else None

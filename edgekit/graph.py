@@ -239,3 +239,17 @@ class Graph:
             raise GraphError(f"value '{key}': {q.scale.size} scales for {want} channels")
         if not (np.isfinite(q.scale).all() and (q.scale > 0).all()):
             raise GraphError(f"value '{key}': scales must be finite and positive")
+
+
+def logits_of(graph: Graph) -> str:
+    """The first output, or what it reads where it is a softmax."""
+    producer = graph.producer(graph.outputs[0])
+    if producer is not None and producer.op == "softmax":
+        return producer.inputs[0]
+    return graph.outputs[0]
+
+
+def scores_of(graph: Graph) -> list[str]:
+    """What the softmaxes among the outputs read: the logits."""
+    producers = [graph.producer(output) for output in graph.outputs]
+    return [p.inputs[0] for p in producers if p is not None and p.op == "softmax"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit import data
-from edgekit.graph import Graph
+from edgekit.graph import Graph, logits_of
 from edgekit.reference import run
 
 #: Samples per call of the numpy reference.
@@ -61,9 +61,3 @@ class Judge:
             if self.samples.labels is not None:
                 accuracy = float((have.argmax(1) == self.samples.labels).mean())
         return Quality(accuracy, agreement, sqnr)
-
-
-def logits_of(graph: Graph) -> str:
-    """The first output, or what it reads where it is a softmax."""
-    last = graph.producer(graph.outputs[0])
-    return last.inputs[0] if last is not None and last.op == "softmax" else graph.outputs[0]

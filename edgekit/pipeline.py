@@ -48,6 +48,7 @@ def compile(
     bind: dict[str, int] | None = None,
     budget: Budget | None = None,
     validation: Path | None = None,
+    sparse_weights: str = "auto",
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
@@ -64,6 +65,9 @@ def compile(
         bind: sizes of symbolic dimensions by name.
         budget: limits of flash, RAM, latency and agreement.
         validation: samples to judge agreement on; the calibration data where None.
+        sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
+            instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
+            it saves, "off" never.
         compiler: "zig" or "gcc".
         progress: called with a stage's name and its share done, 0 to 1.
 
@@ -80,7 +84,10 @@ def compile(
     graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
 
     def made(integer: Graph, quality: Quality | None) -> Build:
-        return build(integer, quality, target=chosen, board=board, compiler=compiler, say=say)
+        return build(
+            integer, quality, target=chosen, board=board, compiler=compiler, say=say,
+            sparse_weights=sparse_weights,
+        )  # fmt: skip
 
     options, table = dict(quantization or {}), None
     if _is_float(graph):

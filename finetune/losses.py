@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph
-from quantizer.ptq import logits_of, scores_of
+from edgekit.graph import Graph, logits_of, scores_of
 
 #: (student's tensors, teacher's tensors, labels or None) to a scalar; one tensor [n, ...] per
 #: output of the graph, before its softmax where it has one.

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from edgekit.data import dequantize, prepare, quantize_inputs
-from edgekit.graph import Graph
+from edgekit.graph import Graph, logits_of
 from edgekit.reference import run
 from quantizer import quantize
 from quantizer.calibrate import batches
-from quantizer.ptq import logits_of
 
 #: Options of `quantizer.quantize` under which the integer network is the one that was trained:
 #: its weights are on the grid already, and training has placed the biases.

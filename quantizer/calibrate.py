@@ -102,8 +102,8 @@ def observe(
             for name in graph.inputs:
                 see(observers[name], feeds[name])
             for node, _, result in steps(graph, feeds, evaluate):
-                if number == 0 and not np.isfinite(result).all():
-                    _refuse(node, result, done)
+                if number == 0:
+                    check_finite(node, result, done)
                 see(observers[node.output], result)
                 if number == 1:
                     pools.see(node.output, result)
@@ -112,7 +112,14 @@ def observe(
     return observers, pools
 
 
-def _refuse(node: Node, result: np.ndarray, first: int) -> None:
+def check_finite(node: Node, result: np.ndarray, first: int) -> None:
+    """Refuse a node's result [n, ...] with NaN or infinity; `first` is the number of its sample 0.
+
+    Raises:
+        EdgekitError: E208.
+    """
+    if np.isfinite(result).all():
+        return
     bad = ~np.isfinite(result.reshape(len(result), -1))
     row = int(np.argmax(bad.any(axis=1)))
     raise EdgekitError(

@@ -184,7 +184,8 @@ def _round(
         for part, moment, cross in zip(parts, found.h, found.cross, strict=True)
     ]
     metrics = [damped(moment, DAMPING + doubt) for moment in found.h]
-    q, scale = round_groups(targets, metrics, grid, grid.scales(r))
+    live = None if r.all() else r != 0  # a pruned weight stays zero
+    q, scale = round_groups(targets, metrics, grid, grid.scales(r), live)
     quant = weight_quant(f_node, scale)
     integer.constants[w_name] = unrows(f_node, q.astype(np.int8), w.shape)
     integer.values[w_name] = replace(integer.values[w_name], quant=quant)
@@ -198,11 +199,16 @@ def _target(r: np.ndarray, h: np.ndarray, cross: np.ndarray, share: float) -> np
     """Real rows that give the float network's results from the integer network's inputs.
 
     Ridge regression: v minimizes E[(x v' - x_float r')^2] + hold * |v - r|^2 with `hold` this
-    share of the mean diagonal of h.
+    share of the mean diagonal of h, and with zeros where r has them.
     """
     mean = float(np.diag(h).mean())
     if mean <= 0:
         return r
     hold = share * mean
-    right = (cross + hold * np.eye(len(h))) @ r.T
-    return np.linalg.solve(h + hold * np.eye(len(h)), right).T
+    left, right = h + hold * np.eye(len(h)), (cross + hold * np.eye(len(h))) @ r.T
+    found: np.ndarray = np.linalg.solve(left, right).T
+    for row in np.flatnonzero(~r.all(axis=1)):
+        kept = r[row] != 0
+        found[row] = 0
+        found[row, kept] = np.linalg.solve(left[np.ix_(kept, kept)], right[kept, row])
+    return found

@@ -34,9 +34,14 @@ def damped(h: np.ndarray, share: float = DAMPING) -> np.ndarray:
 
 
 def round_groups(
-    targets: list[np.ndarray], moments: list[np.ndarray], grid: Grid, limits: np.ndarray
+    targets: list[np.ndarray],
+    moments: list[np.ndarray],
+    grid: Grid,
+    limits: np.ndarray,
+    live: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`round_rows` for every group of a layer: rows [O / G, K] and damped moments [K, K] each.
+    """`round_rows` for every group of a layer: rows [O / G, K] and damped moments [K, K] each;
+    `limits` [O] and `live` [O, K] are those of the whole layer.
 
     Returns:
         (integers [O, K], scales [O]); one scale for all groups where the grid has one.
@@ -50,7 +55,14 @@ def round_groups(
         if len(targets) > 1:
             fractions = np.array([_common_fraction(targets, moments, grid, limits)])
     found = [
-        round_rows(r, h, replace(grid, floor=floor[part]), limits[part], fractions)
+        round_rows(
+            r,
+            h,
+            replace(grid, floor=floor[part]),
+            limits[part],
+            fractions,
+            None if live is None else live[part],
+        )
         for r, h, part in zip(targets, moments, parts, strict=True)
     ]
     return np.concatenate([q for q, _ in found]), np.concatenate([s for _, s in found])
@@ -72,13 +84,19 @@ def _common_fraction(
 
 
 def round_rows(
-    r: np.ndarray, h: np.ndarray, grid: Grid, limits: np.ndarray, fractions: np.ndarray
+    r: np.ndarray,
+    h: np.ndarray,
+    grid: Grid,
+    limits: np.ndarray,
+    fractions: np.ndarray,
+    live: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integers and scales of rows [O, K] under the damped moment h [K, K].
 
     Args:
         limits: float64[O], the scales at which no weight is clipped.
         fractions: candidate scales in units of those.
+        live: bool [O, K], False where a pruned weight has to stay zero; None where none has to.
 
     Returns:
         (integers float64 [O, K], scales float64[O]). The candidate scale with the least error is
@@ -87,7 +105,8 @@ def round_rows(
     candidates = [grid.legal(limits * f) for f in fractions]
     # All candidates run as further rows of one problem: they share the factor of H.
     steps = np.concatenate([r / s[:, None] for s in candidates])
-    found = greedy(steps, h, grid.top).reshape(len(candidates), *r.shape)
+    repeated = None if live is None else np.tile(live, (len(candidates), 1))
+    found = greedy(steps, h, grid.top, repeated).reshape(len(candidates), *r.shape)
     errors = np.array(
         [error_of(r, q, s, h) for q, s in zip(found, candidates, strict=True)]
     )  # [candidates, O]
@@ -100,7 +119,7 @@ def round_rows(
     for _ in range(ROUNDS):
         if grid.weights == "per-channel":
             scale = grid.legal(refit(r, q, scale, h))
-        q = descend(r / scale[:, None], q, h, grid.top)
+        q = descend(r / scale[:, None], q, h, grid.top, live)
     return q, scale
 
 
@@ -110,8 +129,9 @@ def error_of(r: np.ndarray, q: np.ndarray, scale: np.ndarray, h: np.ndarray) -> 
     return np.einsum("ok,ok->o", difference @ h, difference)
 
 
-def greedy(v: np.ndarray, h: np.ndarray, top: int) -> np.ndarray:
-    """GPTQ on rows v [R, K] in units of their scales; returns integers in [-top, top]."""
+def greedy(v: np.ndarray, h: np.ndarray, top: int, live: np.ndarray | None = None) -> np.ndarray:
+    """GPTQ on rows v [R, K] in units of their scales; returns integers in [-top, top], 0 where
+    `live` is False."""
     order = np.argsort(-np.diag(h), kind="stable")
     factor = np.linalg.cholesky(np.linalg.inv(h[np.ix_(order, order)])).T
     rest, q = v[:, order].astype(np.float64), np.empty(v.shape)
@@ -120,18 +140,24 @@ def greedy(v: np.ndarray, h: np.ndarray, top: int) -> np.ndarray:
         errors = np.empty((len(v), stop - start))
         for i in range(start, stop):
             q[:, i] = np.clip(np.rint(rest[:, i]), -top, top)
+            if live is not None:
+                q[:, i] *= live[:, order[i]]
             errors[:, i - start] = (rest[:, i] - q[:, i]) / factor[i, i]
             rest[:, i + 1 : stop] -= np.outer(errors[:, i - start], factor[i, i + 1 : stop])
         rest[:, stop:] -= errors @ factor[start:stop, stop:]
     return q[:, np.argsort(order)]
 
 
-def descend(v: np.ndarray, q: np.ndarray, h: np.ndarray, top: int) -> np.ndarray:
+def descend(
+    v: np.ndarray, q: np.ndarray, h: np.ndarray, top: int, live: np.ndarray | None = None
+) -> np.ndarray:
     """One pass of coordinate descent: each integer becomes the best one given all others."""
     q = q.copy()
     gradient = (q - v) @ h
     for j in range(v.shape[1]):
         best = np.clip(np.rint(q[:, j] - gradient[:, j] / h[j, j]), -top, top)
+        if live is not None:
+            best *= live[:, j]
         change = best - q[:, j]
         moved = np.flatnonzero(change)
         if len(moved):

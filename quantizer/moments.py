@@ -42,12 +42,12 @@ class Moments:
 def moments(node: Node, w: np.ndarray, x: np.ndarray, scale: float, real: np.ndarray) -> Moments:
     """Moments of the inputs of a weighted node.
 
-    The operands are integers (the float network's are brought to a grid of 16 bits), so that every
+    Where the operands are integers (the float network's are brought to a grid of 16 bits), every
     sum is exact in float64, whatever its order: the same on every machine.
 
     Args:
         w: the node's weights; only the shape counts.
-        x: the operand in the integer network without its zero point, float32 [n, ...].
+        x: the operand in the integer network without its zero point, or reals, float32 [n, ...].
         scale: the scale of `x`.
         real: the operand in the float network, float32 [n, ...].
     """

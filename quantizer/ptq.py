@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.data import prepare
 from edgekit.data import quantize as quantize_numbers
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.graph import Graph, Node, Quant, Value, logits_of, scores_of
 from edgekit.ops.requant import tensor_quant
 from quantizer.calibrate import check_constants, check_samples, choose_quants, observe
 from quantizer.compare import compare
@@ -203,20 +203,6 @@ def _quantize(
     named = [*graph.outputs, *scores_of(graph)]
     count = len(next(iter(data.values())))
     return QuantizationResult(integer, graph, tensors, {n: sqnr[n] for n in named}, count, formats)
-
-
-def logits_of(graph: Graph) -> str:
-    """The first output, or what it reads where it is a softmax."""
-    producer = graph.producer(graph.outputs[0])
-    if producer is not None and producer.op == "softmax":
-        return producer.inputs[0]
-    return graph.outputs[0]
-
-
-def scores_of(graph: Graph) -> list[str]:
-    """What the softmaxes among the outputs read: the logits."""
-    producers = [graph.producer(output) for output in graph.outputs]
-    return [p.inputs[0] for p in producers if p is not None and p.op == "softmax"]
 
 
 def _covered(value: Value) -> tuple[float, float, float, int]:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.data import dequantize, prepare, quantize
-from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.graph import Graph, Node, Quant, Value, logits_of
 from edgekit.ops import operator
 from edgekit.reference import run
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import sqnr_db
 from quantizer.gptq import DAMPING, MOST_INPUTS, damped, round_groups
 from quantizer.moments import moments
-from quantizer.ptq import logits_of
 from quantizer.ranges import Ranges
 from quantizer.weights import grid_of, quantize_weights, rows, unrows
 from quantizer.widths import SAME_DTYPE, SHARING, formats_of, layer_name, weighted, widths_of

@@ -17,7 +17,7 @@ CLI = (ROOT / "docs" / "CLI.md").read_text()
 def test_error_codes_and_their_table_agree() -> None:
     source = "".join(
         p.read_text()
-        for room in ("edgekit", "quantizer", "codegen", "finetune")
+        for room in ("edgekit", "quantizer", "pruner", "codegen", "finetune")
         for p in (ROOT / room).rglob("*.py")
     )
     raised = set(re.findall(r"\"(E\d{3})\"", source))

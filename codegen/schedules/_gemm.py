@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.schedules import _requant, _window
+from codegen.schedules import _requant, _sparse, _window
 from codegen.schedules._int4 import pack_nibbles
 
 TILE = 5
@@ -170,15 +170,21 @@ def _tiled(p: dict[str, Any], rows: Rows) -> Any:
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    block = sch.get_sblock("acc")
+    cache = _sparse.cache_weights(p, sch, block)
     m, o = sch.get_loops(sch.get_sblock("y"))
     tile, pixel = sch.split(m, [None, TILE])
-    sch.reorder(tile, o, pixel)
-    block = sch.get_sblock("acc")
+    blocks, o = _sparse.split_rows(p, sch, o)
+    sch.reorder(*blocks, tile, o, pixel)
     sch.compute_at(block, o)
     _pack_at(sch, rows, tile)
     sch.unroll(pixel)
+    _sparse.decode_at(p, sch, cache, blocks)
     _tensorize_dot(
-        sch, block, 2, (dot_5x1_w4 if rows.weights_per_step == 8 else dot_5x1)(rows.steps)
+        sch,
+        block,
+        2 + len(blocks),
+        (dot_5x1_w4 if rows.weights_per_step == 8 else dot_5x1)(rows.steps),
     )
     return sch
 
@@ -206,14 +212,21 @@ def _single(p: dict[str, Any], rows: Rows) -> Any:
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
+    block = sch.get_sblock("acc")
+    cache = _sparse.cache_weights(p, sch, block)
     m, o = sch.get_loops(sch.get_sblock("y"))
     quad, n = sch.split(o, [None, 4])
-    block = sch.get_sblock("acc")
+    blocks, quad = _sparse.split_rows(p, sch, quad)
+    sch.reorder(*blocks, m, quad, n)
     sch.compute_at(block, quad)
     _pack_at(sch, rows, m)
     sch.unroll(n)
+    _sparse.decode_at(p, sch, cache, blocks)
     _tensorize_dot(
-        sch, block, 2, (dot_1x4_w4 if rows.weights_per_step == 8 else dot_1x4)(rows.steps)
+        sch,
+        block,
+        2 + len(blocks),
+        (dot_1x4_w4 if rows.weights_per_step == 8 else dot_1x4)(rows.steps),
     )
     return sch
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
-from codegen.schedules import _float, _gemm, _requant, _window
+from codegen.schedules import _float, _gemm, _requant, _sparse, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
@@ -26,6 +26,7 @@ def select_c99(layer: Layer) -> Candidate:
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     packed = pack_in_order(channels.weights, weight_bits(layer))
+    packed, sparse, note = _sparse.choose(layer, packed, weight_bits(layer))
     spec = KernelSpec(
         "conv2d",
         "c99",
@@ -35,10 +36,10 @@ def select_c99(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**_params(layer), **_requant.params(channels)},
+        {**_params(layer), **_requant.params(channels), **sparse},
     )
     constants = {"w": packed, "rq": _requant.general(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants)
+    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
@@ -51,7 +52,10 @@ def schedule_c99(p: dict[str, Any]) -> Any:
     kh_count, kw_count = p["kernel"]
     per_group, out_per_group = p["C"] // p["groups"], p["O"] // p["groups"]
     x = te.placeholder((p["H"], p["W"], p["C"]), p["x_dtype"], name="x")
-    w, weight = placeholder((p["O"], kh_count, kw_count, per_group), p["weight_bits"])
+    shape = (p["O"], kh_count, kw_count, per_group)
+    w, weight = (
+        _sparse.placeholder(shape) if "sparse" in p else placeholder(shape, p["weight_bits"])
+    )
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     kh = te.reduce_axis((0, kh_count), "kh")
     kw = te.reduce_axis((0, kw_count), "kw")
@@ -72,7 +76,12 @@ def schedule_c99(p: dict[str, Any]) -> Any:
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
     block = sch.get_sblock("acc")
-    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2], preserve_unit_loops=True)
+    cache = _sparse.cache_weights(p, sch, block)
+    row, column, channel = sch.get_loops(sch.get_sblock("y"))
+    blocks, channel = _sparse.split_rows(p, sch, channel)
+    sch.reorder(*blocks, row, column, channel)
+    sch.compute_at(block, channel, preserve_unit_loops=True)
+    _sparse.decode_at(p, sch, cache, blocks)
     sch.decompose_reduction(block, sch.get_loops(block)[-3])
     return sch
 
@@ -99,6 +108,7 @@ def select_arm_dsp(layer: Layer) -> Candidate:
     p |= layer.types
     gemm = _gemm.Rows(p)
     packed = gemm.pack(channels.weights.reshape(w.shape))
+    packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"], gemm.tiled)
     spec = KernelSpec(
         "conv2d",
         "arm_dsp",
@@ -108,10 +118,10 @@ def select_arm_dsp(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**p, **_requant.params(channels), "cheap": channels.cheap},
+        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants)
+    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
 
 
 def schedule_arm_dsp(p: dict[str, Any]) -> Any:

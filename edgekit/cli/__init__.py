@@ -20,6 +20,7 @@ COMMANDS = {
     "compile": ("compile", "Compile a model for a target: bundle, C sources, report."),
     "check": ("check", "Say which nodes of a model a target cannot run, all at once."),
     "inspect": ("inspect", "Show what is in a bundle, an output folder or a model file."),
+    "prune": ("prune", "Make a float model smaller: fewer channels, or zeros among its weights."),
     "run": ("run", "Run samples through a compiled model."),
     "diff": ("diff", "Compare a model with its compilation, layer by layer."),
     "finetune": ("finetune", "Train a pruned or quantized model further, with PyTorch."),

@@ -91,6 +91,13 @@ def _bits(
 @quantization_options
 @click.option("--bind", multiple=True, metavar="NAME=N", help="Size of a symbolic dimension.")
 @budget_options
+@click.option(
+    "--sparse-weights",
+    type=click.Choice(["auto", "smallest", "off"]),
+    default="auto",
+    show_default=True,
+    help="Store zeros as a bitmask: smaller, but slower.",
+)
 @compiler_option
 @json_option
 def compile_command(
@@ -100,6 +107,7 @@ def compile_command(
     output: Path,
     bind: tuple[str, ...],
     validation: Path | None,
+    sparse_weights: str,
     compiler: str,
     json_file: str | None,
     **options: Any,
@@ -122,6 +130,7 @@ def compile_command(
             bind=parse_bindings(bind),
             budget=budget,
             validation=validation,
+            sparse_weights=sparse_weights,
             compiler=compiler,
             progress=say,
         )

@@ -16,7 +16,7 @@ from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.diff.model import Diff, Lift, TensorDiff
 from edgekit.diff.tally import Noise, Tally
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, Node
+from edgekit.graph import Graph, Node, logits_of
 from edgekit.ops.base import run_node
 from edgekit.reference import run
 
@@ -84,13 +84,6 @@ def compare(
         unmatched=tuple(unmatched),
     )
     return _with_lifts(result, left, right, checked, say) if lift else result
-
-
-def logits_of(graph: Graph) -> str:
-    """The first output, before its softmax where it has one."""
-    name = graph.outputs[0]
-    node = graph.producer(name)
-    return node.inputs[0] if node is not None and node.op == "softmax" else name
 
 
 # ---- which tensors

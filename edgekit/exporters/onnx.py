@@ -34,12 +34,12 @@ def to_onnx(graph: Graph) -> Any:
     group are the same thing in ONNX and are imported as the canonical one of the two.
 
     Raises:
-        EdgekitError: E220 where the graph is quantized.
+        EdgekitError: E230 where the graph is quantized.
     """
     integer = [v.name for v in graph.values.values() if v.quant is not None or v.dtype != "float32"]
     if integer:
         raise EdgekitError(
-            "E220",
+            "E230",
             f"'{graph.name}' is quantized ('{integer[0]}' is {graph.values[integer[0]].dtype}): "
             "only float graphs are written as ONNX",
             help="give the float model that it was made from",
@@ -53,7 +53,7 @@ def save_onnx(graph: Graph, path: Path) -> int:
     The file appears under its name only when it is whole.
 
     Raises:
-        EdgekitError: E220 as `to_onnx`, E704 where the file cannot be written.
+        EdgekitError: E230 as `to_onnx`, E704 where the file cannot be written.
     """
     from edgekit.toolchain.cache import write_atomic
 

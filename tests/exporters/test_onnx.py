@@ -113,7 +113,7 @@ def test_quantized_graphs_and_bad_paths_are_refused(tmp_path: Path) -> None:
 
     from quantizer import quantize
 
-    with pytest.raises(EdgekitError, match="E220"):
+    with pytest.raises(EdgekitError, match="E230"):
         to_onnx(quantize(network(), samples()).graph)
     (tmp_path / "file").touch()
     with pytest.raises(EdgekitError, match="E704"):

@@ -10,15 +10,9 @@ import pytest
 from shared import SHARED, needs_shared
 
 from edgekit import data
-from edgekit.graph import Graph
+from edgekit.graph import logits_of
 from edgekit.reference import run
 from quantizer import quantize
-
-
-def logits_of(graph: Graph) -> str:
-    last = graph.producer(graph.outputs[0])
-    assert last is not None
-    return last.inputs[0] if last.op == "softmax" else graph.outputs[0]
 
 
 def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
