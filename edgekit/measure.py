@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from targets import Board
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes by part; estimated cycles per layer and in all."""
+    """Bytes by part; estimated cycles per layer and in all; exact instructions in all."""
 
     parts: FlashParts
     static_ram: int
     stack_bytes: int
     cycles: tuple[int, ...]
     total: int
+    instructions: int
 
 
 def measure(
@@ -56,7 +57,10 @@ def measure(
     static = sum(
         s.bytes for s in firmware.sizes.symbols if s.section == ".bss" and s.name in _RUNTIME_STATE
     )
-    return Measured(parts, static, stack, profile.layers, profile.total)
+    counting = replace(board, target=replace(board.target, cycle_model="instructions"))
+    with connect(counting, elf=firmware.elf) as session:
+        instructions = session.profile(list(sample.inputs), repeat=1).total
+    return Measured(parts, static, stack, profile.layers, profile.total, instructions)
 
 
 #: RAM of the runtime besides the arena: the opened model and its table of kernels.
@@ -100,6 +104,7 @@ def report_of(
         },
         arena_lower_bound=program.arena_lower_bound,
         cycles=measured.total,
+        instructions=measured.instructions,
         sqnr_db=dict(quality.sqnr_db) if quality else {},
         logits_sqnr_db=quality.logits_sqnr_db if quality else None,
         calibration_samples=quality.samples if quality else 0,

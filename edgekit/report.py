@@ -44,7 +44,8 @@ class Report:
     """Totals of a compiled model for its target's reference board.
 
     `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated, zero wait states)
-    at `clock_hz`; `sqnr_db` compares integer with float on the calibration data, by tensor.
+    at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with float on the
+    calibration data, by tensor.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
     """
@@ -58,6 +59,7 @@ class Report:
     ram: dict[str, int]
     arena_lower_bound: int
     cycles: int | None
+    instructions: int | None = None
     sqnr_db: dict[str, float] = field(default_factory=dict)
     logits_sqnr_db: float | None = None
     calibration_samples: int = 0

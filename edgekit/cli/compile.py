@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.budget import budget_options, chosen_budget, print_search
-from edgekit.cli.common import compiler_option, json_option, progress, table, write_json
+from edgekit.cli.common import (
+    cell,
+    compiler_option,
+    json_option,
+    progress,
+    table,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from edgekit.report import Report
@@ -185,6 +192,8 @@ def print_report(report: Report, output: str) -> None:
             f"latency  {report.latency_ms:.2f} ms estimated at {report.clock_hz / 1e6:g} MHz "
             f"on {report.board} (zero wait states, +-20 %)"
         )
+    if report.instructions is not None:
+        click.echo(f"         {cell(report.instructions)} instructions, exact")
     if report.logits_sqnr_db is not None:
         click.echo(
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "

@@ -106,7 +106,7 @@ def _print(done: Pruned) -> None:
     table(
         f"judged on {done.samples} samples ({done.judged_on}), compiled for {done.target}",
         ("network", "accuracy %", "agreement %", "SQNR dB", "MACs", "weights", "zeros",
-         "constants B", "flash B", "RAM B", "cycles (est.)"),
+         "constants B", "flash B", "RAM B", "instructions", "cycles (est.)"),
         [_row(side, done.samples) for side in done.sides],
     )  # fmt: skip
     before, after = done.file_bytes
@@ -119,7 +119,7 @@ def _row(side: Side, n: int) -> tuple[object, ...]:
     sqnr = None if math.isinf(side.sqnr_db) else side.sqnr_db
     return (side.name, share(side.accuracy, n), share(side.agreement, n), sqnr, side.macs,
             side.weights, side.zeros, side.constant_bytes, side.flash_bytes, side.ram_bytes,
-            side.cycles)  # fmt: skip
+            side.instructions, side.cycles)  # fmt: skip
 
 
 def share(value: float | None, n: int) -> str:

@@ -18,7 +18,8 @@ class Side:
 
     Shares are 0 to 1; `accuracy` is None without labels, `agreement` (top 1, with the original
     float network) where the output is no class. SQNR is that of the logits against the original
-    float network. Bytes and cycles are None for float networks; cycles are estimated.
+    float network. Bytes, cycles and instructions are None for float networks; cycles are
+    estimated, instructions exact.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Side:
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     cycles: int | None = None
+    instructions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _gains(before: Side, after: Side) -> list[str]:
     figures = [
         ("flash", before.flash_bytes or 0, after.flash_bytes or 0, "B"),
         ("RAM", before.ram_bytes or 0, after.ram_bytes or 0, "B"),
-        ("cycles", before.cycles or 0, after.cycles or 0, "(estimated)"),
+        ("instructions", before.instructions or 0, after.instructions or 0, "(exact)"),
     ]
     lines = []
     for title, word in (("gain", "less"), ("cost", "more")):
@@ -107,7 +109,7 @@ def _gains(before: Side, after: Side) -> list[str]:
         if found:
             lines.append(f"{title}     {'; '.join(found)}")
         elif title == "gain":
-            lines.append("no gain  neither flash, RAM nor cycles fell")
+            lines.append("no gain  neither flash, RAM nor instructions fell")
     lines.append("quality  " + _quality(before, after))
     return lines
 
@@ -130,13 +132,14 @@ def closeness(side: Side) -> float:
 def _against_int4(p: Pruned) -> str:
     """What four-bit weights of the unpruned model would give instead."""
     four, ours = p.before_int4, p.after_int8
-    assert four.flash_bytes and ours.flash_bytes and four.cycles and ours.cycles
-    assert p.before_int8.cycles is not None
+    assert four.flash_bytes and ours.flash_bytes and four.instructions and ours.instructions
+    assert p.before_int8.instructions is not None
     close = (f"{100 * four.agreement:.2f} % agreement" if four.agreement is not None
              else f"{four.sqnr_db:.1f} dB")  # fmt: skip
-    facts = f"flash {spaced(four.flash_bytes)} B, {spaced(four.cycles)} cycles, {close}"
+    facts = f"flash {spaced(four.flash_bytes)} B, {spaced(four.instructions)} instructions, {close}"
     if four.flash_bytes <= ours.flash_bytes and closeness(four) >= closeness(ours):
-        if four.cycles <= ours.cycles or ours.cycles >= p.before_int8.cycles:
+        slower = ours.instructions >= p.before_int8.instructions
+        if four.instructions <= ours.instructions or slower:
             return f"instead  int4 weights serve better: edgekit compile --weight-bits 4 ({facts})"
         return f"instead  int4 weights are smaller and closer, but not as fast ({facts})"
     return f"compare  int4 weights of the unpruned model: {facts}"

@@ -194,4 +194,5 @@ class Bench:
             flash_bytes=report.flash_bytes,
             ram_bytes=report.ram_bytes,
             cycles=report.cycles,
+            instructions=report.instructions,
         )

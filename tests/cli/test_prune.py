@@ -30,14 +30,16 @@ def test_channels(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status = prune(out, "--channels", 0.25, "--data", DIGITS.samples, "--json", facts)
     said = capsys.readouterr().out
     assert status == 0
-    for word in ("accuracy", "int4", "cycles", "gain", "quality", str(out)):
+    for word in ("accuracy", "int4", "instructions", "gain", "quality", str(out)):
         assert word in said
     found = json.loads(facts.read_text())
     floats, thin, int8, small, int4 = found["networks"]
     assert [n["name"] for n in found["networks"]] == [
         "float", "pruned float", "int8", "pruned int8", "int4"]  # fmt: skip
     assert thin["macs"] < floats["macs"] and thin["weights"] < floats["weights"]
-    assert small["cycles"] < int8["cycles"] and small["accuracy"] > int8["accuracy"] - 0.03
+    assert (
+        small["instructions"] < int8["instructions"] and small["accuracy"] > int8["accuracy"] - 0.03
+    )
     assert int4["flash_bytes"] < int8["flash_bytes"] and floats["agreement"] == 1
     assert found["file_bytes"][1] == out.stat().st_size < found["file_bytes"][0]
     model = onnx.load(out)
@@ -61,15 +63,19 @@ def test_zeros_are_a_flash_saving_and_no_speed_up(
     found = json.loads(capsys.readouterr().out)
     _, thin, int8, small, _ = found["networks"]
     assert thin["zeros"] > 0.3 * thin["weights"] and thin["macs"] == int8["macs"]
-    assert small["flash_bytes"] < int8["flash_bytes"] and small["cycles"] > int8["cycles"]
+    assert (
+        small["flash_bytes"] < int8["flash_bytes"] and small["instructions"] > int8["instructions"]
+    )
     gains = [line for line in found["verdict"] if line.startswith("gain")]
-    assert "flash" in gains[0] and "cycles" not in gains[0]
-    assert any(line.startswith("cost") and "cycles" in line for line in found["verdict"])
+    assert "flash" in gains[0] and "instructions" not in gains[0]
+    assert any(line.startswith("cost") and "instructions" in line for line in found["verdict"])
     assert "calibration" in found["judged_on"]
 
 
-def side(name: str, flash: int, cycles: int, agreement: float) -> Side:
-    return Side(name, None, agreement, 30.0, 10, 10, 0, 5, flash, 100, cycles)
+def side(name: str, flash: int, instructions: int, agreement: float) -> Side:
+    return Side(
+        name, None, agreement, 30.0, 10, 10, 0, 5, flash, 100, 2 * instructions, instructions
+    )
 
 
 def verdict(after: Side, int4: Side) -> str:
@@ -84,9 +90,9 @@ def test_verdicts() -> None:
     said = verdict(side("x", 1000, 1200, 0.9), int4)
     assert "no gain" in said and "int4 weights serve better" in said
     said = verdict(side("x", 800, 1010, 0.9), int4)
-    assert "gain     flash" in said and "cost     cycles" in said and "serve better" in said
+    assert "gain     flash" in said and "cost     instructions" in said and "serve better" in said
     said = verdict(side("x", 900, 500, 0.9), int4)
-    assert "not as fast" in said and "cycles 1 000 to 500" in said
+    assert "not as fast" in said and "instructions 1 000 to 500" in said
     said = verdict(side("x", 500, 500, 0.99), int4)
     assert said.splitlines()[-1].startswith("compare")
 
