@@ -12,6 +12,7 @@ from benchmarks.models import Model
 from edgekit import data, importers
 from edgekit.data import Samples
 from edgekit.graph import Graph, logits_of
+from edgekit.ops import convert
 from edgekit.reference import run
 
 BATCH = 50
@@ -67,7 +68,7 @@ def integer_logits(graph: Graph, samples: Samples) -> np.ndarray:
     """Real values of the logits of an integer graph, float64 [count, classes]."""
     name = logits_of(graph)
     parts = [
-        data.dequantize(
+        convert.dequantize(
             graph.values[name], run(graph, data.quantize_inputs(graph, x), keep={name})[name]
         )
         for x in batches(samples)

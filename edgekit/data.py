@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, GraphError, Value
-from edgekit.ops.fixedpoint import round_half_away
+from edgekit.graph import Graph, Value
+from edgekit.ops.convert import dequantize, quantize
 
 #: The name that stands for the input of a model that has only one.
 ONLY_INPUT = "input"
@@ -194,19 +194,6 @@ def to_declared_layout(graph: Graph, name: str, array: np.ndarray) -> np.ndarray
     return array.transpose(0, 3, 1, 2)
 
 
-def quantize(value: Value, array: np.ndarray) -> np.ndarray:
-    """Real numbers to the value's int8: ``clamp(round(x / scale) + zero_point)``.
-
-    Division in float32, halves away from zero, as TFLM's quantize operator does it.
-    """
-    if value.quant is None or value.quant.scale.size != 1:
-        raise GraphError(f"'{value.name}' is not quantized per tensor")
-    info = np.iinfo(value.dtype)
-    ratio = array.astype(np.float32) / value.quant.scale[0]
-    q = round_half_away(ratio).astype(np.float64) + int(value.quant.zero_point[0])
-    return np.clip(q, info.min, info.max).astype(value.dtype)
-
-
 def quantize_input(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     """What the graph's input takes: int8 for an integer graph, float32 for a float graph.
 
@@ -223,17 +210,6 @@ def quantize_input(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
 def quantize_inputs(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """`quantize_input` for every input."""
     return {name: quantize_input(graph, name, arrays[name]) for name in graph.inputs}
-
-
-def dequantize(value: Value, array: np.ndarray) -> np.ndarray:
-    """float32 ``(q - zero_point) * scale``; arrays of unquantized values pass as they are."""
-    if value.quant is None:
-        return array
-    q, shape = value.quant, [1] * array.ndim
-    if q.axis is not None:
-        shape[q.axis] = -1
-    centred = array.astype(np.int64) - q.zero_point.reshape(shape)
-    return centred.astype(np.float32) * q.scale.reshape(shape)
 
 
 def dequantize_output(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekit import data
 from edgekit.graph import Graph, logits_of
+from edgekit.ops import convert
 from edgekit.reference import run
 
 #: Samples per call of the numpy reference.
@@ -46,7 +47,7 @@ class Judge:
         for i in range(0, self.samples.count, BATCH):
             feeds = {k: v[i : i + BATCH] for k, v in self.samples.arrays.items()}
             found = run(graph, data.quantize_inputs(graph, feeds), keep={name})[name]
-            parts.append(data.dequantize(graph.values[name], found))
+            parts.append(convert.dequantize(graph.values[name], found))
         return np.concatenate(parts).reshape(self.samples.count, -1).astype(np.float64)
 
     def quality(self, graph: Graph) -> Quality:

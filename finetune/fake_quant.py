@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from edgekit.data import dequantize
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError, Node, Quant, Value
 from edgekit.ops import operator
+from edgekit.ops.convert import dequantize
 from edgekit.ops.requant import (
     add_params,
     channel_requant,

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.data import dequantize, prepare, quantize_inputs
+from edgekit.data import prepare, quantize_inputs
 from edgekit.graph import Graph, logits_of
+from edgekit.ops.convert import dequantize
 from edgekit.reference import run
 from quantizer import quantize
 from quantizer.calibrate import batches

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.data import dequantize
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
+from edgekit.ops.convert import dequantize
 from finetune.fake_quant import Grids
 from finetune.measure import DEPLOYED
 from finetune.module import GraphModule, module_of

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgekit.data import dequantize, quantize_inputs
+from edgekit.data import quantize_inputs
 from edgekit.graph import Graph
+from edgekit.ops.convert import dequantize
 from edgekit.reference import steps
 from quantizer.calibrate import batches
 

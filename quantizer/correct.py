@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgekit.data import dequantize, quantize_inputs
+from edgekit.data import quantize_inputs
 from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 from edgekit.ops.base import run_node
+from edgekit.ops.convert import dequantize
 from edgekit.ops.requant import quant_of, tensor_quant
 from quantizer.floats import evaluate, reference_float
 from quantizer.gptq import DAMPING, damped, round_groups

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgekit.data import dequantize, quantize
 from edgekit.graph import Graph, Node, Value
 from edgekit.ops import operator
+from edgekit.ops.convert import dequantize, quantize
 from quantizer.ranges import activation_quant, with_zero
 
 #: Elements of each such tensor that are kept: 16 MB of float32.

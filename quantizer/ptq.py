@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from edgekit.data import prepare
-from edgekit.data import quantize as quantize_numbers
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, Quant, Value, logits_of, scores_of
+from edgekit.ops.convert import quantize as quantize_numbers
 from edgekit.ops.requant import tensor_quant
 from quantizer.calibrate import check_constants, check_samples, choose_quants, observe
 from quantizer.compare import compare

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.data import dequantize, prepare, quantize
+from edgekit.data import prepare
 from edgekit.graph import Graph, Node, Quant, Value, logits_of
 from edgekit.ops import operator
+from edgekit.ops.convert import dequantize, quantize
 from edgekit.reference import run
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import sqnr_db

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import save
 
-from edgekit import data
 from edgekit.graph import Graph
 from edgekit.importers import load
+from edgekit.ops import convert
 from edgekit.reference import run
 
 KINDS = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
@@ -118,7 +118,7 @@ def compare(
         q = rng.integers(info.min, info.max + 1, value.shape).astype(value.dtype)
         feeds[name] = q
         kind = next(i for i in proto.graph.input if i.name == name).type.tensor_type.elem_type
-        fed: Any = data.dequantize(value, q)
+        fed: Any = convert.dequantize(value, q)
         if kind == TensorProto.INT8:
             fed = q
         if kind == TensorProto.UINT8:

@@ -11,6 +11,7 @@ import pytest
 from edgekit import data
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Quant, Value
+from edgekit.ops import convert
 
 
 def graph(quant: bool = False, inputs: tuple[str, ...] = ("image",)) -> Graph:
@@ -113,7 +114,7 @@ def test_int8_is_raw_and_everything_else_is_real() -> None:
 
 def test_halves_round_away_from_zero() -> None:
     value = Value("x", (1, 4), "int8", Quant.make(1.0, 0))
-    got = data.quantize(value, np.array([0.5, 1.5, -0.5, -2.5]))
+    got = convert.quantize(value, np.array([0.5, 1.5, -0.5, -2.5]))
     assert got.tolist() == [1, 2, -1, -3]
 
 
@@ -122,4 +123,4 @@ def test_dequantize() -> None:
     got = data.dequantize_output(g, "image", np.array([[10, 11, -128]], np.int8))
     assert got.dtype == np.float32 and got.tolist() == [[0.0, 0.5, -69.0]]
     per_channel = Value("w", (2, 1), "int8", Quant.make([0.5, 2.0], 0, 0))
-    assert data.dequantize(per_channel, np.array([[3], [3]], np.int8)).tolist() == [[1.5], [6.0]]
+    assert convert.dequantize(per_channel, np.array([[3], [3]], np.int8)).tolist() == [[1.5], [6.0]]

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgekit.data import dequantize, prepare, quantize, quantize_input
+from edgekit.data import prepare, quantize_input
 from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.diff.model import Diff, Lift, TensorDiff
 from edgekit.diff.tally import Noise, Tally
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, logits_of
 from edgekit.ops.base import run_node
+from edgekit.ops.convert import dequantize, quantize
 from edgekit.reference import run
 
 Progress = Callable[[str, float], None]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgekit.data import dequantize, quantize
 from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 from edgekit.ops.base import run_node
+from edgekit.ops.convert import dequantize, quantize
 
 #: Operators whose result is their operand's numbers: both are one tensor to the memory.
 SAME_NUMBERS = ("reshape", "transpose")

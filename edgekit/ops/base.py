@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edgekit.graph import Graph, GraphError, Node, Shape, Value
+from edgekit.ops.convert import dequantize, quantize
 
 Inferred = list[tuple[Shape, str]]
 #: Dtypes of quantized activations.
@@ -106,7 +107,6 @@ def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     A layer of an integer graph that computes in float32 (attribute ``float``) converts its operands
     and its result.
     """
-    from edgekit.data import dequantize, quantize
     from edgekit.ops import operator
 
     op = operator(node.op)

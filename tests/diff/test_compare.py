@@ -17,6 +17,7 @@ from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.importers import load
+from edgekit.ops import convert
 from edgekit.reference import run
 from quantizer import quantize
 from quantizer.compare import compare as quantizer_compare
@@ -134,7 +135,7 @@ def test_lifting_nothing_changes_nothing(graphs) -> None:  # type: ignore[no-unt
     integers = run(right, raw, keep="all")
     lifter = Lifter(right, arrays, integers)
     name = right.nodes[-2].output
-    want = data.dequantize(right.values[name], integers[name])
+    want = convert.dequantize(right.values[name], integers[name])
     np.testing.assert_array_equal(lifter.run(frozenset(), name), want)
 
 

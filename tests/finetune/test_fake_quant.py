@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from quantizer_small import network, samples
 from torches import need_torch
 
-from edgekit.data import dequantize, quantize_inputs
+from edgekit.data import quantize_inputs
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError
 from edgekit.ops import fixedpoint as fp
+from edgekit.ops.convert import dequantize
 from edgekit.reference import run
 from quantizer import quantize
 

@@ -10,9 +10,10 @@ import pytest
 from quantizer_small import Builder, network, samples
 from torches import need_torch
 
-from edgekit.data import dequantize, quantize_inputs
+from edgekit.data import quantize_inputs
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
+from edgekit.ops.convert import dequantize
 from edgekit.reference import run
 
 torch = need_torch()

@@ -19,9 +19,9 @@ from kernel_math import (
 )
 from tools import need
 
-from edgekit import data
 from edgekit.devices.bench import InOut
 from edgekit.graph import Quant, Value
+from edgekit.ops import convert
 from edgekit.ops import fixedpoint as fp
 
 call = each_way
@@ -101,7 +101,7 @@ def test_quantize_is_that_of_the_host(call: Call) -> None:
     value = Value("x", (1, len(x)), "int8", Quant.make(scale, 5))
     rows = int32(np.tile([5, -128, 127], (len(x), 1))).ravel()
     found = call("each_quantize", [x, np.full(len(x), scale), rows], zeros(len(x)), len(x))
-    same(found, data.quantize(value, x))
+    same(found, convert.quantize(value, x))
 
 
 def test_clamp_of_reals(call: Call) -> None:

@@ -12,10 +12,10 @@ import pytest
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 from tflm import TYPES, run_graph, to_tflite
 
-from edgekit import data
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Value
 from edgekit.importers import load, unsupported
+from edgekit.ops.convert import dequantize
 from edgekit.reference import run
 from edgekit.text import dumps, loads
 
@@ -105,7 +105,7 @@ def floated(graph: Graph) -> Graph:
         real = Value(name, value.shape)
         result.add_value(real)
         if name in graph.constants:
-            result.constants[name] = data.dequantize(value, graph.constants[name])
+            result.constants[name] = dequantize(value, graph.constants[name])
     return result.verify()
 
 
@@ -136,7 +136,7 @@ def test_weights_stored_in_fewer_bits(tmp_path: Path, name: str, stored: str) ->
     """Hybrid kernels read int8 weights themselves; other converters put a DEQUANTIZE in front."""
     whole = text(*CASES[name], 'output "y"')
     graph = floated(whole)
-    kept = data.dequantize(whole.values["w"], whole.constants["w"])
+    kept = dequantize(whole.values["w"], whole.constants["w"])
 
     def edit(model: Any, sub: Any) -> None:
         at = next(i for i, t in enumerate(sub.tensors) if t.name == b"w")

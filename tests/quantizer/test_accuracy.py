@@ -11,6 +11,7 @@ from shared import SHARED, needs_shared
 
 from edgekit import data
 from edgekit.graph import logits_of
+from edgekit.ops import convert
 from edgekit.reference import run
 from quantizer import quantize
 
@@ -32,7 +33,7 @@ def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
         floats = {k: v.astype(np.float32) for k, v in feeds.items()}
         real.append(run(graph, floats, keep={name})[name])
         raw = run(result.graph, data.quantize_inputs(result.graph, feeds), keep={name})[name]
-        whole.append(data.dequantize(result.graph.values[name], raw))
+        whole.append(convert.dequantize(result.graph.values[name], raw))
     f, q = np.concatenate(real).astype(np.float64), np.concatenate(whole).astype(np.float64)
     labels = None if samples.labels is None else samples.labels[: len(f)]
     return {
