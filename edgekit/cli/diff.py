@@ -108,7 +108,8 @@ def summary(diff: Diff) -> list[str]:
         assert t.lift is not None
         lines.append(
             f"16 bits  for '{short_name(t.name)}' gain {t.lift.gain_db:+.2f} dB of the logits "
-            f"for {t.lift.ram_bytes} B more RAM and {t.lift.flash_bytes} B more flash (estimated)"
+            f"for {t.lift.ram_bytes} B more RAM and {t.lift.flash_bytes} B more flash (estimated): "
+            f"edgekit compile --layer-activations '{t.layer}=16'"
         )
     if diff.weights_only_db is not None and diff.lift_base_db is not None:
         lines.append(

@@ -100,7 +100,14 @@ def _match(left: Graph, right: Graph) -> tuple[list[str], list[str]]:
             f"{_listed(shapes[1])}",
             help="compare a model with what was compiled from it, or two compilations of one model",
         )
-    ours, theirs = _order(right, right.values), set(_order(left, left.values))
+    between = {n.output for n in right.nodes if n.attrs.get("float")}
+    # What lies between layers that compute in float32 has no quantization to judge.
+    ours = [
+        name
+        for name in _order(right, right.values)
+        if right.values[name].quant is not None or name not in between
+    ]
+    theirs = set(_order(left, left.values))
     for name in ours:
         value = right.values[name]
         if value.quant is None or value.quant.scale.size != 1:
@@ -256,7 +263,8 @@ def _with_lifts(
         say("lift to 16 bits", i / len(diff.tensors))
         node = right.producer(tensor.name)
         shares = node is not None and node.op in ("reshape", "transpose")
-        if not shares and tensor.op != "softmax":
+        narrow = right.values[tensor.name].dtype == "int8"
+        if narrow and not shares and tensor.op != "softmax":
             members = group(right, tensor.name)
             gain = logits_db(members) - base if np.isfinite(base) else 0.0
             more = peak_bytes(right, members) - ram

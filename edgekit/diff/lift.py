@@ -10,6 +10,7 @@ from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.convert import dequantize, quantize
+from edgekit.ops.fixedpoint import TABLE_STEPS
 
 #: Operators whose result is their operand's numbers: both are one tensor to the memory.
 SAME_NUMBERS = ("reshape", "transpose")
@@ -71,7 +72,8 @@ class Lifter:
         out = operator(node.op).reference_float(
             node, [self._real(i, lifted, changed) for i in node.inputs]
         )
-        return out if node.output in lifted else quantize(graph.values[node.output], out)
+        value = graph.values[node.output]
+        return out if node.output in lifted or value.quant is None else quantize(value, out)
 
     def _real(
         self, name: str, lifted: frozenset[str], changed: Mapping[str, np.ndarray]
@@ -86,11 +88,11 @@ class Lifter:
 def more_flash(graph: Graph, lifted: frozenset[str]) -> int:
     """Bytes by which constants grow where `lifted` tensors have 16 bits.
 
-    Accumulators of int16 x int8 products need more than 32 bits, and TFLite's 16x8 layers have
-    int64 biases: 4 bytes more per output channel of every layer with weights that reads one.
+    Weights and biases stay as they are; a softmax has two tables of 513 int16 instead of one of 256
+    int32.
     """
-    readers = [n for n in graph.nodes if len(n.inputs) == 3 and n.inputs[0] in lifted]
-    return sum(4 * graph.values[n.inputs[2]].size for n in readers)
+    readers = [n for n in graph.nodes if n.op == "softmax" and n.inputs[0] in lifted]
+    return (2 * 2 * (TABLE_STEPS + 1) - 4 * 256) * bool(readers)
 
 
 def peak_bytes(graph: Graph, doubled: frozenset[str] = frozenset()) -> int:

@@ -16,8 +16,8 @@ class Lift:
     `gain_db` is the rise of the logits' SQNR where this tensor alone is left unquantized (its
     float32 values flow on). `tensor_bytes` is what the tensor grows by, `ram_bytes` by how much
     the most activation bytes that are alive at once grow (estimated: without kernels' scratch),
-    `flash_bytes` what constants grow by (estimated: biases of 64 bits, as in TFLite's 16x8, in the
-    layers that read it; kernels' code is not counted, weights stay as they are).
+    `flash_bytes` what constants grow by (weights and biases stay as they are; kernels' code is not
+    counted).
     """
 
     gain_db: float
