@@ -53,14 +53,17 @@ def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def chosen_quantization(options: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for on the command line as arguments of `quantizer.quantize`."""
+    """What was asked for on the command line as arguments of `quantizer.quantize`.
+
+    Commands that quantize to int8 activations only have no options for others.
+    """
     widths = {
         "weight_bits": _bits(
             options.pop("weight_bits"), options.pop("layer_bits"), "--layer-bits", ("4", "8")
         ),
         "activation_bits": _bits(
-            options.pop("activation_bits"),
-            options.pop("layer_activations"),
+            options.pop("activation_bits", None),
+            options.pop("layer_activations", ()),
             "--layer-activations",
             ("8", "16"),
         ),

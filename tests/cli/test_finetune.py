@@ -14,19 +14,26 @@ import numpy as np
 import pytest
 from torches import need_torch
 
-from benchmarks.slim import macs, slim
 from edgekit.cli import main
 from edgekit.exporters import save_onnx
+from edgekit.graph import Graph
 from edgekit.importers import load
+from edgekit.pruning.result import sizes_of
+from pruner import prune_channels
 from samples.digits import CALIBRATION, EVALUATION, MODEL
+
+
+def macs(graph: Graph) -> int:
+    return sizes_of(graph)["macs"]
 
 
 @pytest.fixture
 def half(tmp_path: Path) -> Path:
-    """The digits model with half of its multiply-accumulates."""
+    """The digits model, pruned to less than half of its multiply-accumulates."""
     path = tmp_path / "half.onnx"
     graph = load(MODEL)
-    small = slim(graph, 0.695)
+    with np.load(CALIBRATION) as few:
+        small = prune_channels(graph, dict(few), 0.45).graph
     assert macs(small) <= 0.5 * macs(graph)
     save_onnx(small, path)
     return path
@@ -53,7 +60,7 @@ def test_half_the_macs_win_back_within_a_point(
     found = json.loads(capsys.readouterr().out)
     teacher, before, after = found["networks"]
     assert found["samples"] == 500 and found["held_out"]
-    assert before["accuracy"] < 0.6
+    assert before["accuracy"] < teacher["accuracy"] - 0.01
     assert after["accuracy"] >= teacher["accuracy"] - 0.01
     assert macs(load(out)) == macs(load(half))
 
