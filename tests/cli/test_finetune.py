@@ -28,19 +28,19 @@ def macs(graph: Graph) -> int:
 
 
 @pytest.fixture
-def half(tmp_path: Path) -> Path:
-    """The digits model, pruned to less than half of its multiply-accumulates."""
-    path = tmp_path / "half.onnx"
+def small(tmp_path: Path) -> Path:
+    """The digits model, pruned to a fifth of its multiply-accumulates."""
+    path = tmp_path / "small.onnx"
     graph = load(MODEL)
     with np.load(CALIBRATION) as few:
-        small = prune_channels(graph, dict(few), 0.45).graph
-    assert macs(small) <= 0.5 * macs(graph)
-    save_onnx(small, path)
+        pruned = prune_channels(graph, dict(few), 0.6).graph
+    assert macs(pruned) <= 0.2 * macs(graph)
+    save_onnx(pruned, path)
     return path
 
 
-def test_half_the_macs_win_back_within_a_point(
-    half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_pruned_network_wins_back(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """128 images and blends of them, and the float model's word for each; no labels."""
     need_torch()
@@ -52,17 +52,16 @@ def test_half_the_macs_win_back_within_a_point(
     np.savez(tmp_path / "train.npz", image=np.concatenate([x, one * (1 - share) + two * share]))
     out = tmp_path / "tuned.onnx"
     status = main([
-        "finetune", str(half), "--teacher", str(MODEL), "--data", str(tmp_path / "train.npz"),
-        "--eval", str(EVALUATION), "--epochs", "20", "--lr", "8e-3", "--batch-size", "64",
+        "finetune", str(small), "--teacher", str(MODEL), "--data", str(tmp_path / "train.npz"),
+        "--eval", str(EVALUATION), "--epochs", "20", "--lr", "2e-3", "--batch-size", "64",
         "-o", str(out), "--json", "-",
     ])  # fmt: skip
     assert status == 0
     found = json.loads(capsys.readouterr().out)
     teacher, before, after = found["networks"]
     assert found["samples"] == 500 and found["held_out"]
-    assert before["accuracy"] < teacher["accuracy"] - 0.01
-    assert after["accuracy"] >= teacher["accuracy"] - 0.01
-    assert macs(load(out)) == macs(load(half))
+    assert teacher["accuracy"] > after["accuracy"] >= before["accuracy"] + 0.015
+    assert macs(load(out)) == macs(load(small))
 
 
 def test_four_bits_trained_are_four_bits_compiled(
@@ -94,7 +93,7 @@ def test_four_bits_trained_are_four_bits_compiled(
 
 
 def test_interruption_writes_nothing(
-    half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_torch()
     from finetune import GraphModule
@@ -103,16 +102,16 @@ def test_interruption_writes_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(GraphModule, "export", stop)
-    arguments = ["finetune", str(half), "--data", str(CALIBRATION), "--epochs", "1"]
+    arguments = ["finetune", str(small), "--data", str(CALIBRATION), "--epochs", "1"]
     assert main([*arguments, "-o", str(tmp_path / "t.onnx")]) == 130
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["half.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.onnx"]
 
 
 def test_calibration_without_quantization_is_a_usage_error(
-    half: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     need_torch()
-    arguments = ["finetune", str(half), "--data", str(CALIBRATION), "-o", str(tmp_path / "t.onnx")]
+    arguments = ["finetune", str(small), "--data", str(CALIBRATION), "-o", str(tmp_path / "t.onnx")]
     assert main([*arguments, "--calibration", str(CALIBRATION)]) == 2
     assert "--qat" in capsys.readouterr().err
 
