@@ -20,8 +20,9 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(BIN)/python -m samples.digits.demo
 
+# Two workers already take both cores: threads of numpy and PyTorch would only wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
