@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from quantizer.widths import SHARING
 SOFTMAX_QUANT = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 32768, 0)}
 #: Fewer different calibration samples than this say too little about ranges.
 MIN_SAMPLES = 8
+#: Results that calibration keeps between its two passes: 128 MB of float32.
+KEPT_ELEMENTS = 1 << 25
 #: Elements of the largest tensor in one batch: 16 MB of float32.
 BATCH_ELEMENTS = 1 << 22
 
@@ -96,17 +98,29 @@ def observe(
     count = len(next(iter(data.values())))
     pools = PoolInputs(graph, count)
 
+    # Run once where all results fit into memory, else once more for the histograms.
+    results = sum(graph.values[node.output].size for node in graph.nodes) * count
+    kept: list[list[np.ndarray]] = []
     for number, see in enumerate((Observer.see_extremes, Observer.see_histogram)):
         done = 0
-        for feeds in batches(graph, data):
+        for index, feeds in enumerate(batches(graph, data)):
             for name in graph.inputs:
                 see(observers[name], feeds[name])
-            for node, _, result in steps(graph, feeds, evaluate):
+            found: Iterable[tuple[Node, np.ndarray]]
+            if number == 1 and kept:
+                found = zip(graph.nodes, kept[index], strict=True)
+            else:
+                found = ((node, y) for node, _, y in steps(graph, feeds, evaluate))
+            batch = []
+            for node, result in found:
                 if number == 0:
                     check_finite(node, result, done)
+                    batch.append(result)
                 see(observers[node.output], result)
                 if number == 1:
                     pools.see(node.output, result)
+            if number == 0 and results <= KEPT_ELEMENTS:
+                kept.append(batch)
             done += len(next(iter(feeds.values())))
             progress("calibrate", (number + done / count) / 2)
     return observers, pools

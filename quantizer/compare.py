@@ -20,6 +20,24 @@ def sqnr_db(signal: float, noise: float) -> float:
     return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
 
 
+class Errors:
+    """Signal and noise of every tensor, summed over what was added."""
+
+    def __init__(self, integer: Graph) -> None:
+        self.integer = integer
+        self.sums: dict[str, list[float]] = {}
+
+    def add(self, name: str, want: np.ndarray, have: np.ndarray) -> None:
+        """A float tensor, and its integers (or reals) in the integer network."""
+        real = dequantize(self.integer.values[name], have)
+        sums = self.sums.setdefault(name, [0.0, 0.0])
+        sums[0] += float(np.sum(np.square(want, dtype=np.float64)))
+        sums[1] += float(np.sum(np.square(want - real, dtype=np.float64)))
+
+    def sqnr_db(self) -> dict[str, float]:
+        return {name: sqnr_db(*sums) for name, sums in self.sums.items()}
+
+
 def compare(
     graph: Graph,
     integer: Graph,
@@ -30,23 +48,16 @@ def compare(
 
     The graphs have the same nodes in the same order.
     """
-    names = [*graph.inputs, *(node.output for node in graph.nodes)]
-    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    errors = Errors(integer)
     count, done = len(next(iter(data.values()))), 0
-
-    def add(name: str, want: np.ndarray, have: np.ndarray) -> None:
-        real = dequantize(integer.values[name], have)
-        signal[name] += float(np.sum(np.square(want, dtype=np.float64)))
-        noise[name] += float(np.sum(np.square(want - real, dtype=np.float64)))
-
     for feeds in batches(graph, data):
         raw = quantize_inputs(integer, feeds)
         for name in graph.inputs:
-            add(name, feeds[name], raw[name])
+            errors.add(name, feeds[name], raw[name])
         # Side by side, so that neither network's tensors are all held at once.
         pairs = zip(steps(graph, feeds), steps(integer, raw), strict=True)
         for (node, _, want), (_, _, have) in pairs:
-            add(node.output, want, have)
+            errors.add(node.output, want, have)
         done += len(next(iter(feeds.values())))
         progress("compare", done / count)
-    return {name: sqnr_db(signal[name], noise[name]) for name in names}
+    return errors.sqnr_db()

@@ -19,6 +19,7 @@ from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.convert import dequantize
 from edgekit.ops.requant import quant_of, tensor_quant
+from quantizer.compare import Errors
 from quantizer.floats import evaluate, reference_float
 from quantizer.gptq import DAMPING, damped, round_groups
 from quantizer.moments import moments
@@ -62,8 +63,10 @@ def refine(
     data: dict[str, np.ndarray],
     how: Refinement,
     progress: Callable[[str, float], None],
-) -> None:
-    """Round weights and shift biases in place of `integer`.
+) -> dict[str, float] | None:
+    """Round weights and shift biases in place of `integer`; returns what `compare` would.
+
+    None where some samples had to be left out.
 
     Empirical correction brings, for every weighted layer, the mean over samples and positions of
     the accumulators, before the activation, to the float network's mean (Nagel et al.,
@@ -79,6 +82,9 @@ def refine(
     ints: dict[str, np.ndarray] = dict(integer.constants)
     ints |= quantize_inputs(integer, {name: x.astype(np.float32) for name, x in used.items()})
     uses = Counter(i for node in graph.nodes for i in node.inputs)
+    errors = Errors(integer)
+    for name in graph.inputs:
+        errors.add(name, floats[name], ints[name])
     for number, (f_node, i_node) in enumerate(zip(graph.nodes, integer.nodes, strict=True)):
         f_in = [floats[i] for i in f_node.inputs]
         i_in = [ints[i] for i in i_node.inputs]
@@ -86,12 +92,14 @@ def refine(
             i_in = refine_layer(integer, f_node, i_node, f_in, i_in, how)
         floats[f_node.output] = evaluate(graph, f_node, f_in)
         ints[i_node.output] = run_node(integer, i_node, i_in)
+        errors.add(f_node.output, floats[f_node.output], ints[f_node.output])
         for name in f_node.inputs:
             uses[name] -= 1
             if uses[name] == 0:
                 floats.pop(name, None)
                 ints.pop(name, None)
         progress("round and correct", (number + 1) / len(graph.nodes))
+    return errors.sqnr_db() if all(len(used[name]) == len(x) for name, x in data.items()) else None
 
 
 def refine_layer(

@@ -57,21 +57,20 @@ def moments(node: Node, w: np.ndarray, x: np.ndarray, scale: float, real: np.nda
     total: list[np.ndarray] | None = None
     count = 0
     grid = np.rint(real * np.float32(1 / step))
-    for a, b in zip(columns(node, w, x), columns(node, w, grid), strict=True):
-        wide, other = a.astype(np.float64), b.astype(np.float64)
+    for wide, other in zip(columns(node, w, x), columns(node, w, grid), strict=True):
         at = wide.transpose(0, 2, 1)
         part = [at @ wide, at @ other, wide.sum(axis=1), other.sum(axis=1)]
         total = part if total is None else [t + p for t, p in zip(total, part, strict=True)]
-        count += a.shape[1]
+        count += wide.shape[1]
     assert total is not None
     h, cross, mean, float_mean = (t / count for t in total)
     return Moments(h * scale**2, cross * (scale * step), mean * scale, float_mean * step, count)
 
 
 def columns(node: Node, w: np.ndarray, x: np.ndarray) -> Iterator[np.ndarray]:
-    """What each group multiplies with its weights: [G, rows, K] in blocks of the batch."""
+    """What each group multiplies with its weights: float64 [G, rows, K] in blocks of the batch."""
     if node.op == "fully_connected":
-        yield x[None]
+        yield x[None].astype(np.float64)
         return
     depthwise = node.op == "depthwise_conv2d"
     kernel = (w.shape[0], w.shape[1]) if depthwise else (w.shape[1], w.shape[2])
@@ -83,4 +82,4 @@ def columns(node: Node, w: np.ndarray, x: np.ndarray) -> Iterator[np.ndarray]:
         taps = np.stack(views, axis=-2)  # [n, OH, OW, KH * KW, C]
         grouped = taps.reshape(-1, len(views), groups, x.shape[3] // groups)
         out = grouped.transpose(2, 0, 1, 3).reshape(groups, len(grouped), -1)
-        yield np.ascontiguousarray(out, np.float32)
+        yield np.ascontiguousarray(out, np.float64)

@@ -15,8 +15,8 @@ from edgekit.ops import operator
 from edgekit.ops.convert import dequantize, quantize
 from quantizer.ranges import activation_quant, with_zero
 
-#: Elements of each such tensor that are kept: 16 MB of float32.
-KEPT_ELEMENTS = 1 << 22
+#: Elements of each such tensor that are kept: 4 MB of float32.
+KEPT_ELEMENTS = 1 << 20
 FRACTIONS = np.linspace(0.2, 1.0, 41)
 
 

@@ -187,14 +187,14 @@ def _quantize(
     formats = options.formats
     quants = choose_quants(graph, observers, pools, options.ranges, formats.dtypes)
     integer = build(graph, quants, options)
-    gptq = options.gptq(graph)
+    gptq, sqnr = options.gptq(graph), None
     if gptq or options.bias_correction != "none":
         means = {name: seen.means for name, seen in observers.items()}
         how = Refinement(options.bias_correction, options.weights, formats.weight_bits, gptq, means)
-        refine(graph, integer, data, how, report)
+        sqnr = refine(graph, integer, data, how, report)
     integer.verify()
     check_accumulators(integer)
-    sqnr = compare(graph, integer, data, report)
+    sqnr = sqnr or compare(graph, integer, data, report)
     tensors = {
         name: TensorReport(seen.lo, seen.hi, *_covered(integer.values[name]), sqnr_db=sqnr[name])
         for name, seen in observers.items()

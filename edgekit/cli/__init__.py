@@ -97,4 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def script() -> None:
+    # numpy is not loaded yet. Its matrices are small here: threads wait for each other longer than
+    # they compute.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(main())
