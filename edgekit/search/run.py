@@ -270,7 +270,7 @@ def _impossible(bench: _Bench) -> EdgekitError:
                     f"{bench.judge.samples.count} samples, {budget.min_agreement:g} % are wanted"
                 )
     if not details:
-        nearest = min(rows, key=lambda r: len(r.excess))
+        nearest = min(rows, key=lambda r: (len(r.excess), -(r.agreement or 0.0), -r.sqnr_db))
         details = [
             f"each limit can be kept by itself, not all together; nearest is '{nearest.name}':",
             *nearest.excess,
