@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import tables
-from edgekit.data import prepare
+from benchmarks.quality import integer_logits
+from edgekit.data import Samples, prepare
 from edgekit.graph import Graph, Node, Value
 from edgekit.importers import load
 from edgekit.ops import operator
@@ -264,9 +265,7 @@ class Bench:
 
 
 def _scores(integer: Graph, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    from benchmarks.accuracy import integer_logits
-
-    return integer_logits(integer, dict(arrays), len(next(iter(arrays.values()))))
+    return integer_logits(integer, Samples(dict(arrays)))
 
 
 def _interval(share: float, count: int) -> str:
