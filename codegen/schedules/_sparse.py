@@ -7,13 +7,14 @@ is decoded once per inference; activations are packed once per block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from codegen.kernel import Candidate, Layer, Operand
+from codegen.schedules._int4 import weight_bits
 
 MODES = ("auto", "smallest", "off")
 #: "auto" takes the bitmask where it is at most this share of the dense bytes. Decoding costs
@@ -83,6 +84,20 @@ def choose(
         return nothing
     note = f"bitmask weights: {packed.size} of {flat.size} B"
     return packed, {"sparse": {"rows": rows, "bytes": int(packed.size)}}, note
+
+
+def smallest(layer: Layer, select: Callable[[Layer], Candidate]) -> Candidate:
+    """What `select` gives; for four-bit weights with many zeros the bitmask where it is smaller.
+
+    Four-bit weights are int8 as well, and a bitmask of those can be smaller than two to a byte.
+    """
+    found = select(layer)
+    if layer.sparse_weights == "off" or weight_bits(layer) == 8:
+        return found
+    attrs = {k: v for k, v in layer.node.attrs.items() if k != "weight_bits"}
+    other = select(replace(layer, node=replace(layer.node, attrs=attrs)))
+    saved = found.constants["w"].nbytes - other.constants["w"].nbytes
+    return other if saved >= LEAST_SAVED else found
 
 
 def share_kernels(candidates: Iterable[Candidate | None]) -> dict[int, Candidate]:

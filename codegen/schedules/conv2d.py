@@ -23,6 +23,10 @@ def _params(layer: Layer) -> dict[str, Any]:
 def select_c99(layer: Layer) -> Candidate:
     if _float.is_float(layer):
         return _float.select_conv(layer)
+    return _sparse.smallest(layer, _select_c99)
+
+
+def _select_c99(layer: Layer) -> Candidate:
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     packed = pack_in_order(channels.weights, weight_bits(layer))
@@ -98,6 +102,10 @@ class AsInt32:
 
 def select_arm_dsp(layer: Layer) -> Candidate:
     _float.refuse(layer)
+    return _sparse.smallest(layer, _select_arm_dsp)
+
+
+def _select_arm_dsp(layer: Layer) -> Candidate:
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")
