@@ -214,3 +214,35 @@ def test_layers_of_one_shape_share_a_kernel() -> None:
     assert [c.constants["w"].size for c in found if c] == [1010, 1010, 2000, 1010, 2000]
     assert all(c.spec.operands[0].count == c.spec.params["sparse"]["bytes"] for c in found if c)
     assert len({c.spec.key for c in found if c}) == 2
+
+
+def test_four_bit_weights_take_the_bitmask_where_it_is_smaller(tmp_path: Path) -> None:
+    """Two to a byte is half of int8; an eighth and a few values is less. Exact in both forms."""
+
+    def layer(zeros: float) -> Graph:
+        rng = np.random.default_rng(3)
+        w = np.clip(random_weights(rng, (64, 64), zeros), -7, 7)
+        quant = Quant.make(np.full(64, 0.01), 0, 0)
+        x = Quant.make(0.1, 0)
+        return one_node(
+            "fully_connected",
+            [Value("x", (1, 64), "int8", x), Value("w", w.shape, "int8", quant),
+             Value("b", (64,), "int32", Quant.make(0.1 * quant.scale, 0, 0))],
+            Value("y", (1, 64), "int8", x),
+            {"w": w, "b": np.zeros(64, np.int32)},
+            weight_bits=4,
+        )  # fmt: skip
+
+    for zeros, masked in ((0.9, True), (0.3, False)):
+        graph = merged([layer(zeros)])
+        program = build_program(graph, M4.target)
+        (call,) = program.calls
+        assert ("bitmask" in call.note) == masked
+        dense = build_program(graph, M4.target, sparse_weights="off")
+        assert (len(program.constants) < len(dense.constants)) == masked
+        feeds = {name: x[:1] for name, x in batch(graph, 1, n=2).items()}
+        want = reference.run(graph, feeds)
+        found, _ = run_m4(program, tmp_path, feeds)
+        np.testing.assert_array_equal(found[0], want[program.outputs[0].name])
+        host = run_host(program, tmp_path, feeds)
+        np.testing.assert_array_equal(host[0], want[program.outputs[0].name])
