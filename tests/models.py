@@ -31,6 +31,10 @@ class TestModel:
     quantization: tuple[tuple[str, int], ...] = ()
 
     @property
+    def nchw(self) -> bool:
+        return "_nchw" in self.name
+
+    @property
     def quantized(self) -> bool:
         return self.calibration is None
 

@@ -34,8 +34,19 @@ def inputs_for(model: TestModel, where: str) -> int:
     return TFLITE_INPUTS if model in TFLITE and not where.startswith("qemu") else INPUTS
 
 
-@pytest.mark.parametrize(("where", "mode"), WAYS, ids=[f"{w}-{m}" for w, m in WAYS])
-@pytest.mark.parametrize("model", [DIGITS, *ONNX, *FORMATS, *TFLITE], ids=lambda m: m.name)
+#: QEMU takes longest. Ahead-of-time C of the NCHW exports and of further number formats runs on the
+#: host and the virtual board, and the same kernels on QEMU from the interpreter.
+CASES = [
+    (model, where, mode)
+    for model in (DIGITS, *ONNX, *FORMATS, *TFLITE)
+    for where, mode in WAYS
+    if not (where.startswith("qemu") and mode == "aot" and (model in FORMATS or model.nchw))
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "where", "mode"), CASES, ids=[f"{m.name}-{w}-{x}" for m, w, x in CASES]
+)
 def test_same_bytes(model: TestModel, where: str, mode: str) -> None:
     if not model.path.exists():
         pytest.skip(f"needs {model.path.name} of {SHARED}")
