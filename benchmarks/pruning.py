@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from benchmarks import tables
 from benchmarks.models import Model, models, names_of
 from edgekit import data, importers
+from edgekit.cli.common import share
 from edgekit.graph import Graph
 from edgekit.judge import Judge
 from edgekit.pruning import Side
@@ -83,14 +83,6 @@ def evaluate(model: Model) -> list[Row]:
     return rows
 
 
-def interval(share: float | None, count: int) -> str:
-    """A share in percent with the half width of its 95 % interval."""
-    if share is None:
-        return ""
-    half = 1.96 * math.sqrt(share * (1 - share) / count)
-    return f"{100 * share:.2f} ± {100 * half:.1f}"
-
-
 def report(rows: list[Row]) -> str:
     columns = ("model", "choice", "n", "float accuracy %", "int accuracy %", "agreement %",
                "SQNR dB", "MACs", "constants B", "flash B", "RAM B", "cycles (est.)",
@@ -98,8 +90,8 @@ def report(rows: list[Row]) -> str:
     return tables.table(
         columns,
         [
-            (r.model, r.choice, r.samples, interval(r.real.accuracy, r.samples),
-             interval(r.integer.accuracy, r.samples), interval(r.integer.agreement, r.samples),
+            (r.model, r.choice, r.samples, share(r.real.accuracy, r.samples),
+             share(r.integer.accuracy, r.samples), share(r.integer.agreement, r.samples),
              r.integer.sqnr_db, r.integer.macs, r.integer.constant_bytes, r.integer.flash_bytes,
              r.integer.ram_bytes, r.integer.cycles, r.cpu)
             for r in rows

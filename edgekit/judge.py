@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,7 +39,12 @@ class Judge:
         self.name = logits_of(graph)
         last = graph.producer(graph.outputs[0])
         self.classes = samples.labels is not None or (last is not None and last.op == "softmax")
-        self.want = self._run(graph)
+        self.original = graph
+
+    @cached_property
+    def want(self) -> np.ndarray:
+        """The original's logits; it runs when they are first needed."""
+        return self._run(self.original)
 
     def _run(self, graph: Graph) -> np.ndarray:
         """Real values of the logits, [count, ...] flattened, float64."""

@@ -98,7 +98,7 @@ def compile(
             built = _judged(built, judge)
         if limits.excess(built.report) and judge and not set(options) & set(WIDTH_OPTIONS):
             built, table = _searched(
-                graph, samples, options, limits, judge, made, say,
+                graph, samples, options, limits, judge, made, built, say,
                 str(validation or "the calibration data"),
             )  # fmt: skip
     else:
@@ -191,6 +191,7 @@ def _searched(
     budget: Budget,
     judge: Judge,
     made: Callable[[Graph, Quality | None], Build],
+    plain: Build,
     say: Progress,
     judged_on: str,
 ) -> tuple[Build, Search]:
@@ -203,6 +204,7 @@ def _searched(
         judge,
         budget,
         lambda widths: made(*_quantized(graph, arrays, {**options, **widths}, _quiet)),
+        plain,
         judged_on=judged_on,
         progress=say,
     )

@@ -9,10 +9,9 @@ import numpy as np
 
 from edgekit.graph import Node, Quant
 from edgekit.ops.fixedpoint import round_half_away
+from edgekit.ops.requant import CHANNEL_AXIS
 
 Weights = Literal["per-channel", "per-tensor"]
-#: The axis of output channels in each operator's weights.
-CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
 #: Biases stay below half of int32, so that the accumulator has the other half.
 BIAS_LIMIT = float(1 << 30)
 #: The most that one product can add to an accumulator: |x - zero point| <= 255, |w| <= 127, and as

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.common import table
+from edgekit.cli.common import share, table
 
 if TYPE_CHECKING:
     from edgekit.search import Budget, Row, Search
@@ -63,7 +62,6 @@ def print_search(search: Search) -> None:
     from edgekit.search.rows import on_front
 
     def row(r: Row) -> tuple[object, ...]:
-        share = None if r.agreement is None else _percent(r.agreement, search.samples)
         return (
             ("> " if r is search.row else "  ") + r.name,
             "*" if on_front(r, search.rows) else "",
@@ -74,7 +72,7 @@ def print_search(search: Search) -> None:
             r.latency_ms,
             r.predicted_db,
             r.sqnr_db,
-            share,
+            share(r.agreement, search.samples),
             "yes" if r.fits else "no",
         )
 
@@ -91,8 +89,3 @@ def print_search(search: Search) -> None:
     ):
         if names:
             click.echo(f"  {what}: {', '.join(names)}")
-
-
-def _percent(share: float, n: int) -> str:
-    """With the half width of its 95 % interval."""
-    return f"{100 * share:.2f} ± {196 * math.sqrt(share * (1 - share) / n):.1f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,14 @@ def cell(value: object) -> str:
     from rich.markup import escape
 
     return escape(str(value))
+
+
+def share(value: float | None, n: int) -> str:
+    """A share in percent with the half width of its 95 % interval."""
+    if value is None:
+        return ""
+    half = 1.96 * math.sqrt(value * (1 - value) / n)
+    return f"{100 * value:.2f} ± {100 * half:.1f}"
 
 
 def write_json(file: str | None, value: Any) -> bool:

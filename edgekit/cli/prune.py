@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from edgekit.cli.common import cell, compiler_option, json_option, progress, table, write_json
+from edgekit.cli.common import (
+    cell,
+    compiler_option,
+    json_option,
+    progress,
+    share,
+    table,
+    write_json,
+)
 from edgekit.cli.compile import parse_bindings, short_name
 
 if TYPE_CHECKING:
@@ -120,11 +128,3 @@ def _row(side: Side, n: int) -> tuple[object, ...]:
     return (side.name, share(side.accuracy, n), share(side.agreement, n), sqnr, side.macs,
             side.weights, side.zeros, side.constant_bytes, side.flash_bytes, side.ram_bytes,
             side.instructions, side.cycles)  # fmt: skip
-
-
-def share(value: float | None, n: int) -> str:
-    """A share in percent with the half width of its 95 % interval."""
-    if value is None:
-        return ""
-    half = 1.96 * math.sqrt(value * (1 - value) / n)
-    return f"{100 * value:.2f} ± {100 * half:.1f}"

@@ -20,40 +20,25 @@ works on such a graph as on any float graph, and `to_integer` then replaces the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError, Node, Quant, Value
 from edgekit.importers.common import Unsupported, invalid
-from edgekit.ops import requant
 from edgekit.ops import windows as win
 from edgekit.ops.base import clamp_of
+from edgekit.ops.requant import CHANNEL_AXIS, PARAMETERS
 from edgekit.passes.edit import fresh, replace_node
 from edgekit.passes.fuse_clamp import CLAMPED, compose
 
-#: Axis of the output channels in the weights.
-CHANNEL_AXIS = {"conv2d": 0, "depthwise_conv2d": 2, "fully_connected": 0}
 #: What reads real numbers and only moves or clamps them.
 MOVES = ("reshape", "transpose", "max_pool2d", "clip")
 KEEPS_GRID = ("reshape", "transpose", "max_pool2d", "average_pool2d", "clip")
 #: Above, a bias leaves no room for the sums; weights are then made coarser (SPEC, "The edge").
 MAX_BIAS = 1 << 30
 RANGES = {"int4": (-8, 7), "int8": (-128, 127)}
-PARAMETERS: dict[str, Callable[[Node, list[Value], Value], Any]] = {
-    "conv2d": requant.channel_requant,
-    "depthwise_conv2d": requant.channel_requant,
-    "fully_connected": requant.channel_requant,
-    "add": requant.add_params,
-    "mul": requant.mul_params,
-    "clip": requant.clip_params,
-    "softmax": lambda node, values, out: (
-        requant.softmax16_params if out.dtype == "int16" else requant.softmax_params
-    )(node, values, out),
-}
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, GraphError, Node, Quant, Value
+from edgekit.graph import Graph, GraphError, Quant
 from edgekit.importers.common import Builder, Refused, Unsupported, invalid
 from edgekit.importers.tflite_read import DAMAGE, Tensor, TfliteModel, TfliteNode, read
-from edgekit.ops import requant
+from edgekit.ops.requant import PARAMETERS
 
 Handler = Callable[["TfliteBuilder", TfliteNode], None]
 HANDLERS: dict[str, Handler] = {}
@@ -32,17 +32,6 @@ FULL_INTEGER = (
     "convert again with full integer quantization (a representative dataset, TFLITE_BUILTINS_INT8, "
     "int8 input and output), or give the float model with --calibration and let edgekit quantize it"
 )
-
-
-REQUANTIZATION: dict[str, Callable[[Node, list[Value], Value], Any]] = {
-    "conv2d": requant.channel_requant,
-    "depthwise_conv2d": requant.channel_requant,
-    "fully_connected": requant.channel_requant,
-    "add": requant.add_params,
-    "mul": requant.mul_params,
-    "clip": requant.clip_params,
-    "softmax": requant.softmax_params,
-}
 
 
 def handles(*ops: str) -> Callable[[Handler], Handler]:
@@ -133,7 +122,7 @@ class TfliteBuilder(Builder):
     def _check_requantization(self) -> None:
         """Refuse scales of the node just emitted that no multiplier and shift represent."""
         node, values = self.graph.nodes[-1], self.graph.values
-        params = REQUANTIZATION.get(node.op)
+        params = PARAMETERS.get(node.op)
         if params is None:
             return
         try:

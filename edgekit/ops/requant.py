@@ -6,7 +6,8 @@ from here, so that they cannot differ. `values` are the operands' values and `ou
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import clamp_of
 
+#: The axis of output channels in each operator's weights.
+CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
 #: TFLM's softmax: integer bits of the scaled difference and of the sum of exponentials.
 SOFTMAX_DIFF_BITS = 5
 SOFTMAX_SUM_BITS = 12
@@ -198,3 +201,18 @@ def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Pa
         fp.interpolation_table(np.exp, -10.0, 0.0),
         fp.interpolation_table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0),
     )
+
+
+#: The integers of each operator that has some, for checks that they exist: GraphError where scales
+#: are out of range.
+PARAMETERS: dict[str, Callable[[Node, list[Value], Value], Any]] = {
+    "conv2d": channel_requant,
+    "depthwise_conv2d": channel_requant,
+    "fully_connected": channel_requant,
+    "add": add_params,
+    "mul": mul_params,
+    "clip": clip_params,
+    "softmax": lambda node, values, out: (
+        softmax16_params if out.dtype == "int16" else softmax_params
+    )(node, values, out),
+}

@@ -35,12 +35,12 @@ class _Bench:
     rows: list[Row]
     builds: list[Build]
 
-    def row(self, name: str, choice: Choice) -> int:
+    def row(self, name: str, choice: Choice, built: Build | None = None) -> int:
         """Index of the row of `choice`, which is built where it is new."""
         for i, known in enumerate(self.rows):
             if known.choice == choice:
                 return i
-        built = self.make(
+        built = built or self.make(
             {"weight_bits": choice.weight_bits, "activation_bits": choice.activation_bits}
         )
         quality = self.judge.quality(built.graph)
@@ -70,6 +70,7 @@ def search(
     judge: Judge,
     budget: Budget,
     make: Make,
+    plain: Build,
     *,
     judged_on: str,
     progress: Callable[[str, float], None] | None = None,
@@ -80,6 +81,7 @@ def search(
         sensitivity: of the float network.
         judge: compares a quantized network with the float one.
         make: quantizes with the given ``weight_bits`` and ``activation_bits`` and builds.
+        plain: the build with 8 bits everywhere.
         judged_on: what the judge's samples are, for the report.
 
     Returns:
@@ -105,7 +107,7 @@ def search(
     }
     for name, choice in anchors.items():
         tell(name)
-        bench.row(name, choice)
+        bench.row(name, choice, plain if name == "int8" else None)
     costs = _costs(bench.builds[:4], sensitivity)
     for limits, what in _sweep(costs, anchors):
         found = allocate(sensitivity, costs, limits)
