@@ -12,6 +12,7 @@ from codegen.emit import emit
 from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
 from codegen.schedules import families
 from codegen.schedules._sparse import share_kernels
+from codegen.templates import templates
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.ops import operator
@@ -124,17 +125,28 @@ def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
 
 def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
     """The best candidate for `layer` in the target's families, and why none better applies."""
-    reasons = []
-    available = families().get(layer.node.op, {})
+    reasons: list[str] = []
+    op = layer.node.op
     for name in target.families:
-        if name not in available:
-            reasons.append(f"{name}: no {layer.node.op} kernel")
-            continue
-        try:
-            candidate = available[name].select(layer)
-            return candidate, "; ".join([*reasons, *filter(None, [candidate.note])])
-        except NotApplicable as reason:
-            reasons.append(f"{name}: {reason}")
+        found: list[Candidate] = []
+        why = []
+        for template in templates().get(name, {}).values():
+            if op not in template.ops:
+                continue
+            try:
+                found += template.candidates(layer)
+            except NotApplicable as reason:
+                why.append(f"{template.name}: {reason}")
+        family = families().get(op, {}).get(name)
+        if family is not None:
+            try:
+                found.append(family.select(layer))
+            except NotApplicable as reason:
+                why.append(str(reason))
+        if found:
+            best = min(found, key=lambda c: c.cost.instructions if c.cost else 1 << 62)
+            return best, "; ".join([*reasons, *filter(None, [best.note])])
+        reasons.append(f"{name}: {', '.join(why) or f'no {op} kernel'}")
     raise NotApplicable("; ".join(reasons))
 
 
