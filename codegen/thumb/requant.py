@@ -12,9 +12,9 @@ relu      2 * acc                                                  SMMULR, SMMLA
 general   2 * acc                                                  SMMULR, ADD asr #31, SMMLAR, SSAT
 ========  =======================================================  ============================
 
-*fast* and *relu* need a clamp at the zero point (ReLU), and *fast* needs weights that can take the
-factor 2^(1+k), so int16 ones. Its multiply-add truncates: 2^(k-1) in the addend makes that the first
-rounding, 2^(E-1) the second.
+*fast* and *relu* need a clamp at the zero point (ReLU), and *fast* needs weights that can take
+the factor 2^(1+k), so int16 ones. Its multiply-add truncates: 2^(k-1) in the addend makes that the
+first rounding, 2^(E-1) the second.
 """
 
 from __future__ import annotations
