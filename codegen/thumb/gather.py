@@ -243,8 +243,9 @@ class Gather:
         if self.mode == "pixels":
             return whole + Cost(4, 6)
         if self.mode == "bytes":
-            copy = self.run_bytes + 8 if inside else kw * kh * (p["C"] * 2 + 14) // self.runs
-            return whole + (Cost(copy, 2 * copy) + Cost(6, 9)) * self.runs + Cost(24, 36)
+            length, count = (self.run_bytes, self.runs) if inside else (p["C"], kh * kw)
+            per_run = _copy_instructions(length) + (4 if inside else 9)
+            return whole + Cost(per_run * count + 12, (per_run * count + 12) * 3 // 2)
         if inside:
             return (self._run_cost(self.run_bytes) + Cost(7, 10)) * self.runs + Cost(20, 28)
         return (self._run_cost(p["C"]) + Cost(16, 22)) * (kh * kw) + Cost(24, 36)
@@ -252,6 +253,13 @@ class Gather:
     def _run_cost(self, taps: int) -> Cost:
         words = taps // 4
         return pack_run(self.tile, unroll_of(words)).cost(words=words // unroll_of(words))
+
+
+def _copy_instructions(nbytes: int) -> int:
+    """What a memcpy of a constant size takes: inline where it is small."""
+    if nbytes <= 16:
+        return 2 * (nbytes // 4) + 2 * (nbytes % 4).bit_count()
+    return 2 * nbytes + 10
 
 
 def gather_cost(p: dict[str, Any], tile: int) -> Cost:

@@ -199,7 +199,8 @@ def write(spec: KernelSpec) -> Written:
         step = f"        x += {tile * p['C']};\n" if gather.mode == "pixels" else ""
         body += (
             f"    for (uint32_t t = 0; t < {count}u; t++) {{\n        {pack.statement}\n"
-            f"        {routine.name}(a, w, y, table);\n{step}        y += {tile * p['O']};\n    }}\n"
+            f"        {routine.name}(a, w, y, table);\n{step}"
+            f"        y += {tile * p['O']};\n    }}\n"
         )
     head = [p["O"], _table_bytes(p["O"]), p["zy"], 2 * p["taps"]]
     text = (

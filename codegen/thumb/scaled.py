@@ -121,9 +121,7 @@ def pack_tile() -> Routine:
 
     ``(const int8_t *x, int32_t *a, int32_t stride, int32_t words)``; loop "words".
     """
-    r = Routine(
-        "pack_5", "const int8_t *x", "int32_t *a", "int32_t stride", "int32_t words"
-    )
+    r = Routine("pack_5", "const int8_t *x", "int32_t *a", "int32_t stride", "int32_t words")
     r("push {r4-r11, lr}", "add r3, r0, r3, lsl #2", "push {r3}")
     r("add r3, r2, r2, lsl #1")
     pixels, highs = [f"r{i}" for i in range(4, 9)], ["r9", "r10", "r11", "r12", "lr"]
