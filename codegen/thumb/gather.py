@@ -16,48 +16,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from codegen.kernel import Cost, Layer, NotApplicable
-from codegen.schedules import _window
+from codegen.kernel import Cost
+from codegen.thumb.layers import mode_of
+from codegen.thumb.packing import pack_run, pack_tile, pair_of
 from codegen.thumb.routine import Routine
-from codegen.thumb.scaled import pack_run, pack_tile
-
-
-def params(layer: Layer) -> dict[str, Any]:
-    """Shapes of a conv2d or fully_connected layer; "taps" are a pixel's, in whole words.
-
-    Raises:
-        NotApplicable: for groups, floats, four-bit weights.
-    """
-    attrs = layer.node.attrs
-    if attrs.get("float") or attrs.get("weight_bits", 8) != 8:
-        raise NotApplicable("weights are not int8")
-    if attrs.get("groups", 1) != 1:
-        raise NotApplicable(f"{attrs['groups']} groups")
-    shape = layer.inputs[1].shape
-    if layer.node.op == "fully_connected":
-        p: dict[str, Any] = {"H": 1, "W": 1, "C": shape[1], "OH": 1, "OW": 1, "kernel": [1, 1]}
-        p |= {"strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
-    else:
-        p = _window.params(layer, (shape[1], shape[2]))
-    kh, kw = p["kernel"]
-    return p | {"O": shape[0], "taps": -(-kh * kw * p["C"] // 4) * 4, **layer.types}
-
-
-def mode_of(p: dict[str, Any]) -> str:
-    """ "pixels", "words" or "bytes"; `p` as `params` gives it."""
-    if p["C"] % 4:
-        return "bytes"
-    tight = p["kernel"] == [1, 1] and not any(p["pads"]) and p["H"] * p["W"] == p["OH"] * p["OW"]
-    return "pixels" if tight else "words"
 
 
 @dataclass(frozen=True)
 class Text:
-    """Packing of one tile: a C statement, the functions it calls, its cost for a whole tile."""
+    """Packing of a tile: a C statement, the same of one pixel for all places, their functions."""
 
     statement: str
+    single: str
     parts: dict[str, str]
-    routines: tuple[Routine, ...]
 
 
 def unroll_of(words: int) -> int:
@@ -65,11 +36,16 @@ def unroll_of(words: int) -> int:
 
 
 class Gather:
-    """Text and cost of packing tiles of `tile` pixels for a layer with parameters `p`."""
+    """Text and cost of packing tiles of `tile` pixels for a layer with parameters `p`.
 
-    def __init__(self, p: dict[str, Any], tile: int) -> None:
+    `kind` is that of `codegen.thumb.packing`; tiles of `whole` pixels have a routine of their own.
+    """
+
+    def __init__(self, p: dict[str, Any], tile: int, kind: str, whole: int = 0) -> None:
         self.p = p
         self.tile = tile
+        self.kind = kind
+        self.whole = whole
         self.mode = mode_of(p)
         self.runs_whole = p["dilations"][1] == 1
         kh, kw = p["kernel"]
@@ -92,15 +68,17 @@ class Gather:
         """The statement packs the pixels from x (mode "pixels") or from window (iy, ix) on."""
         p, tile, taps = self.p, self.tile, self.p["taps"]
         if self.mode == "pixels":
-            if tile == 5:
-                pack = pack_tile()
+            if tile == self.whole:
+                pack = pack_tile(self.kind, tile)
                 call = f"{pack.name}(x, a, {taps}, {taps // 4});"
+                single = f"{pack.name}(x, a, 0, {taps // 4});"
             else:
-                pack = pack_run(tile, unroll_of(taps // 4))
+                pack = pack_run(self.kind, tile, unroll_of(taps // 4))
                 call = "".join(
                     f"{pack.name}(x + {i * taps}, a + {i}, {taps // 4});" for i in range(tile)
                 )
-            return Text(call, {pack.name: pack.text()}, (pack,))
+                single = "".join(f"{pack.name}(x, a + {i}, {taps // 4});" for i in range(tile))
+            return Text(call, single, {pack.name: pack.text()})
         routines = {r.name: r for r in self._routines()}
         body = self._words() if self.mode == "words" else self._bytes()
         patch = ", int8_t *patch" if self.mode == "bytes" else ""
@@ -118,7 +96,8 @@ class Gather:
             f"                ix = {-p['pads'][1]};\n                iy += {sh};\n"
             "            }\n        }"
         )
-        return Text(call, parts, tuple(routines.values()))
+        single = "".join(f"{name}(x, a + {i}, iy, ix{passed});" for i in range(tile))
+        return Text(call, single, parts)
 
     # ---- one pixel
 
@@ -128,12 +107,12 @@ class Gather:
 
     def _routines(self) -> list[Routine]:
         if self.mode == "bytes":
-            return [pack_run(self.tile, unroll_of(self.p["taps"] // 4))]
-        return [pack_run(self.tile, unroll_of(self.run_bytes // 4)), self._tap]
+            return [pack_run(self.kind, self.tile, unroll_of(self.p["taps"] // 4))]
+        return [pack_run(self.kind, self.tile, unroll_of(self.run_bytes // 4)), self._tap]
 
     @property
     def _tap(self) -> Routine:
-        return pack_run(self.tile, unroll_of(self.p["C"] // 4))
+        return pack_run(self.kind, self.tile, unroll_of(self.p["C"] // 4))
 
     def _inside(self) -> str:
         """C condition that a window lies in the image; "" where all of them do."""
@@ -189,10 +168,7 @@ class Gather:
         inside = self._inside()
         if not inside:
             return fast
-        zero = self.p["zx"]
-        high = zero + 128
-        low = ~(256 * zero + high)
-        pair = [(v & 0xFFFF) * 0x10001 for v in (high, low)]
+        pair = pair_of(self.kind, self.p["zx"])
         slow = self._taps(
             f"{tap.name}(x + y * {self._row} + z * {c}, a, {c // 4});",
             f"for (uint32_t k = 0; k < {group * c // 4}u; k += {group}u) {{\n"
@@ -252,7 +228,9 @@ class Gather:
 
     def _run_cost(self, taps: int) -> Cost:
         words = taps // 4
-        return pack_run(self.tile, unroll_of(words)).cost(words=words // unroll_of(words))
+        return pack_run(self.kind, self.tile, unroll_of(words)).cost(
+            words=words // unroll_of(words)
+        )
 
 
 def _copy_instructions(nbytes: int) -> int:
@@ -262,14 +240,14 @@ def _copy_instructions(nbytes: int) -> int:
     return 2 * nbytes + 10
 
 
-def gather_cost(p: dict[str, Any], tile: int) -> Cost:
+def gather_cost(p: dict[str, Any], tile: int, kind: str) -> Cost:
     """Of packing all pixels of a layer in tiles of `tile`, the last of which may be smaller."""
     pixels = p["OH"] * p["OW"]
-    gather = Gather(p, tile)
+    gather = Gather(p, tile, kind, tile)
     if gather.mode == "pixels":
         whole, rest = divmod(pixels, tile)
-        total = (pack_tile().cost(words=p["taps"] // 4) + Cost(5, 8)) * whole
-        return total + Gather(p, rest or 1).pixel_cost(True) * rest
+        total = (pack_tile(kind, tile).cost(words=p["taps"] // 4) + Cost(5, 8)) * whole
+        return total + Gather(p, rest or 1, kind).pixel_cost(True) * rest
     inside = 1
     for axis, size in enumerate(("H", "W")):
         starts = range(p["O" + size])

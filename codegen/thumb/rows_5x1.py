@@ -15,17 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from codegen.channels import analyse
-from codegen.kernel import (
-    Candidate,
-    Cost,
-    KernelSpec,
-    Layer,
-    Operand,
-    Template,
-    Written,
-)
-from codegen.thumb.gather import Gather, gather_cost, mode_of, params
+from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Template, Written
+from codegen.thumb.gather import Gather, gather_cost
+from codegen.thumb.layers import candidate, channels_of, mode_of, params, part_of
 from codegen.thumb.routine import Routine
 from codegen.thumb.scaled import Scaled, emit, scaled
 
@@ -38,12 +30,6 @@ UNROLLED_TAIL = 16
 # Words of the stack, in the order in which LDM takes them.
 _Y, _TABLE, _SIXTY_FOUR, _ZERO, _STRIDE, _STRIDE_3, _END, _A, _A_END = range(0, 36, 4)
 _FRAME = 9
-
-
-def part_of(taps: int, most: int) -> int:
-    """How many of `taps` weights (a multiple of 4) the text of a routine has, `most` at most."""
-    words = taps // 4
-    return 4 * max(n for n in range(1, most // 4 + 1) if words % n == 0)
 
 
 def rows(form: str, tile: int, part: int, loops: bool) -> Routine:
@@ -79,6 +65,7 @@ def rows(form: str, tile: int, part: int, loops: bool) -> Routine:
         else:
             _dot(r, tile, part, first=True)
         r("ldr r5, [r12], #4", "ldm sp, {r6-r11, lr}", "ldrb r7, [r6, r7]")
+        r("lsl r7, r8, r7")
         emit(r, form, pixels, "r5", "r7", "r8", "r9")
         places = ["", "[r6, r10]", "[r6, r10, lsl #1]", "[r6, r11]", "[r6, r10, lsl #2]"]
         r(*(f"strb {p}, {place}" for p, place in zip(pixels[1:], places[1:tile], strict=True)))
@@ -126,34 +113,11 @@ def _table_bytes(channels: int) -> int:
 
 def candidates(layer: Layer) -> list[Candidate]:
     p = params(layer)
-    out, taps = p["O"], p["taps"]
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(out, -1))
-    weights = np.zeros((out, taps), np.int8)
-    weights[:, : w.size // out] = channels.weights
+    channels, weights = channels_of(layer, p["taps"])
     constants = scaled(channels, weights)
-    packed = pack_constants(constants)
     p |= {"template": "rows_5x1", "form": constants.form}
     p |= {"zx": channels.input_zero_point, "zy": constants.zero_point}
-    spec = KernelSpec(
-        layer.node.op,
-        "thumb_dsp",
-        (
-            Operand("x", "int8", layer.inputs[0].size, "input", alias=True),
-            Operand("w", "int8", packed.size, "constant"),
-            Operand("y", "int8", layer.output.size, "output", alias=True),
-        ),
-        p,
-    )
-    return [
-        Candidate(
-            spec,
-            (layer.inputs[0].name,),
-            {"w": packed},
-            in_place=mode_of(p) == "pixels" and p["C"] == out,
-            cost=cost(p),
-        )
-    ]
+    return [candidate(layer, p, pack_constants(constants), cost(p), tile=TILE)]
 
 
 class _Tiles:
@@ -180,7 +144,7 @@ def cost(p: dict[str, Any]) -> Cost:
         total += (tiles.cost_of(TILE) + Cost(8, 12)) * tiles.whole
     if tiles.rest:
         total += tiles.cost_of(tiles.rest) + Cost(8, 12)
-    return total + gather_cost(p, TILE)
+    return total + gather_cost(p, TILE, "scaled")
 
 
 def write(spec: KernelSpec) -> Written:
@@ -192,7 +156,7 @@ def write(spec: KernelSpec) -> Written:
     for tile, count in ((TILE, tiles.whole), (tiles.rest, 1)):
         if not tile or not count:
             continue
-        gather, routine = Gather(p, tile), tiles.routine(tile)
+        gather, routine = Gather(p, tile, "scaled", TILE), tiles.routine(tile)
         pack = gather.text()
         parts |= pack.parts | {routine.name: routine.text()}
         packed, patch = max(packed, gather.bytes), gather.patch_bytes

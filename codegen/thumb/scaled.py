@@ -33,8 +33,6 @@ from codegen.thumb.routine import Routine
 
 #: Accumulators are this multiple of the true ones.
 SCALE = 256
-#: EOR with it makes odd bytes of a word unsigned.
-FLIP = "#0x80008000"
 #: Packed zero weights may meet anything.
 LIMIT = 1 << 23
 
@@ -98,8 +96,7 @@ def emit(
     sixty_four: str,
     zero_point: str,
 ) -> None:
-    """Requantize one channel's accumulators in place; `power` holds the byte before."""
-    routine(f"lsl {power}, {sixty_four}, {power}")
+    """Requantize one channel's accumulators in place; `power` is 64 << `Scaled.power`."""
     if form == "general":
         for a in accumulators:
             routine(f"asr {a}, {a}, #7")
@@ -114,54 +111,3 @@ def emit(
         routine(f"smmlar {a}, {a}, {power}, {zero_point}")
     for a in accumulators:
         routine(f"ssat {a}, #8, {a}")
-
-
-def pack_tile() -> Routine:
-    """Five pixels of one stride: `words` words of each, a group of (H x 5, L x 5) a word.
-
-    ``(const int8_t *x, int32_t *a, int32_t stride, int32_t words)``; loop "words".
-    """
-    r = Routine("pack_5", "const int8_t *x", "int32_t *a", "int32_t stride", "int32_t words")
-    r("push {r4-r11, lr}", "add r3, r0, r3, lsl #2", "push {r3}")
-    r("add r3, r2, r2, lsl #1")
-    pixels, highs = [f"r{i}" for i in range(4, 9)], ["r9", "r10", "r11", "r12", "lr"]
-    with r.until("words", "r0", "r4"):
-        r("ldr r5, [r0, r2]", "ldr r6, [r0, r2, lsl #1]", "ldr r7, [r0, r3]")
-        r("ldr r8, [r0, r2, lsl #2]", "ldr r4, [r0], #4")
-        for x in pixels:
-            r(f"eor {x}, {x}, {FLIP}")
-        for x, h in zip(pixels, highs, strict=True):
-            r(f"uxtb16 {h}, {x}, ror #8")
-        r("stmia r1!, {r9-r12, lr}")
-        for x in pixels:
-            r(f"rev16 {x}, {x}")
-        for x in pixels:
-            r(f"mvn {x}, {x}")
-        r("stmia r1!, {r4-r8}", "ldr r4, [sp]")
-    r("add sp, #4", "pop {r4-r11, pc}")
-    return r
-
-
-def pack_run(tile: int, unroll: int) -> Routine:
-    """One pixel's run of words into its slots of `tile` interleaved pixels.
-
-    ``(const int8_t *x, int32_t *a, int32_t words)``, `words` a multiple of `unroll`; loop "words".
-    """
-    r = Routine(f"pack_run{unroll}", "const int8_t *x", "int32_t *a", "int32_t words")
-    group, low = 8 * tile, 4 * tile
-    words = ["r3", "r4", "r5", "r6"][:unroll]
-    if unroll > 1:
-        r("push {r4-r6, lr}")
-    with r.loop("words", "r2", unroll):
-        if unroll > 1:
-            r(f"ldmia r0!, {{{', '.join(words)}}}")
-        else:
-            r("ldr r3, [r0], #4")
-        for i, w in enumerate(words):
-            r(f"eor {w}, {w}, {FLIP}", f"uxtb16 r12, {w}, ror #8", f"rev16 {w}, {w}")
-            r(f"mvn {w}, {w}")
-            r(f"str r12, [r1, #{i * group}]" if i else "str r12, [r1]")
-            r(f"str {w}, [r1, #{i * group + low}]")
-        r(f"add r1, r1, #{unroll * group}")
-    r("pop {r4-r6, pc}" if unroll > 1 else "bx lr")
-    return r
