@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Template, Written
-from codegen.thumb.gather import Gather, gather_cost
+from codegen.thumb.gather import Gather, gather_cost, indent
 from codegen.thumb.layers import candidate, channels_of, mode_of, params, part_of
 from codegen.thumb.routine import Routine
 from codegen.thumb.scaled import Scaled, emit, scaled
@@ -162,7 +162,8 @@ def write(spec: KernelSpec) -> Written:
         packed, patch = max(packed, gather.bytes), gather.patch_bytes
         step = f"        x += {tile * p['C']};\n" if gather.mode == "pixels" else ""
         body += (
-            f"    for (uint32_t t = 0; t < {count}u; t++) {{\n        {pack.statement}\n"
+            f"    for (uint32_t t = 0; t < {count}u; t++) {{\n"
+            f"{indent(indent(pack.statement))}"
             f"        {routine.name}(a, w, y, table);\n{step}"
             f"        y += {tile * p['O']};\n    }}\n"
         )
