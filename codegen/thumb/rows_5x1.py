@@ -102,12 +102,13 @@ def pack_constants(constants: Scaled) -> np.ndarray:
         ],
         1,
     )
-    table = np.zeros(_table_bytes(count), np.uint8)
+    table = np.zeros(table_bytes(count), np.uint8)
     table[:count] = constants.power
     return np.concatenate([table.view(np.int8), stream.reshape(-1)])
 
 
-def _table_bytes(channels: int) -> int:
+def table_bytes(channels: int) -> int:
+    """Bytes of the table at the start of the stream."""
     return -(-channels // 4) * 4
 
 
@@ -167,7 +168,7 @@ def write(spec: KernelSpec) -> Written:
             f"        {routine.name}(a, w, y, table);\n{step}"
             f"        y += {tile * p['O']};\n    }}\n"
         )
-    head = [p["O"], _table_bytes(p["O"]), p["zy"], 2 * p["taps"]]
+    head = [p["O"], table_bytes(p["O"]), p["zy"], 2 * p["taps"]]
     text = (
         f"void {spec.name}(const int8_t *x, const int8_t *restrict w, int8_t *y, "
         f"void *restrict scratch)\n{{\n    static const int32_t table[] = "
