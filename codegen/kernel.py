@@ -155,6 +155,7 @@ class Candidate:
     in_place: bool = False
     note: str = ""
     cost: Cost | None = None
+    overlap: int | None = None
 
 
 @dataclass(frozen=True)
