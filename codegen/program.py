@@ -41,8 +41,10 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `note` says why a faster family was not taken and how weights are stored, "" where the fastest
-    was taken with plain weights.
+    `in_place` and `overlap` are what the kernel allows (`codegen.kernel.Candidate`) where its output
+    does share memory with its first input; False and None where the two lie apart. `note` says why
+    a faster family was not taken and how weights are stored, "" where the fastest was taken with
+    plain weights.
     """
 
     layer: str
@@ -50,6 +52,7 @@ class Call:
     kernel: Kernel
     arguments: tuple[Argument, ...]
     in_place: bool
+    overlap: int | None
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
     macs: int
@@ -153,10 +156,9 @@ class _Builder:
             if node.op == "reshape":
                 self.alias[node.output] = self._root(node.inputs[0])
         steps = [(n, c, why, emit(c.spec)) for n, c, why in chosen if c is not None]
-        in_place = self._in_place(steps)
-        plan = memory.plan(self._buffers(steps))
+        plan = memory.plan(self._buffers(steps), self._sharings(steps))
         calls = [
-            self._call(i, node, candidate, why, kernel, node.output in in_place, plan)
+            self._call(i, node, candidate, why, kernel, plan)
             for i, (node, candidate, why, kernel) in enumerate(steps)
         ]
         return Program(
@@ -198,7 +200,7 @@ class _Builder:
     # ---- memory
 
     def _root(self, name: str) -> str:
-        """The value whose buffer `name` lies in (reshapes and in-place results share one)."""
+        """The value whose buffer `name` lies in (reshapes share their operand's)."""
         while name in self.alias:
             name = self.alias[name]
         return name
@@ -213,18 +215,20 @@ class _Builder:
             last[self._root(name)] = len(steps)
         return last
 
-    def _in_place(self, steps: list[Any]) -> set[str]:
-        """Let results take over the buffer of an input that dies there; returns those results."""
-        taken = set()
+    def _sharings(self, steps: list[Any]) -> list[memory.Sharing]:
+        """Results that may lie over an input that dies where they are made."""
+        last = self._last_use(steps)
+        sharings = []
         for i, (node, candidate, _, _) in enumerate(steps):
-            if not candidate.in_place:
+            if not candidate.in_place and candidate.overlap is None:
                 continue
-            source = self._root(candidate.inputs[0])
-            # Asked anew each time: an earlier takeover lengthens the life of a buffer.
-            if self._last_use(steps)[source] == i:
-                self.alias[node.output] = source
-                taken.add(node.output)
-        return taken
+            source, *others = map(self._root, candidate.inputs)
+            # The kernel promises nothing of other operands.
+            if last[source] == i and source not in others:
+                sharings.append(
+                    memory.Sharing(node.output, source, candidate.in_place, candidate.overlap)
+                )
+        return sharings
 
     def _buffers(self, steps: list[Any]) -> list[memory.Buffer]:
         last = self._last_use(steps)
@@ -233,9 +237,8 @@ class _Builder:
             for name in self.graph.inputs
         ]
         for i, (node, _, _, kernel) in enumerate(steps):
-            if self._root(node.output) == node.output:
-                nbytes = self.graph.values[node.output].nbytes
-                buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
+            nbytes = self.graph.values[node.output].nbytes
+            buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
             if kernel.scratch_bytes:
                 buffers.append(memory.Buffer(_scratch(i), kernel.scratch_bytes, i, i))
         return buffers
@@ -249,7 +252,6 @@ class _Builder:
         candidate: Candidate,
         why: str,
         kernel: Kernel,
-        in_place: bool,
         plan: memory.Plan,
     ) -> Call:
         inputs = iter(candidate.inputs)
@@ -267,6 +269,12 @@ class _Builder:
             arguments.append(
                 Argument("scratch", plan.offsets[_scratch(index)], kernel.scratch_bytes)
             )
+        shares = _share(arguments)
+        assert not shares or all(
+            o.alias
+            for role in ("input", "output")
+            for o in [next(o for o in candidate.spec.operands if o.role == role)]
+        ), candidate.spec.name
         values = [self.graph.values[i] for i in node.inputs]
         out = self.graph.values[node.output]
         return Call(
@@ -274,7 +282,8 @@ class _Builder:
             op=node.op,
             kernel=kernel,
             arguments=tuple(arguments),
-            in_place=in_place,
+            in_place=shares and candidate.in_place,
+            overlap=candidate.overlap if shares else None,
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
             macs=operator(node.op).macs(node, values, out),
@@ -312,6 +321,13 @@ class _Builder:
             nbytes=value.nbytes,
             layout=self.graph.metadata.get("layout", {}).get(name, ""),
         )
+
+
+def _share(arguments: list[Argument]) -> bool:
+    """Whether the output has bytes in common with the first input."""
+    x = next((a for a in arguments if a.role == "input"), None)
+    y = next(a for a in arguments if a.role == "output")
+    return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
 
 
 def _scratch(step: int) -> str:
