@@ -68,7 +68,7 @@ def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = ()) -> Plan:
         lambda b: (b.first, -b.nbytes, b.name),
         lambda b: (-b.first, -b.nbytes, b.name),
     ):
-        search.attempt(sorted(range(len(buffers)), key=lambda i: key(buffers[i])))  # noqa: B023
+        search.attempt(sorted(range(len(buffers)), key=lambda i: key(buffers[i])))
     chance = random.Random(0)
     rounds = min(SEARCH_ROUNDS, SEARCH_BUFFERS // max(len(buffers), 1))
     for _ in range(rounds if len(buffers) > 1 else 0):
@@ -155,9 +155,11 @@ class _Search:
         candidates = {low}
         for p, below, above, same in taken:
             candidates |= {below, above, p} if same else {below, above}
-        for c in sorted(
-            candidates, key=lambda c: (max(high, c + size) - min(low, c), abs(c - low))
-        ):
+
+        def cost(c: int) -> tuple[int, int]:
+            return max(high, c + size) - min(low, c), abs(c - low)
+
+        for c in sorted(candidates, key=cost):
             for p, below, above, same in taken:
                 if below < c < above and not (same and c == p):
                     break

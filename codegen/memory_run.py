@@ -1,10 +1,10 @@
 """The checker that executes: a Program call by call on this machine, all dead bytes poisoned.
 
-Which bytes are dead follows from the calls alone, backwards and byte by byte: a byte is alive before
-a call if the call reads it, or if it is alive afterwards and the call does not write it. Before every
-call all others (scratch and what the output will replace among them) are filled with a pattern.
-Where a plan lets a kernel destroy what is still needed, or a kernel reads what nobody wrote, results
-differ from the reference, or between two patterns.
+Which bytes are dead follows from the calls alone, backwards and byte by byte: a byte is alive
+before a call if the call reads it, or if it is alive afterwards and the call does not write it.
+Before every call all others (scratch and what the output will replace among them) are filled with a
+pattern. Where a plan lets a kernel destroy what is still needed, or a kernel reads what nobody
+wrote, results differ from the reference, or between two patterns.
 """
 
 from __future__ import annotations

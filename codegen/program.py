@@ -41,10 +41,10 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `in_place` and `overlap` are what the kernel allows (`codegen.kernel.Candidate`) where its output
-    does share memory with its first input; False and None where the two lie apart. `note` says why
-    a faster family was not taken and how weights are stored, "" where the fastest was taken with
-    plain weights.
+    `in_place` and `overlap` are what the kernel allows (`codegen.kernel.Candidate`) where its
+    output does share memory with its first input; False and None where the two lie apart. `note`
+    says why a faster family was not taken and how weights are stored, "" where the fastest was
+    taken with plain weights.
     """
 
     layer: str
