@@ -2,14 +2,15 @@
 
 It knows nothing of lifetimes or of the planner. Each arena byte remembers which value wrote it;
 a call may only read bytes that still hold the value it asks for, and whatever it writes (output and
-scratch) must not touch what it reads, except an in-place output on exactly its first input.
+scratch) must not touch what it reads, except an output that shares bytes with the first input as
+the call says that its kernel can bear.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from codegen.program import Program
+from codegen.program import Argument, Call, Program
 
 
 class PlanError(Exception):
@@ -58,8 +59,8 @@ def check(program: Program, shares: dict[str, str] | None = None) -> None:
             at = span(a.offset, a.nbytes, f"'{call.layer}' writes its {a.role}")
             for r in reads:
                 apart = a.offset + a.nbytes <= r.offset or r.offset + r.nbytes <= a.offset
-                same = call.in_place and a.role == "output" and r is reads[0]
-                if not apart and not (same and (a.offset, a.nbytes) == (r.offset, r.nbytes)):
+                allowed = a.role == "output" and r is reads[0] and _bears(call, a, r)
+                if not apart and not allowed:
                     raise PlanError(f"'{call.layer}' writes its {a.role} over '{r.value}'")
             if any(at.start < w.stop and w.start < at.stop for w in written):
                 raise PlanError(f"'{call.layer}' has output and scratch in the same bytes")
@@ -69,3 +70,10 @@ def check(program: Program, shares: dict[str, str] | None = None) -> None:
         at = span(tensor.offset, tensor.nbytes, f"output '{tensor.name}'")
         if (arena[at] != owner(tensor.name)).any():
             raise PlanError(f"output '{tensor.name}' was overwritten before the end")
+
+
+def _bears(call: Call, output: Argument, source: Argument) -> bool:
+    """Whether the call's kernel is right with its output at this distance from its first input."""
+    if call.in_place and output.offset == source.offset:
+        return True
+    return call.overlap is not None and output.offset + call.overlap <= source.offset

@@ -42,9 +42,11 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `note` says why a faster family was not taken and how weights are stored, "" where the fastest
-    was taken with plain weights. `variant` is the kernel's algorithm; `runner_up` says which other
-    one was the fastest and what it would cost.
+    `in_place` and `overlap` are what the kernel allows (`codegen.kernel.Candidate`) where its
+    output does share memory with its first input; False and None where the two lie apart. `note`
+    says why a faster family was not taken and how weights are stored, "" where the fastest was
+    taken with plain weights. `variant` is the kernel's algorithm; `runner_up` says which
+    other one was the fastest and what it would cost.
     """
 
     layer: str
@@ -52,6 +54,7 @@ class Call:
     kernel: Kernel
     arguments: tuple[Argument, ...]
     in_place: bool
+    overlap: int | None
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
     macs: int
@@ -145,10 +148,9 @@ class _Builder:
             if node.op == "reshape":
                 self.alias[node.output] = self._root(node.inputs[0])
         steps = [(n, c.option.candidate, c, c.option.kernel) for n, c in chosen if c is not None]
-        in_place = self._in_place(steps)
-        plan = memory.plan(self._buffers(steps))
+        plan = memory.plan(self._buffers(steps), self._sharings(steps))
         calls = [
-            self._call(i, node, choice, kernel, node.output in in_place, plan)
+            self._call(i, node, choice, kernel, plan)
             for i, (node, _, choice, kernel) in enumerate(steps)
         ]
         return Program(
@@ -197,7 +199,7 @@ class _Builder:
     # ---- memory
 
     def _root(self, name: str) -> str:
-        """The value whose buffer `name` lies in (reshapes and in-place results share one)."""
+        """The value whose buffer `name` lies in (reshapes share their operand's)."""
         while name in self.alias:
             name = self.alias[name]
         return name
@@ -212,18 +214,20 @@ class _Builder:
             last[self._root(name)] = len(steps)
         return last
 
-    def _in_place(self, steps: list[Any]) -> set[str]:
-        """Let results take over the buffer of an input that dies there; returns those results."""
-        taken = set()
+    def _sharings(self, steps: list[Any]) -> list[memory.Sharing]:
+        """Results that may lie over an input that dies where they are made."""
+        last = self._last_use(steps)
+        sharings = []
         for i, (node, candidate, _, _) in enumerate(steps):
-            if not candidate.in_place:
+            if not candidate.in_place and candidate.overlap is None:
                 continue
-            source = self._root(candidate.inputs[0])
-            # Asked anew each time: an earlier takeover lengthens the life of a buffer.
-            if self._last_use(steps)[source] == i:
-                self.alias[node.output] = source
-                taken.add(node.output)
-        return taken
+            source, *others = map(self._root, candidate.inputs)
+            # The kernel promises nothing of other operands.
+            if last[source] == i and source not in others:
+                sharings.append(
+                    memory.Sharing(node.output, source, candidate.in_place, candidate.overlap)
+                )
+        return sharings
 
     def _buffers(self, steps: list[Any]) -> list[memory.Buffer]:
         last = self._last_use(steps)
@@ -232,9 +236,8 @@ class _Builder:
             for name in self.graph.inputs
         ]
         for i, (node, _, _, kernel) in enumerate(steps):
-            if self._root(node.output) == node.output:
-                nbytes = self.graph.values[node.output].nbytes
-                buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
+            nbytes = self.graph.values[node.output].nbytes
+            buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
             if kernel.scratch_bytes:
                 buffers.append(memory.Buffer(_scratch(i), kernel.scratch_bytes, i, i))
         return buffers
@@ -247,7 +250,6 @@ class _Builder:
         node: Node,
         choice: Choice,
         kernel: Kernel,
-        in_place: bool,
         plan: memory.Plan,
     ) -> Call:
         candidate = choice.option.candidate
@@ -266,6 +268,12 @@ class _Builder:
             arguments.append(
                 Argument("scratch", plan.offsets[_scratch(index)], kernel.scratch_bytes)
             )
+        shares = _share(arguments)
+        assert not shares or all(
+            o.alias
+            for role in ("input", "output")
+            for o in [next(o for o in candidate.spec.operands if o.role == role)]
+        ), candidate.spec.name
         values = [self.graph.values[i] for i in node.inputs]
         out = self.graph.values[node.output]
         return Call(
@@ -273,7 +281,8 @@ class _Builder:
             op=node.op,
             kernel=kernel,
             arguments=tuple(arguments),
-            in_place=in_place,
+            in_place=shares and candidate.in_place,
+            overlap=candidate.overlap if shares else None,
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
             macs=operator(node.op).macs(node, values, out),
@@ -335,6 +344,13 @@ def _runner_up(choice: Choice) -> str:
         return ""
     flash = other.flash - taken.flash
     return f"{other.variant}: ~{other.instructions} instructions, {flash:+d} B of constants"
+
+
+def _share(arguments: list[Argument]) -> bool:
+    """Whether the output has bytes in common with the first input."""
+    x = next((a for a in arguments if a.role == "input"), None)
+    y = next(a for a in arguments if a.role == "output")
+    return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
 
 
 def _scratch(step: int) -> str:

@@ -30,6 +30,15 @@ def write_sources(program: Program, folder: Path) -> list[Path]:
     return [folder / "kernels.c", folder / f"{name}.c", *support]
 
 
+def host_kernels(program: Program, folder: Path) -> Path:
+    """The kernels of `program` alone as a library of this machine."""
+    for file, body in kernel_sources(program).items():
+        (folder / file).write_text(body)
+    support = [firmware_folder() / "src" / file for file in SUPPORT]
+    include = [folder, firmware_folder() / "include"]
+    return host_library([folder / "kernels.c", *support], include=include)
+
+
 def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     """``NAME_invoke`` in a library of this machine; feeds have no batch axis beyond 1."""
     sources = write_sources(program, folder)

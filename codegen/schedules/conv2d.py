@@ -6,6 +6,7 @@ from typing import Any
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
+from codegen.overlap import channel_steps, sharing, tile_steps
 from codegen.schedules import _float, _gemm, _requant, _sparse, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
@@ -43,7 +44,10 @@ def _select_c99(layer: Layer) -> Candidate:
         {**_params(layer), **_requant.params(channels), **sparse},
     )
     constants = {"w": packed, "rq": _requant.general(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    if not _sparse.single_pass(spec.params):
+        return candidate
+    return sharing(candidate, channel_steps(spec.params, layer.output.nbytes, w.shape[0]))
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
@@ -129,7 +133,11 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
         {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    if not _sparse.single_pass(p | sparse):
+        return candidate
+    tile = _gemm.TILE if gemm.tiled else 1
+    return sharing(candidate, tile_steps(p, layer.output.nbytes, tile))
 
 
 def schedule_arm_dsp(p: dict[str, Any]) -> Any:

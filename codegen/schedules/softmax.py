@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.overlap import element_steps, sharing
 from edgekit.ops.fixedpoint import TABLE_STEPS
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
@@ -24,7 +27,7 @@ def _select(layer: Layer) -> Candidate:
         ),
         {"rows": layer.output.size // width, "width": width},
     )
-    return Candidate(spec, (layer.inputs[0].name,), {"table": params.exp_table})
+    return _shared(layer, spec, {"table": params.exp_table})
 
 
 def _select16(layer: Layer) -> Candidate:
@@ -49,7 +52,15 @@ def _select16(layer: Layer) -> Candidate:
         },
     )
     tables = {"exponentials": params.exp_table, "reciprocals": params.reciprocal_table}
-    return Candidate(spec, (layer.inputs[0].name,), tables)
+    return _shared(layer, spec, tables)
+
+
+def _shared(layer: Layer, spec: KernelSpec, tables: dict[str, np.ndarray]) -> Candidate:
+    # Maximum and sum of a row are there before its first result, and the result of an element is
+    # the last that needs the element.
+    read = np.arange(layer.output.size)
+    steps = element_steps(read, layer.inputs[0].dtype, layer.output.dtype)
+    return sharing(Candidate(spec, (layer.inputs[0].name,), tables), steps)
 
 
 def _schedule(p: dict[str, Any]) -> Any:
