@@ -144,9 +144,9 @@ class Candidate:
     """A kernel that fits a layer: the spec, the values its inputs read, its packed constants.
 
     `inputs` names graph values in the order of the spec's "input" operands; `constants` maps the
-    names of its "constant" operands to arrays of their dtype. `note` goes into the report. `cost` is what a
-    call executes on the target, None where nobody counted it: such candidates are taken only where
-    no other is.
+    names of its "constant" operands to arrays of their dtype. `note` goes into the report. `cost`
+    is what a call executes on the target, None where nobody counted it: such candidates are taken
+    only where no other is.
 
     Two ways for the output to share memory with the first input, which dies there; both need
     `alias` on the two operands, and `codegen.overlap.sharing` declares them:
