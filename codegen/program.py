@@ -14,9 +14,13 @@ from codegen.schedules import families
 from codegen.schedules._sparse import share_kernels
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
+from edgekit.intervals import Intervals, intervals, remove_constant_channels
 from edgekit.ops import operator
 from edgekit.ops.base import INTEGERS
 from targets import Target
+
+#: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
+CHANNEL_MULTIPLE = 4
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `note` says why a faster family was not taken and how weights are stored, "" where the fastest
-    was taken with plain weights.
+    Shapes and `macs` are those that run: channels that are constant for every input may be gone
+    (`edgekit.intervals`). `note` says how many are left, why a faster family was not taken and how
+    weights are stored, "" where the fastest was taken with all channels and plain weights.
     """
 
     layer: str
@@ -104,6 +109,8 @@ class Program:
 def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto") -> Program:
     """Choose a kernel for every node, lay out memory and pack constants.
 
+    The program computes what `graph` does, without channels that are constant for every input.
+
     Args:
         sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
             that saves a quarter of a layer's bytes, "smallest" wherever it saves, "off" never.
@@ -115,11 +122,20 @@ def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto")
     return _Builder(graph, target, sparse_weights).build()
 
 
-def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
-    """A node of an integer graph as schedules look at it."""
+def reduced(graph: Graph) -> tuple[Graph, Intervals]:
+    """The graph that a program runs instead of `graph`, and what its tensors can hold."""
+    smaller = remove_constant_channels(graph, CHANNEL_MULTIPLE)
+    return smaller, intervals(smaller)
+
+
+def layer_of(
+    graph: Graph, node: Node, found: Intervals | None = None, sparse_weights: str = "off"
+) -> Layer:
+    """A node of an integer graph as schedules look at it; without `found`, for any operands."""
     values = tuple(graph.values[i] for i in node.inputs)
     constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
-    return Layer(node, values, constants, graph.values[node.output], sparse_weights)
+    of_x = found.values.get(node.inputs[0]) if found else None
+    return Layer(node, values, constants, graph.values[node.output], sparse_weights, of_x)
 
 
 def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
@@ -140,7 +156,8 @@ def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
 
 class _Builder:
     def __init__(self, graph: Graph, target: Target, sparse_weights: str) -> None:
-        self.graph = graph
+        self.original = graph
+        self.graph, self.intervals = reduced(graph)
         self.target = target
         self.sparse_weights = sparse_weights
         self.constants = bytearray()
@@ -180,8 +197,9 @@ class _Builder:
                 chosen.append((node, None, ""))
                 continue
             try:
-                layer = layer_of(self.graph, node, self.sparse_weights)
-                chosen.append((node, *select(layer, self.target)))
+                layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
+                candidate, why = select(layer, self.target)
+                chosen.append((node, candidate, self._with_channels(node, why)))
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
         if missing:
@@ -194,6 +212,14 @@ class _Builder:
             )
         padded = share_kernels(candidate for _, candidate, _ in chosen)
         return [(n, padded.get(i, c), why) for i, (n, c, why) in enumerate(chosen)]
+
+    def _with_channels(self, node: Node, note: str) -> str:
+        """`note` after how many of the result's channels are left, where some are gone."""
+        shapes = [g.values[node.output].shape for g in (self.graph, self.original)]
+        if shapes[0] == shapes[1]:
+            return note
+        kept = f"{shapes[0][-1]} of {shapes[1][-1]} channels kept"
+        return f"{kept}; {note}" if note else kept
 
     # ---- memory
 

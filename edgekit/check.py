@@ -27,14 +27,14 @@ def check(
     Where the importer does not know operators, only those are listed.
     """
     from codegen.kernel import NotApplicable
-    from codegen.program import layer_of, select
+    from codegen.program import layer_of, reduced, select
     from codegen.schedules import families
 
     chosen = find_target(target)
     unknown = importers.unsupported(Path(model), bind=bind)
     if unknown:
         return [Finding(u.node, u.op, "", u.reason) for u in unknown]
-    graph = importers.load(Path(model), bind=bind)
+    graph, found = reduced(importers.load(Path(model), bind=bind))
     findings = []
     for node in graph.nodes:
         name = node.name or node.output
@@ -47,7 +47,7 @@ def check(
             findings.append(Finding(name, node.op, available[0] if available else "", reason))
         else:
             try:
-                candidate, note = select(layer_of(graph, node), chosen)
+                candidate, note = select(layer_of(graph, node, found), chosen)
                 findings.append(Finding(name, node.op, candidate.spec.family, note))
             except NotApplicable as why:
                 findings.append(Finding(name, node.op, "", str(why)))
