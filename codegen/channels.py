@@ -1,9 +1,10 @@
 """Interval analysis of accumulators, channel by channel.
 
-Weights are constants and the layer's input has an interval per channel (`edgekit.intervals`), so the
-accumulator of an output channel lies in an interval known at compile time. It decides three things: whether 32 bits suffice at all, whether the cheap requantization is
-exact, and whether a channel is constant for every input. Constant channels are rewritten, since
-they are the ones that carry biases and shifts on which the cheap forms would be wrong.
+Weights are constants and a layer's input has an interval per channel (`edgekit.intervals`), so the
+accumulator of an output channel lies in an interval known at compile time. It decides three things:
+whether 32 bits suffice at all, whether the cheap requantization is exact, and whether a channel is
+constant for every input. Most constant channels are gone from the graph by now; those that are left
+are rewritten, since they carry biases and shifts on which the cheap forms would be wrong.
 """
 
 from __future__ import annotations

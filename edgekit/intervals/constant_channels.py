@@ -172,7 +172,7 @@ def _cut(graph: Graph, tied: Groups, layers: dict[str, _Layer], kept: np.ndarray
 
 
 def _with_weights(graph: Graph, layer: _Layer, rows: np.ndarray, columns: np.ndarray) -> Node:
-    """The layer's node with these rows and columns of its weights; the old node where none changed."""
+    """The layer's node with these rows and columns of its weights; itself where none changed."""
     node = layer.node
     taps = layer.taps[rows][..., columns]
     if node.op == "depthwise_conv2d":
