@@ -136,12 +136,12 @@ def _kept(tied: Groups, dead: np.ndarray, multiple_of: int) -> np.ndarray:
 
 def _cut(graph: Graph, tied: Groups, layers: dict[str, _Layer], kept: np.ndarray) -> Graph:
     """Rule 4: `graph` with the weights and biases of `layers`, and only `kept` channels."""
-    graph = graph.copy()
+    smaller = graph.copy()
     for name, of in tied.of.items():
         value = graph.values[name]
         if not kept[of].all():
             shape = (*value.shape[:-1], int(kept[of].sum()))
-            graph.values[name] = replace(value, shape=shape)
+            smaller.values[name] = replace(value, shape=shape)
     changed = False
     for i, node in enumerate(graph.nodes):
         mask = kept[tied.of[node.output]]
@@ -150,25 +150,25 @@ def _cut(graph: Graph, tied: Groups, layers: dict[str, _Layer], kept: np.ndarray
             columns = np.ones(layers[node.output].taps.shape[3], bool)
             if source is not None and is_dense(graph, node):
                 columns = kept[source]
-            new = _with_weights(graph, layers[node.output], mask, columns)
+            new = _with_weights(smaller, layers[node.output], mask, columns)
         elif node.op == "reshape":
             new = replace(
-                node, attrs={**node.attrs, "shape": list(graph.values[node.output].shape)}
+                node, attrs={**node.attrs, "shape": list(smaller.values[node.output].shape)}
             )
             new = node if mask.all() else new
         elif node.op in BY_CHANNEL and not mask.all():
-            operands = [_sliced(graph, operand, mask) for operand in node.inputs]
+            operands = [_sliced(smaller, operand, mask) for operand in node.inputs]
             new = replace(node, inputs=tuple(operands))
         else:
             new = node
         changed |= new is not node
-        graph.nodes[i] = new
+        smaller.nodes[i] = new
     if not changed:
         return graph
-    used = {i for node in graph.nodes for i in node.inputs} | set(graph.outputs)
-    for name in [name for name in graph.constants if name not in used]:
-        del graph.constants[name], graph.values[name]
-    return graph.verify()
+    used = {i for node in smaller.nodes for i in node.inputs} | set(smaller.outputs)
+    for name in [name for name in smaller.constants if name not in used]:
+        del smaller.constants[name], smaller.values[name]
+    return smaller.verify()
 
 
 def _with_weights(graph: Graph, layer: _Layer, rows: np.ndarray, columns: np.ndarray) -> Node:
