@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Node, Value
+from edgekit.ops.interval import Interval
 
 BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
 
@@ -128,6 +129,8 @@ class Layer:
     output: Value
     #: When weights with zeros are stored as a bitmask and values: `schedules._sparse.MODES`.
     sparse_weights: str = "off"
+    #: What the first operand can hold, per channel; None is everything that its dtype holds.
+    x_interval: Interval | None = None
 
     @property
     def name(self) -> str:

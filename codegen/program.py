@@ -15,9 +15,13 @@ from codegen.liveness import Liveness
 from codegen.schedules._sparse import share_kernels
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
+from edgekit.intervals import Intervals, intervals, remove_constant_channels
 from edgekit.ops import operator
 from edgekit.ops.base import INTEGERS
 from targets import Target
+
+#: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
+CHANNEL_MULTIPLE = 4
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `in_place` and `overlap` are what the kernel allows (`codegen.kernel.Candidate`) where its
-    output does share memory with its first input; False and None where the two lie apart. `note`
-    says why a faster family was not taken and how weights are stored, "" where the fastest was
-    taken with plain weights. `variant` is the kernel's algorithm; `runner_up` says which
-    other one was the fastest and what it would cost.
+    Shapes and `macs` are those that run: channels that are constant for every input may be gone
+    (`edgekit.intervals`). `in_place` and `overlap` are what the kernel allows
+    (`codegen.kernel.Candidate`) where its output does share memory with its first input; False and
+    None where the two lie apart. `note` says how many channels are left, why a faster family was
+    not taken and how weights are stored, "" where the fastest was taken with all channels and plain
+    weights. `variant` is the kernel's algorithm; `runner_up` says which other one was the fastest
+    and what it would cost.
     """
 
     layer: str
@@ -113,6 +119,8 @@ def build_program(
 ) -> Program:
     """Choose a kernel for every node, lay out memory and pack constants.
 
+    The program computes what `graph` does, without channels that are constant for every input.
+
     Args:
         optimize: one of `codegen.choose.OBJECTIVES`.
         sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
@@ -125,16 +133,26 @@ def build_program(
     return _Builder(graph, target, sparse_weights, optimize).build()
 
 
-def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
-    """A node of an integer graph as schedules look at it."""
+def reduced(graph: Graph) -> tuple[Graph, Intervals]:
+    """The graph that a program runs instead of `graph`, and what its tensors can hold."""
+    smaller = remove_constant_channels(graph, CHANNEL_MULTIPLE)
+    return smaller, intervals(smaller)
+
+
+def layer_of(
+    graph: Graph, node: Node, found: Intervals | None = None, sparse_weights: str = "off"
+) -> Layer:
+    """A node of an integer graph as schedules look at it; without `found`, for any operands."""
     values = tuple(graph.values[i] for i in node.inputs)
     constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
-    return Layer(node, values, constants, graph.values[node.output], sparse_weights)
+    of_x = found.values.get(node.inputs[0]) if found else None
+    return Layer(node, values, constants, graph.values[node.output], sparse_weights, of_x)
 
 
 class _Builder:
     def __init__(self, graph: Graph, target: Target, sparse_weights: str, optimize: str) -> None:
-        self.graph = graph
+        self.original = graph
+        self.graph, self.intervals = reduced(graph)
         self.target = target
         self.sparse_weights = sparse_weights
         self.optimize = optimize
@@ -174,7 +192,7 @@ class _Builder:
             if node.op == "reshape":
                 continue
             try:
-                layer = layer_of(self.graph, node, self.sparse_weights)
+                layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
                 found = options(layer, self.target, every=self.optimize == "size")
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
@@ -195,6 +213,11 @@ class _Builder:
             chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
         by_output = dict(zip(nodes, chosen, strict=True))
         return [(node, by_output.get(node.output)) for node in self.graph.nodes]
+
+    def _channels_kept(self, node: Node) -> str:
+        """How many of the result's channels are left, "" where all are."""
+        after, before = (g.values[node.output].shape for g in (self.graph, self.original))
+        return "" if after == before else f"{after[-1]} of {before[-1]} channels kept"
 
     # ---- memory
 
@@ -286,7 +309,7 @@ class _Builder:
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
             macs=operator(node.op).macs(node, values, out),
-            note=choice.note,
+            note="; ".join(filter(None, [self._channels_kept(node), choice.note])),
             variant=choice.option.variant,
             runner_up=_runner_up(choice),
         )

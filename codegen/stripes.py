@@ -4,7 +4,8 @@
 every layer of the chain computes just the rows that the band needs. Rows that two bands need are
 computed twice. Inputs of the chain are read through views of their rows (`slice_rows`), the bands
 of its result are parts of one buffer (`concat_rows`), and a global average pool at the end takes
-its sums band by band. It is an ordinary graph with the same integers, so the reference runs it as well.
+its sums band by band. It is an ordinary graph with the same integers, so the reference runs it as
+well.
 """
 
 from __future__ import annotations
