@@ -11,7 +11,7 @@ import numpy as np
 from codegen import memory
 from codegen.choose import Choice, Option, Slot, choose, options
 from codegen.kernel import Kernel, Layer, NotApplicable
-from codegen.liveness import Liveness
+from codegen.liveness import VIEWS, Liveness
 from codegen.schedules._sparse import share_kernels
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
@@ -96,7 +96,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Program:
-    """A model for one target. `constants` is one aligned blob in the order of use."""
+    """A model for one target. `constants` is one aligned blob in the order of use.
+
+    `shares` maps values that are bytes of another value (reshapes, rows) to that value.
+    """
 
     name: str
     target: str
@@ -106,6 +109,7 @@ class Program:
     constants: bytes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    shares: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -158,19 +162,12 @@ class _Builder:
         self.optimize = optimize
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
-        self.alias: dict[str, str] = {}
+        self.alive = Liveness(self.graph)
 
     def build(self) -> Program:
         chosen = self._choose()
-        for node, _ in chosen:
-            if node.op == "reshape":
-                self.alias[node.output] = self._root(node.inputs[0])
-        steps = [(n, c.option.candidate, c, c.option.kernel) for n, c in chosen if c is not None]
-        plan = memory.plan(self._buffers(steps), self._sharings(steps))
-        calls = [
-            self._call(i, node, choice, kernel, plan)
-            for i, (node, _, choice, kernel) in enumerate(steps)
-        ]
+        plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
+        calls = [self._call(step, choice, plan) for step, choice in chosen.items()]
         return Program(
             name=self.graph.name,
             target=self.target.name,
@@ -180,25 +177,24 @@ class _Builder:
             constants=bytes(self.constants),
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
+            shares={name: place[0] for name, place in self.alive.shares.items()},
         )
 
     # ---- kernels
 
-    def _choose(self) -> list[tuple[Node, Choice | None]]:
-        """A kernel for every node; None for reshapes, which need none."""
-        nodes, slots, missing = [], [], []
-        alive = Liveness(self.graph)
+    def _choose(self) -> dict[int, Choice]:
+        """A kernel for every step that runs one."""
+        slots: dict[int, Slot] = {}
+        missing = []
         for step, node in enumerate(self.graph.nodes):
-            if node.op == "reshape":
+            if node.op in VIEWS:
                 continue
             try:
                 layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
                 found = options(layer, self.target, every=self.optimize == "size")
+                slots[step] = Slot(found, partial(_need, self.alive, step))
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
-                continue
-            nodes.append(node.output)
-            slots.append(Slot(found, partial(_need, alive, step)))
         if missing:
             raise EdgekitError(
                 "E311",
@@ -207,75 +203,55 @@ class _Builder:
                 details=missing,
                 help="edgekit ops lists what there is",
             )
-        chosen = choose(slots, self.optimize, weight_bytes(self.graph))
+        chosen = choose(list(slots.values()), self.optimize, weight_bytes(self.original))
         padded = share_kernels(choice.option.candidate for choice in chosen)
         for i, candidate in padded.items():
             chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
-        by_output = dict(zip(nodes, chosen, strict=True))
-        return [(node, by_output.get(node.output)) for node in self.graph.nodes]
+        return dict(zip(slots, chosen, strict=True))
 
     def _channels_kept(self, node: Node) -> str:
         """How many of the result's channels are left, "" where all are."""
+        if node.output not in self.original.values:
+            return ""
         after, before = (g.values[node.output].shape for g in (self.graph, self.original))
-        return "" if after == before else f"{after[-1]} of {before[-1]} channels kept"
+        return "" if after[-1] == before[-1] else f"{after[-1]} of {before[-1]} channels kept"
 
     # ---- memory
 
-    def _root(self, name: str) -> str:
-        """The value whose buffer `name` lies in (reshapes share their operand's)."""
-        while name in self.alias:
-            name = self.alias[name]
-        return name
-
-    def _last_use(self, steps: list[Any]) -> dict[str, int]:
-        """Last step that reads each buffer; outputs are read after the end."""
-        last: dict[str, int] = {}
-        for i, (_, candidate, _, _) in enumerate(steps):
-            for name in candidate.inputs:
-                last[self._root(name)] = i
-        for name in self.graph.outputs:
-            last[self._root(name)] = len(steps)
-        return last
-
-    def _sharings(self, steps: list[Any]) -> list[memory.Sharing]:
-        """Results that may lie over an input that dies where they are made."""
-        last = self._last_use(steps)
+    def _sharings(self, chosen: dict[int, Choice]) -> list[memory.Sharing]:
+        """Buffers that may lie over others that are read while they are made."""
+        own = {step: choice.option.candidate for step, choice in chosen.items()}
         sharings = []
-        for i, (node, candidate, _, _) in enumerate(steps):
-            if not candidate.in_place and candidate.overlap is None:
-                continue
-            source, *others = map(self._root, candidate.inputs)
-            # The kernel promises nothing of other operands.
-            if last[source] == i and source not in others:
-                sharings.append(
-                    memory.Sharing(node.output, source, candidate.in_place, candidate.overlap)
-                )
+        for output, first in self.alive.first.items():
+            for source in self.alive.first:
+                if source == output or self.alive.first[source] >= first:
+                    continue
+                if self.alive.alive(source, first):
+                    found = self.alive.distance(output, source, own)
+                    if found.same or found.below is not None:
+                        sharings.append(memory.Sharing(output, source, found.same, found.below))
         return sharings
 
-    def _buffers(self, steps: list[Any]) -> list[memory.Buffer]:
-        last = self._last_use(steps)
+    def _buffers(self, chosen: dict[int, Choice]) -> list[memory.Buffer]:
+        alive = self.alive
         buffers = [
-            memory.Buffer(name, self.graph.values[name].nbytes, -1, last.get(name, -1))
-            for name in self.graph.inputs
+            memory.Buffer(name, alive.nbytes(name), first, alive.last.get(name, first))
+            for name, first in alive.first.items()
         ]
-        for i, (node, _, _, kernel) in enumerate(steps):
-            nbytes = self.graph.values[node.output].nbytes
-            buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
-            if kernel.scratch_bytes:
-                buffers.append(memory.Buffer(_scratch(i), kernel.scratch_bytes, i, i))
+        for step, choice in chosen.items():
+            if scratch := choice.option.kernel.scratch_bytes:
+                buffers.append(memory.Buffer(_scratch(step), scratch, step, step))
         return buffers
+
+    def _offset(self, name: str, plan: memory.Plan) -> int:
+        root, offset = self.alive.place(name)
+        return plan.offsets[root] + offset
 
     # ---- calls
 
-    def _call(
-        self,
-        index: int,
-        node: Node,
-        choice: Choice,
-        kernel: Kernel,
-        plan: memory.Plan,
-    ) -> Call:
-        candidate = choice.option.candidate
+    def _call(self, step: int, choice: Choice, plan: memory.Plan) -> Call:
+        node, candidate = self.graph.nodes[step], choice.option.candidate
+        kernel = choice.option.kernel
         inputs = iter(candidate.inputs)
         arguments = []
         for operand in candidate.spec.operands:
@@ -285,11 +261,11 @@ class _Builder:
                 arguments.append(Argument("constant", self._pack(data), operand.nbytes))
                 continue
             value = next(inputs) if operand.role == "input" else node.output
-            offset = plan.offsets[self._root(value)]
+            offset = self._offset(value, plan)
             arguments.append(Argument(operand.role, offset, operand.nbytes, value))
         if kernel.scratch_bytes:
             arguments.append(
-                Argument("scratch", plan.offsets[_scratch(index)], kernel.scratch_bytes)
+                Argument("scratch", plan.offsets[_scratch(step)], kernel.scratch_bytes)
             )
         shares = _share(arguments)
         assert not shares or all(
@@ -332,8 +308,7 @@ class _Builder:
                 "int8 or int16",
                 help="quantize the model with --calibration",
             )
-        root = self._root(name)
-        if root not in plan.offsets:
+        if self.alive.place(name)[0] not in plan.offsets:
             raise EdgekitError("E313", f"output '{name}' does not depend on any input")
         return Tensor(
             name=name,
@@ -341,7 +316,7 @@ class _Builder:
             dtype=value.dtype,
             scale=float(value.quant.scale[0]),
             zero_point=int(value.quant.zero_point[0]),
-            offset=plan.offsets[root],
+            offset=self._offset(name, plan),
             nbytes=value.nbytes,
             layout=self.graph.metadata.get("layout", {}).get(name, ""),
         )
