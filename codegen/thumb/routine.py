@@ -22,6 +22,7 @@ from codegen.thumb.as_c import REGISTERS, operands, register_list, statement
 
 #: Words of the stack that the C form has: saved registers, spills and stack arguments.
 STACK_WORDS = 64
+OPPOSITE = {"eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi"}
 REFILL = 2  # cycles of a taken branch's pipeline refill, as edgekit.devices.cycles has it
 
 
@@ -88,6 +89,21 @@ class Routine:
         self._stack.append(block)
         yield
         self._stack.pop()
+
+    @contextmanager
+    def when(self, name: str, condition: str) -> Iterator[None]:
+        """Instructions that run if `condition` ("ne", "lo", ...) holds; `name` counts them.
+
+        The trips of `name` are 1 or 0 for each time that the condition is met or not.
+        """
+        after = self.label()
+        self(f"b{OPPOSITE[condition]} {after}f")
+        block = _Block(name)
+        self._stack[-1].items.append(block)
+        self._stack.append(block)
+        yield
+        self._stack.pop()
+        self(f"{after}:")
 
     def _inner(self) -> int:
         first = self._stack[-1].items[0]
