@@ -96,20 +96,18 @@ def transpose(pitch: int) -> Routine:
                 for upper, lower in ((a, b), (c, d)):
                     r(f"ldr {upper[0]}, [{image}]", f"ldr {lower[0]}, [{image}, r2]")
                     r(f"add {image}, {image}, r2, lsl #1")
-                _widen(r, a, b, c, d)
-                _pair(r, a, b, t)
-                _pair(r, c, d, a[1])
-                r(f"strd {a[0]}, {c[0]}, {word[1]}", f"strd {b[0]}, {d[0]}, {word[2]}")
-                r(f"strd {b[1]}, {d[1]}, {word[3]}", f"strd {t}, {a[1]}, [r1], #8")
+                _pairs(r, a, b)
+                _pairs(r, c, d)
+                for q in (3, 2, 1):
+                    r(f"strd {(a + b)[q]}, {(c + d)[q]}, {word[q]}")
+                r(f"strd {a[0]}, {c[0]}, [r1], #8")
             r(f"ldr {t}, {parts}")
         r(f"tst {t}, #{TWO}")
         with r.when("two", "ne"):
             r(f"ldr {a[0]}, [{image}]", f"ldr {b[0]}, [{image}, r2]")
             r(f"add {image}, {image}, r2, lsl #1")
-            _widen(r, a, b)
-            _pair(r, a, b, c[0])
-            r(f"str {a[0]}, {word[1]}", f"str {b[0]}, {word[2]}", f"str {b[1]}, {word[3]}")
-            r(f"str {c[0]}, [r1], #4")
+            _pairs(r, a, b)
+            r(*(f"str {(a + b)[q]}, {word[q]}" for q in (3, 2, 1)), f"str {a[0]}, [r1], #4")
         r(f"tst {t}, #{LAST}")
         with r.when("last", "ne"):
             r(f"ldr {a[0]}, [{image}]")
@@ -120,22 +118,17 @@ def transpose(pitch: int) -> Routine:
     return r
 
 
-def _widen(r: Routine, *rows: tuple[str, str]) -> None:
-    """Four bytes in the first register of each: (0, 2) stays there, (1, 3) in the second."""
-    for even, odd in rows:
-        r(f"sxtb16 {odd}, {even}, ror #8", f"sxtb16 {even}, {even}")
-
-
-def _pair(r: Routine, a: tuple[str, str], b: tuple[str, str], spare: str) -> None:
-    """Rows a and b as pairs: channel 0 in `spare`, 1 in a[0], 2 in b[0], 3 in b[1]."""
-    r(f"pkhbt {spare}, {a[0]}, {b[0]}, lsl #16", f"pkhtb {b[0]}, {b[0]}, {a[0]}, asr #16")
-    r(f"pkhbt {a[0]}, {a[1]}, {b[1]}, lsl #16", f"pkhtb {b[1]}, {b[1]}, {a[1]}, asr #16")
+def _pairs(r: Routine, a: tuple[str, str], b: tuple[str, str]) -> None:
+    """Four bytes of a row in a[0], of the next in b[0]: pairs of channels 0, 1 in a, 2, 3 in b."""
+    r(f"pkhtb {b[1]}, {b[0]}, {a[0]}, asr #16", f"pkhbt {a[1]}, {a[0]}, {b[0]}, lsl #16")
+    r(f"sxtb16 {b[0]}, {b[1]}", f"sxtb16 {b[1]}, {b[1]}, ror #8")
+    r(f"sxtb16 {a[0]}, {a[1]}", f"sxtb16 {a[1]}, {a[1]}, ror #8")
 
 
 def _single(r: Routine, row: tuple[str, str], pitch: int, half: int) -> None:
     """Four bytes in the first register to one half of the words at r1."""
     even, odd = row
-    _widen(r, row)
+    r(f"sxtb16 {odd}, {even}, ror #8", f"sxtb16 {even}, {even}")
     for q, register in enumerate((even, odd, even, odd)):
         if q == 2:
             r(f"lsr {even}, {even}, #16", f"lsr {odd}, {odd}, #16")

@@ -154,7 +154,7 @@ def _write(spec: KernelSpec) -> Written:
     end = 4 * fours * row
     skip = form.column - fours * form.passed(4) - twos * form.passed(2)
     lines.append(
-        f"    {compute.name}(buffer, w + c * {form.record}, y + c, {CHANNELS}, {row}, "
+        f"    {compute.name}(buffer, w + c * {form.record}, y + c, {CHANNELS}, {3 * row}, {row}, "
         f"y + c + {end}, {channels}, y + c + {end + width * channels}, {skip}, "
         f"{channels - (4 * fours + 2 * twos) * row}, {plan.pitch - width * form.column}, "
         f"{1 - width * channels}, {depthwise_columns.parts(height)}, {p['zy']});"

@@ -9,6 +9,7 @@ power of the requantization.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from codegen.kernel import Cost, NotApplicable
 from codegen.thumb import requant
@@ -19,8 +20,8 @@ from codegen.thumb.taps import Product, Taps, mnemonic
 #: Weight words that registers have room for besides four accumulators, two words of pixels and the
 #: two pointers.
 RESIDENT = 6
-#: Bits of the routine's `parts`: groups of four rows, two rows, one row.
-FOURS, TWO, LAST = 1, 2, 4
+#: Bits of the routine's `parts`: groups of four rows, two rows, one row; an odd number of groups.
+FOURS, TWO, LAST, ODD = 1, 2, 4, 8
 NAMES = [*(f"r{i}" for i in range(13)), "lr"]
 
 
@@ -33,6 +34,11 @@ class Form:
     pitch: int
     requant: str
     shift: int
+
+    @property
+    def unroll(self) -> int:
+        """Groups of four rows in a round of the loop."""
+        return 2 if self.taps.stride == 1 and len(self.taps.words) == RESIDENT else 1
 
     @property
     def record(self) -> int:
@@ -60,19 +66,23 @@ class _Registers:
 
 
 def parts(rows: int) -> int:
-    return FOURS * (rows >= 4) + TWO * (rows % 4 >= 2) + LAST * (rows % 2)
+    return (
+        FOURS * (rows >= 4) + TWO * (rows % 4 >= 2) + LAST * (rows % 2) + ODD * (rows // 4 % 2)
+    )
 
 
 def cost(form: Form, channels: int, columns: int, rows: int) -> Cost:
     """Of one call of the routine."""
+    fours = rows // 4
+    rounds = -(-fours // form.unroll)
     return routine(form).cost(
-        channels=channels, columns=columns, some=int(rows >= 4), fours=rows // 4,
-        two=int(rows % 4 >= 2), last=rows % 2,
+        channels=channels, columns=columns, some=int(rows >= 4), eights=rounds,
+        first=Fraction(fours - rounds, max(rounds, 1)), two=int(rows % 4 >= 2), last=rows % 2,
     )  # fmt: skip
 
 
 def routine(form: Form) -> Routine:
-    """``(columns, table, y, channels, row, end, step, final, skip, back, next, around, parts, zero)``.
+    """``(columns, table, y, channels, row3, row, end, step, final, skip, back, next, around, parts, zero)``.
 
     Args of the routine, with `row` and `step` the bytes of y from row to row and column to column:
     `end` = y + row * (rows - rows % 4), `final` = end + columns * step, `skip` and `back` what a
@@ -81,12 +91,12 @@ def routine(form: Form) -> Routine:
     """
     r = Routine(
         "depthwise", "const int16_t *pixels", "const int32_t *table", "int8_t *y",
-        "int32_t channels", "int32_t row", "const int8_t *end", "int32_t step",
+        "int32_t channels", "int32_t row3", "int32_t row", "const int8_t *end", "int32_t step",
         "const int8_t *final", "int32_t skip", "int32_t back", "int32_t next", "int32_t around",
         "int32_t parts", "int32_t zero",
     )  # fmt: skip
     at = r.enter(8)
-    names = ("row", "end", "step", "final", "skip", "back", "next", "around", "parts", "zero")
+    names = ("row3", "row", "end", "step", "final", "skip", "back", "next", "around", "parts", "zero")
     place = {name: f"[sp, #{at + 4 * i}]" for i, name in enumerate(names)}
     place |= {"multiplier": "[sp, #16]", "power": "[sp, #20]", "table": "[sp, #24]",
               "channels": "[sp, #28]", "bias": "[sp]"}  # fmt: skip
@@ -135,9 +145,21 @@ def _column(r: Routine, form: Form, regs: _Registers, place: dict[str, str]) -> 
     flags = regs.sums[0]
     r(f"ldr {flags}, {place['parts']}", f"tst {flags}, #{FOURS}")
     with r.when("some", "ne"):
-        with r.until("fours", regs.out, b):
+        s = regs.sums
+        middle = r.label()
+        if form.unroll == 2:
+            # An odd number of groups starts in the middle of the loop.
+            r(f"tst {flags}, #{ODD}", f"bne {middle}f")
+        with r.until("eights", regs.out, b):
+            if form.unroll == 2:
+                with r.part("first"):
+                    _rows(r, form, regs, place, 4)
+                    r(f"ldrd {b}, {a}, {place['row3']}")
+                    r(f"strb {s[0]}, [{regs.out}]", f"strb {s[1]}, [{regs.out}, {a}]")
+                    r(f"strb {s[2]}, [{regs.out}, {a}, lsl #1]")
+                    r(f"strb {s[3]}, [{regs.out}, {b}]", f"add {regs.out}, {regs.out}, {a}, lsl #2")
+                r(f"{middle}:")
             _rows(r, form, regs, place, 4)
-            s = regs.sums
             r(f"ldrd {a}, {b}, {place['row']}")
             r(f"strb {s[0]}, [{regs.out}]", f"strb {s[1]}, [{regs.out}, {a}]")
             r(f"add {regs.out}, {regs.out}, {a}, lsl #1")
