@@ -215,6 +215,11 @@ def _many(mnemonic: str, args: list[str]) -> str | None:
     if mnemonic not in ("ldm", "ldmia", "stm", "stmia"):
         return None
     base, names = args[0].rstrip("!"), register_list(args[1])
+    if args[0] == "sp":
+        load = mnemonic.startswith("ldm")
+        return " ".join(
+            f"{r} = sp[{i}];" if load else f"sp[{i}] = {r};" for i, r in enumerate(names)
+        )
     parts = [f"EK_T_ALIGNED({base});", f"const ek_t_reg at = {base};"]
     for i, r in enumerate(names):
         if mnemonic.startswith("ldm"):
