@@ -2,11 +2,17 @@
 
 Exact for every input (docs/DESIGN.md "Winograd, exactly"): the identity has integer coefficients,
 so it holds modulo 2^32, and only what is halved or rounded has to be a true integer; that is
-proven per channel from the transformed weights, or the layer is refused.
+proven per channel from the weights, or the layer is refused.
+
+Variants: transformed weights as constants (16 int16 for 9 int8), or plain ones, transformed into
+scratch for `step` output channels at a time; then the input is transformed anew for each step.
+With two strips, each half of a row's columns is transformed on its own, in half the scratch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,42 +32,71 @@ from codegen.schedules import _window
 from codegen.schedules._int4 import weight_bits
 from codegen.thumb import _winograd_f2 as f2
 from codegen.thumb import requant
+from codegen.thumb._winograd_driver import driver
+from codegen.thumb.routine import Routine
 
 #: Columns of a step: two tiles.
-STEP = 4
+TILES = 4
 MAX_CHANNELS = 240
 #: The largest magnitude of an input transformed in one dimension: a sum of two int8.
 TRANSFORMED = 256
+#: In how many passes the output channels may be taken where weights are transformed into scratch.
+PASSES = (1, 2, 3, 4, 6, 8)
+#: Groups of channels unrolled where weights are plain: code for speed 1.2 KB for 3 %.
+BLOCK = 6
 
 
 def candidates(layer: Layer) -> list[Candidate]:
     p = params(layer)
     channels, weights = analysed(layer, p)
+    p["zx"] = channels.input_zero_point
     u = f2.transform(weights)
     form = plan(channels, weights, u)
     packed = f2.pack(u * (form.scale // 2)[:, None, None])
-    spec_params = {**p, "template": "winograd_f2", **form.params}
-    spec_params["zx"] = channels.input_zero_point
+    variant = {**p, **form.params, "step": p["O"], "strip": p["OW"], "block": p["C"] // 4}
+    found = [_candidate(layer, variant, packed, form, "transformed weights")]
+    # Unscaled weights; in the general form, which all layers can share.
+    plain = plan(channels, weights, None)
+    packed = f2.pack_plain(weights)
+    for step, strip in _steps(p):
+        block = BLOCK if p["C"] & (p["C"] - 1) == 0 else p["C"] // 4
+        variant = {**p, **plain.params, "requant": "general", "step": step, "strip": strip}
+        variant |= {"block": min(block, p["C"] // 4)}
+        note = f"weights transformed for {step} channels at a time, {strip} columns"
+        found.append(_candidate(layer, variant, packed, plain, note))
+    return found
+
+
+def _steps(p: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    strips = [p["OW"]]
+    if p["OW"] >= 2 * TILES:
+        strips.append(-(-p["OW"] // (2 * TILES)) * TILES)
+    for step in sorted({2 * -(-p["O"] // (2 * passes)) for passes in PASSES}, reverse=True):
+        for strip in strips:
+            yield step, strip
+
+
+def _candidate(
+    layer: Layer, variant: dict[str, Any], packed: np.ndarray, form: requant.Requant, note: str
+) -> Candidate:
     spec = KernelSpec(
         "conv2d",
         "thumb_dsp",
         (
             Operand("x", "int8", layer.inputs[0].size, "input", alias=True),
-            Operand("u", "int16", packed.size, "constant"),
-            Operand("rq", "int32", 3 * p["O"], "constant"),
+            Operand("w", str(packed.dtype), packed.size, "constant"),
+            Operand("rq", "int32", 3 * variant["O"], "constant"),
             Operand("y", "int8", layer.output.size, "output", alias=True),
         ),
-        spec_params,
+        {"template": "winograd_f2", "weights": str(packed.dtype), **variant},
     )
-    return [
-        Candidate(
-            spec,
-            (layer.inputs[0].name,),
-            {"u": packed, "rq": pack_requant(form)},
-            note="Winograd F(2x2), transformed weights",
-            cost=cost(spec_params),
-        )
-    ]
+    return Candidate(
+        spec,
+        (layer.inputs[0].name,),
+        {"w": packed, "rq": pack_requant(form)},
+        note=f"Winograd F(2x2), {note}",
+        cost=cost(spec.params),
+    )
 
 
 def params(layer: Layer) -> dict[str, Any]:
@@ -83,8 +118,8 @@ def params(layer: Layer) -> dict[str, Any]:
         raise NotApplicable("Winograd takes input channels by 4 and output channels by 2")
     if p["C"] > MAX_CHANNELS:
         raise NotApplicable(f"{p['C']} input channels, Winograd takes {MAX_CHANNELS}")
-    if p["OW"] < STEP:
-        raise NotApplicable(f"rows of {p['OW']} pixels, Winograd takes {STEP} at a time")
+    if p["OW"] < TILES or max(p["pads"]) > 2:
+        raise NotApplicable(f"Winograd takes rows of {TILES} pixels or more and padding to 2")
     return p
 
 
@@ -95,23 +130,26 @@ def analysed(layer: Layer, p: dict[str, Any]) -> tuple[Channels, np.ndarray]:
     return channels, channels.weights.reshape(p["O"], 3, 3, p["C"])
 
 
-def plan(channels: Channels, weights: np.ndarray, u: np.ndarray) -> requant.Requant:
+def plan(channels: Channels, weights: np.ndarray, u: np.ndarray | None) -> requant.Requant:
     """The cheapest requantization with which all that must not wrap stays in 32 bits.
+
+    Args:
+        u: transformed weights [O, C, 16] that may be scaled by powers of two, or None.
 
     Raises:
         NotApplicable: where there is none.
     """
     # The factor 2 of `Requant.scale` is in U already.
-    for offered in (-(-np.abs(u) // 2), None):
+    for offered in (None,) if u is None else (-(-np.abs(u) // 2), None):
         form = requant.plan(channels, offered)
-        scaled = np.abs(u) * (form.scale // 2)[:, None, None]
-        if halves_fit(form, weights) and int(scaled.max()) < 1 << 15:
+        largest = 0 if u is None else int((np.abs(u).max((1, 2)) * (form.scale // 2)).max())
+        if halves_fit(form, weights) and largest < 1 << 15:
             return form
     raise NotApplicable("sums of transformed rows can leave 32 bits")
 
 
 def halves_fit(form: requant.Requant, weights: np.ndarray) -> bool:
-    """Whether row 1 and 2's sums, which are added and then halved, never wrap.
+    """Whether the sums of rows 1 and 2, which are added and then halved, never wrap.
 
     Row i's sum is the one-dimensional convolution, times `scale`, of input rows transformed along
     y with weights transformed along y, which bounds it.
@@ -127,82 +165,97 @@ def pack_requant(form: requant.Requant) -> np.ndarray:
     return np.concatenate([r.reshape(-1, 2) for r in rows], 1).astype(np.int32).reshape(-1)
 
 
-def columns(p: dict[str, Any]) -> int:
-    """Columns of T: the image and its padding."""
-    return int(p["W"] + p["pads"][1] + p["pads"][3])
+def scratch_bytes(p: dict[str, Any]) -> tuple[int, int, int]:
+    """Bytes of T; of V, where a row of padding lies too; of U with what aligns it."""
+    t = 8 * p["C"] * (p["strip"] + 2)
+    v = max(f2.POSITIONS * f2.pitch(p["C"]), min(p["W"], p["strip"] + 2) * p["C"])
+    if p["weights"] == "int16":
+        return t, -(-v // 8) * 8, 0
+    return t, -(-v // 8) * 8, _alignment(p) - 8 + 32 * p["C"] * p["step"]
 
 
-def sizes(p: dict[str, Any]) -> tuple[int, int]:
-    """Bytes of T, and of V or a row of padding, which share memory."""
-    return 8 * p["C"] * columns(p), max(f2.POSITIONS * f2.pitch(p["C"]), -(-p["W"] * p["C"] // 8) * 8)
+def _alignment(p: dict[str, Any]) -> int:
+    """Of U in scratch: loops over channels end where U is aligned to a position."""
+    return 4 * int(p["C"]) if p["block"] < p["C"] // 4 else 8
+
+
+def overlap(p: dict[str, Any]) -> int | None:
+    """Bytes by which an output below the input's start is never ahead of what is read, or None.
+
+    Rows are written two at a time after the strip's four input rows were read into T.
+    """
+    if p["step"] < p["O"]:
+        return None
+    in_row, out_row = p["W"] * p["C"], p["OW"] * p["O"]
+    worst = -in_row * p["H"]
+    for oh in range(0, p["OH"], 2):
+        written = min(oh + 2, p["OH"]) * out_row
+        last_strip = oh + 2 if oh + 2 < p["OH"] else p["OH"]
+        # With strips, a later strip of the same rows still reads the rows of this one.
+        first_read = oh if p["strip"] < p["OW"] else last_strip
+        if first_read < p["OH"]:
+            worst = max(worst, written - max(first_read - p["pads"][0], 0) * in_row)
+    return worst
+
+
+@cache
+def _products(channels: int, block: int, form: str, shift: int) -> Routine:
+    return f2.products(channels, block, form, shift)
+
+
+@cache
+def _horizontal(channels: int) -> Routine:
+    return f2.horizontal(channels)
+
+
+def _routines(p: dict[str, Any]) -> tuple[Routine, Routine]:
+    shift = p["requant_shift"]
+    return _horizontal(p["C"]), _products(p["C"], p["block"], p["requant"], shift)
 
 
 def cost(p: dict[str, Any]) -> Cost:
     """Of a whole layer; the driver's share is an estimate."""
-    groups, tile_rows, steps = p["C"] // 4, -(-p["OH"] // 2), -(-p["OW"] // STEP)
-    vertical = f2.vertical().cost(columns=p["W"], groups=groups)
-    horizontal = f2.horizontal(p["C"]).cost(groups=groups, rows=4)
-    products = _products(p).cost(pairs=p["O"] // 2, rows=4)
-    driver = Cost(40 + 12 * groups * (p["pads"][1] + p["pads"][3]), 0)
-    return (
-        driver + tile_rows * (vertical + Cost(70, 100) + steps * (horizontal + products + Cost(35, 50)))
-    )
-
-
-def _products(p: dict[str, Any]) -> Any:
-    return f2.products(p["C"], p["requant"], p["requant_shift"])
+    groups, tile_rows = p["C"] // 4, -(-p["OH"] // 2)
+    strips, steps = -(-p["OW"] // p["strip"]), -(-p["strip"] // TILES)
+    horizontal, products = _routines(p)
+    pixels = min(p["W"] + 2 * (strips - 1), strips * (p["strip"] + 2))
+    rows = f2.vertical().cost(columns=pixels, groups=groups)
+    edges = strips * (p["strip"] + 2) - pixels
+    rows += strips * Cost(110, 160) + edges * groups * Cost(14, 20)
+    inverse = horizontal.cost(groups=groups, rows=4) + Cost(45, 70)
+    passes = -(-p["O"] // p["step"])
+    inner = {"rows": 4, **f2.gemm_trips(p["C"], p["block"])}
+    work = products.cost(pairs=p["O"] // 2, **inner) + (passes - 1) * products.cost(pairs=0, **inner)
+    total = passes * tile_rows * (rows + strips * steps * inverse)
+    total += tile_rows * strips * steps * work + Cost(60, 90)
+    if p["weights"] == "int8":
+        total += p["O"] // 2 * (f2.weights_to_u().cost(rows=2 * groups) + Cost(12, 20))
+    return total
 
 
 def write(spec: KernelSpec) -> Written:
     p = spec.params
-    routines = [f2.vertical(), f2.horizontal(p["C"]), _products(p)]
-    rows, cols, products = (r.name for r in routines)
-    t_bytes, v_bytes = sizes(p)
-    groups, width = p["C"] // 4, columns(p)
-    in_row, out_row = p["W"] * p["C"], p["OW"] * p["O"]
-    left, right = p["pads"][1], p["pads"][3]
-    edge = []
-    for first, count in ((0, left), (left + p["W"], right)):
-        if count:
-            edge.append(
-                f"        for (int32_t i = {8 * first}; i < {8 * (first + count)}; ++i) {{\n"
-                f"            t[g * {8 * width} + i] = (i & 3) == 2 ? {_twice(p['zx'])} : 0;\n"
-                f"        }}\n"
-            )
-    edges = f"    for (int32_t g = 0; g < {groups}; ++g) {{\n{''.join(edge)}    }}\n" if edge else ""
+    plain = p["weights"] == "int8"
+    horizontal, products = _routines(p)
+    vertical, weights = f2.vertical(), f2.weights_to_u()
+    parts = {r.name: r.text() for r in (vertical, horizontal, products)}
+    if plain:
+        parts |= {weights.name: weights.text()}
+    parts |= (run := driver(vertical.name, weights.name if plain else ""))
+    top, left = p["pads"][:2]
+    values = [p["H"], p["W"], p["C"], p["OH"], p["OW"], p["O"], top, left, p["strip"], p["step"]]
+    values += [p["zx"], p["zy"], sum(scratch_bytes(p)[:2]) // 4, _alignment(p)]
     text = f"""\
-void {spec.name}(const int8_t *x, const int16_t *restrict u, const int32_t *restrict rq, int8_t *y, void *restrict scratch)
+void {spec.name}(const int8_t *x, const {p["weights"]}_t *restrict w, const int32_t *restrict rq, int8_t *y, void *restrict scratch)
 {{
-    int32_t *const t = (int32_t *)scratch;
-    int32_t *const v = (int32_t *)(void *)((uint8_t *)scratch + {t_bytes});
-{edges}\
-    for (int32_t oh = 0; oh < {p["OH"]}; oh += 2) {{
-        const int8_t *row[4];
-        for (int32_t k = 0; k < 4; ++k) {{
-            const int32_t ih = oh + k - {p["pads"][0]};
-            if (ih >= 0 && ih < {p["H"]}) {{
-                row[k] = x + ih * {in_row};
-            }} else {{
-                row[k] = (const int8_t *)v;
-                memset(v, {p["zx"]}, {in_row}u);
-            }}
-        }}
-        {rows}(row[0], row[1], row[2], row[3], t + {8 * left}, {p["W"]}, {groups}, {32 * width});
-        for (int32_t ow = 0; ow < {p["OW"]}; ow += {STEP}) {{
-            const int32_t at = ek_min(ow, {p["OW"] - STEP});
-            int8_t *const to = y + oh * {out_row} + at * {p["O"]};
-            {cols}(t + at * 8, v, {groups}, {32 * width - 16});
-            {products}(v, (const int32_t *)(const void *)u, rq, to, to + {p["O"]}, {2 * p["O"]}, oh + 1 < {p["OH"]} ? {out_row} : 0, {p["zy"]});
-        }}
-    }}
+    static const ek_wino2_t layer = {{
+        {", ".join(map(str, values))},
+        {horizontal.name}, {products.name},
+    }};
+    {list(run)[-1]}(&layer, x, w, rq, y, (int32_t *)scratch);
 }}
 """
-    return Written(text, {r.name: r.text() for r in routines}, t_bytes + v_bytes)
-
-
-def _twice(zero_point: int) -> int:
-    """Two int16 of 2 * zero_point as int32."""
-    return int(np.array([2 * zero_point] * 2, np.int16).view(np.int32)[0])
+    return Written(text, parts, sum(scratch_bytes(p)))
 
 
 TEMPLATES = (Template("winograd_f2", ("conv2d",), candidates, write),)
