@@ -103,6 +103,8 @@ class Program:
     constants: bytes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    #: Multiply-accumulates of the graph as it was; `calls` have those that run.
+    model_macs: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -178,6 +180,7 @@ class _Builder:
             constants=bytes(self.constants),
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
+            model_macs=_macs(self.original),
         )
 
     # ---- kernels
@@ -358,6 +361,13 @@ def _runner_up(choice: Choice) -> str:
         return ""
     flash = other.flash - taken.flash
     return f"{other.variant}: ~{other.instructions} instructions, {flash:+d} B of constants"
+
+
+def _macs(graph: Graph) -> int:
+    values = graph.values
+    return sum(
+        operator(n.op).macs(n, [values[i] for i in n.inputs], values[n.output]) for n in graph.nodes
+    )
 
 
 def _scratch(step: int) -> str:
