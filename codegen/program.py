@@ -110,6 +110,8 @@ class Program:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     shares: dict[str, str] = field(default_factory=dict)
+    #: Multiply-accumulates of the graph as it was; `calls` have those that run.
+    model_macs: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -178,6 +180,7 @@ class _Builder:
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
             shares={name: place[0] for name, place in self.alive.shares.items()},
+            model_macs=_macs(self.original),
         )
 
     # ---- kernels
@@ -349,6 +352,13 @@ def _share(arguments: list[Argument]) -> bool:
     x = next((a for a in arguments if a.role == "input"), None)
     y = next(a for a in arguments if a.role == "output")
     return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
+
+
+def _macs(graph: Graph) -> int:
+    values = graph.values
+    return sum(
+        operator(n.op).macs(n, [values[i] for i in n.inputs], values[n.output]) for n in graph.nodes
+    )
 
 
 def _scratch(step: int) -> str:

@@ -105,6 +105,7 @@ def report_of(
             "stack": measured.stack_bytes,
         },
         arena_lower_bound=program.arena_lower_bound,
+        model_macs=program.model_macs,
         cycles=measured.total,
         instructions=measured.instructions,
         sqnr_db=dict(quality.sqnr_db) if quality else {},

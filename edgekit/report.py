@@ -52,6 +52,8 @@ class Report:
     `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated, zero wait states)
     at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with float on the
     calibration data, by tensor.
+    `macs` are those that run; `model_macs` those of the model, of which channels that are constant
+    for every input may be left out.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
     """
@@ -69,6 +71,7 @@ class Report:
     sqnr_db: dict[str, float] = field(default_factory=dict)
     logits_sqnr_db: float | None = None
     calibration_samples: int = 0
+    model_macs: int | None = None
     agreement: float | None = None
     agreement_samples: int = 0
 

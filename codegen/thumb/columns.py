@@ -46,12 +46,7 @@ class Rows:
 
     @property
     def parts(self) -> int:
-        return (
-            FIRST * self.first
-            + FOURS * (self.fours > 0)
-            + TWO * self.two
-            + LAST * self.last
-        )
+        return FIRST * self.first + FOURS * (self.fours > 0) + TWO * self.two + LAST * self.last
 
     @property
     def offset(self) -> int:

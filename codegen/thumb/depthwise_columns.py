@@ -66,9 +66,7 @@ class _Registers:
 
 
 def parts(rows: int) -> int:
-    return (
-        FOURS * (rows >= 4) + TWO * (rows % 4 >= 2) + LAST * (rows % 2) + ODD * (rows // 4 % 2)
-    )
+    return FOURS * (rows >= 4) + TWO * (rows % 4 >= 2) + LAST * (rows % 2) + ODD * (rows // 4 % 2)
 
 
 def cost(form: Form, channels: int, columns: int, rows: int) -> Cost:
@@ -96,7 +94,19 @@ def routine(form: Form) -> Routine:
         "int32_t parts", "int32_t zero",
     )  # fmt: skip
     at = r.enter(8)
-    names = ("row3", "row", "end", "step", "final", "skip", "back", "next", "around", "parts", "zero")
+    names = (
+        "row3",
+        "row",
+        "end",
+        "step",
+        "final",
+        "skip",
+        "back",
+        "next",
+        "around",
+        "parts",
+        "zero",
+    )
     place = {name: f"[sp, #{at + 4 * i}]" for i, name in enumerate(names)}
     place |= {"multiplier": "[sp, #16]", "power": "[sp, #20]", "table": "[sp, #24]",
               "channels": "[sp, #28]", "bias": "[sp]"}  # fmt: skip
@@ -217,7 +227,9 @@ def _resident(
     words = sorted({(p.column, p.word) for p in products})
     moved = 0
     while words:
-        taken = words[:2] if words[:1] + [(words[0][0], words[0][1] + 1)] == words[:2] else words[:1]
+        taken = (
+            words[:2] if words[:1] + [(words[0][0], words[0][1] + 1)] == words[:2] else words[:1]
+        )
         words = words[len(taken) :]
         column, word = taken[0]
         offset = CHANNELS * form.pitch * column + 4 * word - moved

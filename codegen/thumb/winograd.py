@@ -225,7 +225,9 @@ def cost(p: dict[str, Any]) -> Cost:
     inverse = horizontal.cost(groups=groups, rows=4) + Cost(45, 70)
     passes = -(-p["O"] // p["step"])
     inner = {"rows": 4, **f2.gemm_trips(p["C"], p["block"])}
-    work = products.cost(pairs=p["O"] // 2, **inner) + (passes - 1) * products.cost(pairs=0, **inner)
+    work = products.cost(pairs=p["O"] // 2, **inner) + (passes - 1) * products.cost(
+        pairs=0, **inner
+    )
     total = passes * tile_rows * (rows + strips * steps * inverse)
     total += tile_rows * strips * steps * work + Cost(60, 90)
     if p["weights"] == "int8":

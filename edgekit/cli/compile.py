@@ -198,6 +198,11 @@ def print_report(report: Report, output: str) -> None:
     for layer in report.layers:
         if layer.note:
             click.echo(f"  {short_name(layer.name)}: {layer.note}")
+    if report.model_macs and report.macs < report.model_macs:
+        click.echo(
+            f"MACs     {cell(report.macs)} run of {cell(report.model_macs)}: channels that are "
+            "constant for every input are left out"
+        )
     click.echo(f"flash    {_b(report.flash_bytes)}: {_join(report.flash)}")
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
     if report.ram["arena"] == report.arena_lower_bound:

@@ -245,6 +245,7 @@ def test_person_detection_program() -> None:
     graph = importers.load(SHARED / "models" / "vww_96_int8.tflite")
     program = build_program(graph, M4.target)
     assert sum(call.macs for call in program.calls) <= 3_770_000
+    assert program.model_macs == 7_489_664
     notes = [call.note for call in program.calls]
     assert any("60 of 128 channels kept" in note for note in notes), notes
     assert [call.layer for call in program.calls] == [
