@@ -124,8 +124,9 @@ def _candidates(layer: Layer) -> list[Candidate]:
         ),
         params,
     )
-    note = ""
-    return [Candidate(spec, (layer.inputs[0].name,), {"w": table}, in_place, note, plan.cost)]
+    return [
+        Candidate(spec, (layer.inputs[0].name,), {"w": table}, in_place=in_place, cost=plan.cost)
+    ]
 
 
 def _write(spec: KernelSpec) -> Written:
