@@ -144,3 +144,38 @@ def emit(
         routine(f"smmlar {a}, {a}, {p}, {zero_point}")
     for a in accumulators:
         routine(f"ssat {a}, #8, {a}")
+
+
+def at_shift(fast: Requant, shift: int) -> Requant:
+    """The same fast form with a larger E: layers whose E agree share a routine."""
+    more = shift - fast.shift
+    prescale = np.log2(fast.scale).astype(np.int64) - 1 + more
+    power = (
+        (1 << (shift - 1))
+        + (np.int64(1) << (prescale - 1))
+        + fast.zero_point * (np.int64(1) << shift)
+    )
+    return Requant(
+        fast.form, shift, fast.zero_point, fast.scale << more, fast.bias << more,
+        fast.multiplier, power,
+    )  # fmt: skip
+
+
+def highest_shift(fast: Requant, bound: int, largest: np.ndarray) -> int:
+    """The largest E that `at_shift` can take a fast form to.
+
+    Args:
+        bound: `Channels.bound`.
+        largest: the largest magnitude of each channel's weights [O].
+    """
+    shift = fast.shift
+    while shift < MAX_SHIFT:
+        scale = fast.scale << (shift + 1 - fast.shift)
+        if (
+            int(scale.max()) > 1 << (1 + MAX_PRESCALE)
+            or int((largest * scale).max()) >= 1 << 15
+            or bound * int(scale.max()) >= 1 << 31
+        ):
+            break
+        shift += 1
+    return shift
