@@ -33,6 +33,8 @@ from codegen.thumb.requant import Requant
 
 #: Columns of outputs at a time where the buffer shall be small.
 NARROW = (2, 8)
+#: E of most layers of real models can be this one.
+USUAL_SHIFT = 11
 
 
 def _candidates(layer: Layer) -> list[Candidate]:
@@ -49,7 +51,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     if p["dilations"] != [1, 1]:
         raise NotApplicable("dilated taps")
     weights = np.ascontiguousarray(layer.constants[layer.inputs[1].name].transpose(2, 0, 1))
-    channels = analyse(layer, weights.reshape(out, -1))
+    channels = requant.settled(analyse(layer, weights.reshape(out, -1)))
     rq = _requant(channels)
     by_tap = channels.weights.reshape(out, kh, kw)
     params = {**p, **rq.params, "zx": channels.input_zero_point, "template": "depthwise_columns"}
@@ -57,6 +59,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     for columns in (p["OW"], *(n for n in NARROW if n < p["OW"])):
         for packed in (False, True):
             plan = Plan({**params, "columns": columns, "packed": packed})
+            plan.check()
             depthwise_columns.check(plan.form)
             if packed:
                 constants = unpack.pack(by_tap, rq)
@@ -68,13 +71,13 @@ def _candidates(layer: Layer) -> list[Candidate]:
 
 
 def _requant(channels: Channels) -> Requant:
-    """The plan, with an E that is likely to be other layers' too: the most even one."""
+    """The plan, with an E that is likely to be other layers' too."""
     rq = requant.plan(channels, channels.weights)
     if rq.form != "fast":
         return rq
     largest = np.abs(channels.weights.astype(np.int64)).max(1)
     last = requant.highest_shift(rq, channels.bound, largest)
-    return requant.at_shift(rq, max(range(rq.shift, last + 1), key=lambda e: (e & -e, -e)))
+    return requant.at_shift(rq, min(max(rq.shift, USUAL_SHIFT), last))
 
 
 def _candidate(layer: Layer, plan: Plan, constants: np.ndarray) -> Candidate:
@@ -98,11 +101,12 @@ def _write(spec: KernelSpec) -> Written:
     parts = {r.name: r.text() for r in plan.routines}
     name, text = driver(plan)
     parts[name] = text
+    unpacker = plan.unpacker.name if plan.unpacker else "NULL"
     values = ", ".join(map(str, plan.sizes))
     text = (
         f"void {spec.name}(const int8_t *x, const int32_t *w, int8_t *y, void *scratch)\n{{\n"
         f"    static const {plan.size_type} sizes[] = {{{values}}};\n"
-        f"    {name}(x, w, y, (int32_t *)scratch, sizes);\n}}\n"
+        f"    {name}(x, w, y, (int32_t *)scratch, sizes, {plan.compute.name}, {unpacker});\n}}\n"
     )
     return Written(text, parts, plan.scratch_bytes)
 

@@ -1,4 +1,9 @@
-"""The C function that the depthwise layers of a model share, its sizes, and what a call costs."""
+"""The C functions that the depthwise layers of a model share, their sizes, and what a call costs.
+
+`whole` keeps the buffer as wide as the padded image. `narrow` moves a buffer of a few columns over
+it, strip by strip where the image is higher than a column of the buffer. In place a strip's first
+row may have been overwritten by the one above: it was saved before.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from codegen.kernel import Cost
+from codegen.kernel import Cost, NotApplicable
 from codegen.thumb import blocks, columns, depthwise_columns, scatter, unpack
 from codegen.thumb.columns import CHANNELS, Rows
 from codegen.thumb.depthwise_columns import Form
@@ -16,6 +21,32 @@ from codegen.thumb.taps import Taps
 
 #: Bytes of a column in the buffer where the image is not higher: one text for most layers.
 PITCH = 56
+SHARED = (
+    "channels", "row_x", "row_y", "width", "columns", "left", "right", "zx", "zy", "shift", "table",
+    "stage", "saved", "base", "wide", "stride", "taps", "step", "strips",
+)  # fmt: skip
+STRIP = (
+    "first_x", "first_y", "rows_y", "offset", "row_parts", "row_fours", "skip", "back", "parts",
+    "reads", "saves",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Outputs of `rows` rows from row `first` on.
+
+    Attributes:
+        x: the first row of the image that is read from it, `real` how it splits into words.
+        reads: whether the row above `x` is read too, from where it was saved.
+        saves: the row that is to be saved for the next strip, or -1.
+    """
+
+    first: int
+    rows: int
+    x: int
+    real: Rows
+    reads: bool
+    saves: int
 
 
 @dataclass(frozen=True)
@@ -36,22 +67,58 @@ class Plan:
         taps = Taps(*p["kernel"], stride)
         return Form(taps, p["strides"][1], self.pitch, p["requant"], p["requant_shift"])
 
-    @property
-    def padded_rows(self) -> int:
-        """Rows of the padded image that outputs read."""
-        return int((self.p["OH"] - 1) * self.p["strides"][0] + self.p["kernel"][0])
+    def _padded(self, rows: int) -> int:
+        """Rows of the padded image that `rows` rows of outputs read."""
+        return int((rows - 1) * self.p["strides"][0] + self.p["kernel"][0])
+
+    @cached_property
+    def strip_rows(self) -> int:
+        """Rows of outputs of a strip: all, or a multiple of four where they go in strips."""
+        p = self.p
+        height = int(p["OH"])
+        if self._padded(height) * 2 <= PITCH or not self.narrow:
+            return height
+        rows = (PITCH // 2 - p["kernel"][0]) // p["strides"][0] + 1
+        strips = -(-height // max(rows // 4 * 4, 1))
+        rows = -(-height // strips // 4) * 4
+        if rows < 4 or self._padded(rows) * 2 > PITCH:
+            return height
+        # In place, a strip needs at most one row that lies below outputs of those above it.
+        for first in range(rows, height, rows):
+            x = first * p["strides"][0] - p["pads"][0]
+            if x < 0 or x >= p["H"] or first * p["OW"] > (x + 1) * p["W"]:
+                return height
+        return rows
 
     @property
     def pitch(self) -> int:
         """Bytes of a column: a multiple of 8, so that four are whole blocks."""
-        needed = (self.padded_rows + 1) // 2 * 4
+        needed = (self._padded(self.strip_rows) + 1) // 2 * 4
         return PITCH if needed <= PITCH else -(-needed // 8) * 8
 
-    @property
-    def rows(self) -> Rows:
-        """Real rows of a column."""
-        top = self.p["pads"][0]
-        return Rows(top, max(min(self.p["H"], self.padded_rows - top), 0))
+    @cached_property
+    def strips(self) -> list[Strip]:
+        p, found = self.p, []
+        starts = range(0, p["OH"], self.strip_rows)
+        for first in starts:
+            rows = min(self.strip_rows, p["OH"] - first)
+            x = first * p["strides"][0] - p["pads"][0]
+            end = min(x + self._padded(rows), p["H"])
+            reads = first > 0 and first * p["OW"] > x * p["W"]
+            top = max(-x, 0) + reads
+            following = (first + rows) * p["strides"][0] - p["pads"][0]
+            more = first + rows < p["OH"] and (first + rows) * p["OW"] > following * p["W"]
+            x = max(x, 0) + reads
+            found.append(Strip(first, rows, x, Rows(top, max(end - x, 0)), reads,
+                               following if more else -1))  # fmt: skip
+        return found
+
+    def check(self) -> None:
+        """Raises NotApplicable where a strip or the whole image is padding only."""
+        p = self.p
+        end = (p["OW"] - 1) * p["strides"][1] + p["kernel"][1]
+        if end <= p["pads"][1] or any(s.real.rows <= 0 for s in self.strips):
+            raise NotApplicable("windows lie in the padding")
 
     @property
     def columns(self) -> int:
@@ -66,12 +133,13 @@ class Plan:
         return int((self.columns - 1) * self.p["strides"][1] + self.p["kernel"][1])
 
     @property
-    def kept(self) -> int:
-        """Columns of the buffer that the next outputs read again."""
-        return max(int(self.p["kernel"][1] - self.p["strides"][1]), 0)
+    def right(self) -> int:
+        """The first padded column right of the image, or that no output reads."""
+        p = self.p
+        return int(p["pads"][1] + p["W"])
 
     @property
-    def fits(self) -> bool:
+    def in_place(self) -> bool:
         """Whether the output fits into the input's memory."""
         p = self.p
         return bool(p["OH"] * p["OW"] <= p["H"] * p["W"])
@@ -81,56 +149,70 @@ class Plan:
         """Whether outputs wait in scratch, since they would lie on pixels that are still read."""
         p = self.p
         same = (p["OH"], p["OW"], p["strides"]) == (p["H"], p["W"], [1, 1])
-        # Outputs must not lie right of their last pixel, nor below it.
-        own_place = same and p["pads"][1] < p["kernel"][1] and p["pads"][0] < p["kernel"][0]
-        return self.narrow and self.fits and not own_place
+        # A column of outputs must not lie right of what has been read for it.
+        own_place = same and p["pads"][1] < p["kernel"][1]
+        return self.narrow and self.in_place and not own_place
 
     @property
-    def in_place(self) -> bool:
-        return self.fits
-
-    @property
-    def table_words(self) -> int:
-        return CHANNELS * self.form.record * bool(self.p["packed"])
-
-    @property
-    def stage_words(self) -> int:
-        return int(self.p["OH"] * self.p["OW"]) * self.staged
+    def _offsets(self) -> dict[str, int]:
+        """Words of scratch before each part: a block of padding, the table, the outputs that wait,
+        two saved rows, the buffer."""
+        p = self.p
+        stage = blocks.BLOCK // 4 + CHANNELS * self.form.record * bool(p["packed"])
+        saved = stage + self.strip_rows * p["OW"] * self.staged
+        count = min(sum(s.saves >= 0 for s in self.strips), 2)
+        base = saved + count * p["W"] * p["C"] // 4
+        return {"stage": stage, "saved": saved, "base": base + base % 2}
 
     @property
     def scratch_bytes(self) -> int:
-        """A block of padding, the table, the outputs that wait, and the buffer."""
-        words = blocks.BLOCK // 4 + self.table_words + self.stage_words
-        return 4 * (words + words % 2) + self.buffer_columns * CHANNELS * self.pitch
+        return 4 * self._offsets["base"] + self.buffer_columns * CHANNELS * self.pitch
 
-    @cached_property
+    @property
+    def compute(self) -> Routine:
+        return depthwise_columns.routine(self.form)
+
+    @property
+    def unpacker(self) -> Routine | None:
+        return unpack.unpack(self.form.taps, self.form.requant) if self.p["packed"] else None
+
+    @property
     def routines(self) -> list[Routine]:
-        form = self.form
-        found = [blocks.copy(), columns.transpose(self.pitch), depthwise_columns.routine(form)]
-        if self.p["packed"]:
-            found.append(unpack.unpack(form.taps, form.requant))
-        if self.staged:
+        found = [blocks.copy(), columns.transpose(self.pitch), self.compute]
+        if self.unpacker:
+            found.append(self.unpacker)
+        if self.narrow:
             found.append(scatter.scatter())
         return found
 
     @property
     def sizes(self) -> list[int]:
-        """What the driver reads, in the order of its names."""
-        p, rows, height = self.p, self.rows, self.p["OH"]
-        table = CHANNELS * self.form.record if not p["packed"] else (
-            2 * CHANNELS + 1 + p["kernel"][0] * p["kernel"][1])  # fmt: skip
-        base = blocks.BLOCK // 4 + self.table_words + self.stage_words
-        fours, twos = height // 4, height % 4 // 2
-        passed = fours * self.form.passed(4) + twos * self.form.passed(2)
-        wide = self.buffer_columns * CHANNELS * self.pitch // blocks.BLOCK
+        """What the drivers read: `SHARED`, then `STRIP` for each."""
+        p, form = self.p, self.form
         step = CHANNELS if self.staged else p["C"]
-        return [
-            p["C"], p["W"] * p["C"], p["OW"] * step, p["OW"], self.columns, p["pads"][1],
-            p["pads"][1] + (p["W"] if rows.rows else 0), rows.offset // 2, rows.parts, rows.fours,
-            p["zx"], p["zy"], fours * 4, self.form.column - passed,
-            step - (4 * fours + 2 * twos) * p["OW"] * step, depthwise_columns.parts(height), table,
-            base + base % 2, wide, p["OH"] * p["OW"],
-        ]  # fmt: skip
+        row = p["OW"] * step
+        shift = p["requant_shift"] if p["requant"] == "fast" else 0
+        shared = {
+            "channels": p["C"], "row_x": p["W"] * p["C"], "row_y": row, "width": p["OW"],
+            "columns": self.columns, "left": p["pads"][1], "right": self.right, "zx": p["zx"],
+            "zy": p["zy"], "shift": shift, "table": unpack.words(form.taps) if p["packed"]
+            else CHANNELS * form.record, **self._offsets,
+            "wide": self.buffer_columns * CHANNELS * self.pitch // blocks.BLOCK,
+            "stride": form.stride, "taps": p["kernel"][1], "step": step,
+            "strips": len(self.strips),
+        }  # fmt: skip
+        values = [shared[name] for name in SHARED]
+        for s in self.strips:
+            fours, twos = s.rows // 4, s.rows % 4 // 2
+            strip = {
+                "first_x": s.x, "first_y": s.first, "rows_y": s.rows, "offset": s.real.offset // 2,
+                "row_parts": s.real.parts, "row_fours": s.real.fours,
+                "skip": form.column - fours * form.passed(4) - twos * form.passed(2),
+                "back": step - (4 * fours + 2 * twos) * row,
+                "parts": depthwise_columns.parts(s.rows), "reads": int(s.reads), "saves": s.saves,
+            }  # fmt: skip
+            values += [strip[name] for name in STRIP]
+        return values
 
     @property
     def size_type(self) -> str:
@@ -138,119 +220,189 @@ class Plan:
 
     @property
     def cost(self) -> Cost:
-        p, rows, form = self.p, self.rows, self.form
-        groups = p["C"] // CHANNELS
-        column_blocks = CHANNELS * self.pitch // blocks.BLOCK
-        each = Cost(33, 45)
-        if p["packed"]:
-            each += unpack.unpack(form.taps, form.requant).cost(channels=CHANNELS) + Cost(6, 8)
+        total = Cost(70, 90)
+        wide = self.buffer_columns * CHANNELS * self.pitch // blocks.BLOCK
+        groups = self.p["C"] // CHANNELS
+        for strip in self.strips:
+            total += blocks.copy().cost(blocks=wide) + Cost(40, 50)
+            if strip.saves >= 0:
+                total += Cost(1, 1) * (self.p["W"] * self.p["C"])
+            total += groups * (self._narrow_cost(strip) if self.narrow else self._whole_cost(strip))
+        return total
+
+    def _table_cost(self) -> Cost:
+        if not self.unpacker:
+            return Cost(4, 6)
+        return self.unpacker.cost(channels=CHANNELS) + Cost(11, 14)
+
+    def _whole_cost(self, strip: Strip) -> Cost:
+        real = min(self.buffer_columns, self.right) - self.p["pads"][1]
+        return (
+            self._table_cost()
+            + strip.real.cost(self.pitch, real)
+            + depthwise_columns.cost(self.form, CHANNELS, self.columns, strip.rows)
+            + Cost(56, 75)
+        )
+
+    def _narrow_cost(self, strip: Strip) -> Cost:
+        """Of one group of channels in one strip."""
+        p, form = self.p, self.form
+        column = CHANNELS * self.pitch // blocks.BLOCK
+        each = self._table_cost() + Cost(20, 26)
         if self.staged:
-            each += scatter.cost(p["OH"] * p["OW"]) + Cost(9, 12)
-        left, right = p["pads"][1], p["pads"][1] + (p["W"] if rows.rows else 0)
+            each += scatter.cost(strip.rows * p["OW"]) + Cost(9, 12)
+        kept = max(p["kernel"][1] - form.stride, 0)
         for first in range(0, p["OW"], self.columns):
             count = min(self.columns, p["OW"] - first)
             start = first * form.stride
             end = start + (count - 1) * form.stride + p["kernel"][1]
-            if first:
-                start += self.kept
-                each += blocks.copy().cost(blocks=column_blocks * self.kept) + Cost(8, 12)
-            low, high = max(start, left), min(end, right)
+            if first and kept:
+                start += kept
+                each += blocks.copy().cost(blocks=column * kept) + Cost(8, 12)
+            low, high = max(start, p["pads"][1]), min(end, self.right)
             if high > low:
-                each += rows.cost(self.pitch, high - low) + Cost(21, 26)
-            if self.narrow:
-                for pads in (min(low, end) - start, end - max(high, start)):
-                    if pads > 0:
-                        each += blocks.copy().cost(blocks=column_blocks * pads) + Cost(8, 12)
-            each += depthwise_columns.cost(form, CHANNELS, count, p["OH"]) + Cost(62, 80)
-        wide = self.buffer_columns * column_blocks
-        return groups * each + blocks.copy().cost(blocks=wide) + Cost(75, 95)
-
-
-NAMES = (
-    "channels", "row_x", "row_y", "width", "columns", "left", "right", "offset", "row_parts",
-    "row_fours", "zx", "zy", "end_rows", "skip", "back", "parts", "table", "base", "wide", "pixels",
-)  # fmt: skip
+                each += strip.real.cost(self.pitch, high - low) + Cost(24, 30)
+                if strip.reads:
+                    each += Rows(0, 1).cost(self.pitch, high - low) + Cost(24, 30)
+            for pads in (min(low, end) - start, end - max(high, start)):
+                if pads > 0:
+                    each += blocks.copy().cost(blocks=column * pads) + Cost(8, 12)
+            each += depthwise_columns.cost(form, CHANNELS, count, strip.rows) + Cost(75, 95)
+        return each
 
 
 def driver(plan: Plan) -> tuple[str, str]:
-    """Name and text of the function, which only depends on the kernel's form."""
-    form, p = plan.form, plan.p
-    copy, load, compute, *others = (r.name for r in plan.routines)
-    column = CHANNELS * form.pitch  # bytes
-    used = [n for n in NAMES if n != "pixels" or plan.staged]
-    lines = [f"const int32_t {n} = s[{NAMES.index(n)}];" for n in used]
-    step = str(CHANNELS) if plan.staged else "channels"
-    lines += [
-        "int32_t *const buffer = scratch + base;",
-        "const uint32_t pair = ((uint32_t)zx & 0xffffu) * 0x10001u;",
-        "for (int32_t i = 0; i < 8; ++i) {",
-        "    scratch[i] = (int32_t)pair;",
-        "}",
-        f"{copy}(buffer, scratch, 0, wide);",
-        f"for (int32_t c = 0; c < channels; c += {CHANNELS}) {{",
-    ]
-    body = []
-    table = "w"
-    if p["packed"]:
-        table, addend = "scratch + 8", "0"
-        if form.requant == "fast":
-            addend = f"{1 << (form.shift - 1)} + zy * {1 << form.shift}"
-        body.append(f"{others[0]}(w, {table}, {addend});")
-    body += [
-        "for (int32_t first = 0; first < width; first += columns) {",
-        "    const int32_t count = ek_min(columns, width - first);",
-        f"    int32_t start = first * {form.stride};",
-        f"    const int32_t end = start + (count - 1) * {form.stride} + {p['kernel'][1]};",
-        "    int32_t *to = buffer;",
-    ]
-    if plan.kept:
-        body += [
-            "    if (first != 0) {",
-            f"        {copy}(buffer, buffer + columns * {form.stride * column // 4}, "
-            f"{blocks.BLOCK}, {plan.kept * column // blocks.BLOCK});",
-            f"        to += {plan.kept * column // 4};",
-            f"        start += {plan.kept};",
-            "    }",
-        ]
-    body += [
-        "    const int32_t low = ek_max(start, left), high = ek_min(end, right);",
-        "    if (low < high) {",
-        f"        {load}(x + c + (low - left) * channels, "
-        f"(int16_t *)(to + (low - start) * {column // 4}) + offset, row_x, channels, row_parts, "
-        "row_fours, high - low);",
-        "    }",
-        "    if (columns < width) {",
-        "        if (low > start) {",
-        f"            {copy}(to, scratch, 0, (ek_min(low, end) - start) * "
-        f"{column // blocks.BLOCK});",
-        "        }",
-        "        if (high < end) {",
-        "            const int32_t after = ek_max(high, start);",
-        f"            {copy}(to + (after - start) * {column // 4}, scratch, 0, "
-        f"(end - after) * {column // blocks.BLOCK});",
-        "        }",
-        "    }",
-    ]
-    if plan.staged:
-        stage = f"scratch + {8 + plan.table_words}"
-        body.append(f"    int8_t *const out = (int8_t *)({stage}) + first * {step};")
-    else:
-        body.append("    int8_t *const out = y + c + first * channels;")
-    body += [
-        "    const int8_t *const last = out + end_rows * row_y;",
-        f"    {compute}((const int16_t *)buffer, {table}, out, {CHANNELS}, 3 * row_y, row_y, last, "
-        f"{step}, last + count * {step}, skip, back, {form.pitch} - count * {form.column}, "
-        f"1 - count * {step}, parts, zy);",
-        "}",
-    ]
-    if plan.staged:
-        body.append(f"{others[-1]}({stage}, y + c, channels, pixels);")
-    body.append("w += table;")
-    lines += [f"    {line}" for line in body] + ["}"]
-    kind = plan.size_type
-    text = "".join(f"    {line}\n" for line in lines)
-    arguments = "const int8_t *x, const int32_t *w, int8_t *y, int32_t *scratch, " + (
-        f"const {kind} *s"
+    """Name and text of the function for `plan`: `whole` or `narrow`."""
+    body = _narrow(plan.pitch) if plan.narrow else _whole(plan.pitch)
+    pointers = [", ".join(_types(r)) for r in (plan.compute, _any_unpack())]
+    arguments = (
+        f"const int8_t *x, const int32_t *w, int8_t *y, int32_t *scratch, "
+        f"const {plan.size_type} *s, void (*compute)({pointers[0]}), void (*unpack)({pointers[1]})"
     )
-    name = f"ek_depthwise_run_{hashlib.sha256((arguments + text).encode()).hexdigest()[:6]}"
-    return name, f"static void {name}({arguments})\n{{\n{text}}}\n"
+    text = "".join(f"    {line}\n" for line in body)
+    name = f"ek_depthwise_{hashlib.sha256((arguments + text).encode()).hexdigest()[:6]}"
+    return name, f"static __attribute__((noinline)) void {name}({arguments})\n{{\n{text}}}\n"
+
+
+def _any_unpack() -> Routine:
+    return unpack.unpack(Taps(1, 1, 1), "relu")
+
+
+def _types(routine: Routine) -> list[str]:
+    """Types of the parameters."""
+    return [p.rpartition("*")[0] + "*" if "*" in p else p.split()[0] for p in routine.parameters]
+
+
+def _names(names: tuple[str, ...], used: str) -> list[str]:
+    wanted = used.split()
+    assert set(wanted) <= set(names)
+    return [f"const int32_t {n} = s[{names.index(n)}];" for n in wanted]
+
+
+_PADDING = [
+    "int32_t *const buffer = scratch + base;",
+    "for (int32_t i = 0; i < 8; ++i) {",
+    "    scratch[i] = (int32_t)(((uint32_t)zx & 0xffffu) * 0x10001u);",
+    "}",
+]
+_TABLE = [
+    "    const int32_t *weights = w;",
+    "    if (unpack != NULL) {",
+    f"        unpack(w, scratch + {blocks.BLOCK // 4}, "
+    "shift != 0 ? (1 << (shift - 1)) + zy * (1 << shift) : 0);",
+    f"        weights = scratch + {blocks.BLOCK // 4};",
+    "    }",
+    "    w += table;",
+]
+
+
+def _whole(pitch: int) -> list[str]:
+    copy, load = blocks.copy().name, columns.transpose(pitch).name
+    column = CHANNELS * pitch
+    return [
+        *_names(SHARED, "channels row_x row_y width left right zx zy shift table base wide stride taps"),
+        f"s += {len(SHARED)};",
+        *_names(STRIP, "rows_y offset row_parts row_fours skip back parts"),
+        *_PADDING,
+        f"{copy}(buffer, scratch, 0, wide);",
+        "const int32_t real = ek_min((width - 1) * stride + taps, right) - left;",
+        f"int16_t *const to = (int16_t *)(buffer + left * {column // 4}) + offset;",
+        f"for (int32_t c = 0; c < channels; c += {CHANNELS}) {{",
+        *_TABLE,
+        f"    {load}(x + c, to, row_x, channels, row_parts, row_fours, real);",
+        "    const int8_t *const last = y + (rows_y & ~3) * row_y;",
+        f"    compute((const int16_t *)buffer, weights, y, {CHANNELS}, 3 * row_y, row_y, last, "
+        "channels, last + width * channels, skip, back, "
+        f"{pitch} - width * stride * {column}, 1 - width * channels, parts, zy);",
+        f"    y += {CHANNELS};",
+        "}",
+    ]
+
+
+def _narrow(pitch: int) -> list[str]:
+    copy, load = blocks.copy().name, columns.transpose(pitch).name
+    column = CHANNELS * pitch
+    return [
+        *_names(SHARED, "channels row_x row_y width columns left right zx zy shift table stage "
+                "saved base wide stride taps step strips"),
+        f"s += {len(SHARED)};",
+        *_PADDING,
+        "int8_t *const rows = (int8_t *)(scratch + saved);",
+        "const int32_t kept = ek_max(taps - stride, 0);",
+        "const int32_t *const packed = w;",
+        "const bool waits = saved != stage;",
+        f"for (int32_t strip = 0; strip < strips; ++strip, s += {len(STRIP)}) {{",
+        *(f"    {line}" for line in _names(STRIP, " ".join(STRIP))),
+        "    const int8_t *const image = x + first_x * row_x;",
+        "    const int8_t *const above = rows + ((strip + 1) & 1) * row_x;",
+        f"    {copy}(buffer, scratch, 0, wide);",
+        "    if (saves >= 0) {",
+        "        memcpy(rows + (strip & 1) * row_x, x + saves * row_x, (size_t)row_x);",
+        "    }",
+        "    w = packed;",
+        f"    for (int32_t c = 0; c < channels; c += {CHANNELS}) {{",
+        *(f"    {line}" for line in _TABLE),
+        "        int8_t *const place = y + first_y * width * channels + c;",
+        "        int8_t *out = waits ? (int8_t *)(scratch + stage) : place;",
+        "        for (int32_t first = 0; first < width; first += columns) {",
+        "            const int32_t count = ek_min(columns, width - first);",
+        "            int32_t start = first * stride;",
+        "            const int32_t end = start + (count - 1) * stride + taps;",
+        "            int32_t *to = buffer;",
+        "            if (first != 0 && kept != 0) {",
+        f"                {copy}(buffer, buffer + columns * stride * {column // 4}, "
+        f"{blocks.BLOCK}, kept * {column // blocks.BLOCK});",
+        f"                to += kept * {column // 4};",
+        "                start += kept;",
+        "            }",
+        "            const int32_t low = ek_max(start, left), high = ek_min(end, right);",
+        "            if (low < high) {",
+        f"                int16_t *const real = (int16_t *)(to + (low - start) * {column // 4});",
+        "                const int32_t at = c + (low - left) * channels;",
+        f"                {load}(image + at, real + offset, row_x, channels, row_parts, "
+        "row_fours, high - low);",
+        "                if (reads != 0) {",
+        f"                    {load}(above + at, real, 0, channels, {columns.LAST}, 0, high - low);",
+        "                }",
+        "            }",
+        "            if (low > start) {",
+        f"                {copy}(to, scratch, 0, (ek_min(low, end) - start) * "
+        f"{column // blocks.BLOCK});",
+        "            }",
+        "            if (high < end) {",
+        "                const int32_t after = ek_max(high, start);",
+        f"                {copy}(to + (after - start) * {column // 4}, scratch, 0, "
+        f"(end - after) * {column // blocks.BLOCK});",
+        "            }",
+        "            const int8_t *const last = out + (rows_y & ~3) * row_y;",
+        f"            compute((const int16_t *)buffer, weights, out, {CHANNELS}, 3 * row_y, row_y, "
+        "last, step, last + count * step, skip, back, "
+        f"{pitch} - count * stride * {column}, 1 - count * step, parts, zy);",
+        "            out += count * step;",
+        "        }",
+        "        if (waits) {",
+        f"            {scatter.scatter().name}(scratch + stage, place, channels, rows_y * width);",
+        "        }",
+        "    }",
+        "}",
+    ]

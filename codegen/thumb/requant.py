@@ -20,11 +20,11 @@ first rounding, 2^(E-1) the second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codegen.channels import Channels
+from codegen.channels import CONSTANT_MULTIPLIER, CONSTANT_SHIFT, Channels
 from codegen.kernel import NotApplicable
 from codegen.thumb.routine import Routine
 
@@ -159,6 +159,25 @@ def at_shift(fast: Requant, shift: int) -> Requant:
         fast.form, shift, fast.zero_point, fast.scale << more, fast.bias << more,
         fast.multiplier, power,
     )  # fmt: skip
+
+
+def settled(channels: Channels) -> Channels:
+    """Constant channels with the largest shift of the others, since a fast form's E is near it."""
+    constant = ~channels.weights.any(1) & (channels.shift == CONSTANT_SHIFT)
+    constant &= channels.multiplier == CONSTANT_MULTIPLIER
+    if constant.all() or not constant.any():
+        return channels
+    right = min(int(-channels.shift[~constant].min()), 16)
+    if right <= -CONSTANT_SHIFT:
+        return channels
+    # Powers of two all the way: the value is bias / 2^(1 + right), without rounding.
+    bias = np.where(constant, channels.bias << (right + CONSTANT_SHIFT), channels.bias)
+    return replace(
+        channels,
+        bias=bias,
+        shift=np.where(constant, -right, channels.shift).astype(channels.shift.dtype),
+        bound=max(channels.bound, int(np.abs(bias).max())),
+    )
 
 
 def highest_shift(fast: Requant, bound: int, largest: np.ndarray) -> int:

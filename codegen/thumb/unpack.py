@@ -36,6 +36,11 @@ def pack(weights: np.ndarray, rq: Requant) -> np.ndarray:
     )
 
 
+def words(taps: Taps) -> int:
+    """Words of four channels."""
+    return 2 * CHANNELS + 1 + taps.height * taps.width
+
+
 def unpack(taps: Taps, form: str) -> Routine:
     """``(packed, table, addend)``: the records of four channels.
 
