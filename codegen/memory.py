@@ -139,9 +139,10 @@ class _Search:
             at = self._best(i, places, low, high)
             places[i] = at
             low, high = min(low, at), max(high, at + self.sizes[i])
-        if not self.order or high - low <= self.extent:
-            self.order, self.extent = order, high - low
-            self.places = [places[i] - low for i in range(len(order))]
+            if self.order and high - low > self.extent:
+                return
+        self.order, self.extent = order, high - low
+        self.places = [places[i] - low for i in range(len(order))]
 
     def _best(self, i: int, places: dict[int, int], low: int, high: int) -> int:
         """Where buffer `i` makes the stretch from `low` to `high` least longer: the lowest such
