@@ -97,6 +97,11 @@ class Program:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: What the memory plan was made of, and the bytes that each buffer's readers and writers move
+    #: (`codegen.regions`).
+    buffers: tuple[memory.Buffer, ...] = ()
+    sharings: tuple[memory.Sharing, ...] = ()
+    traffic: dict[str, int] = field(default_factory=dict)
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -156,7 +161,8 @@ class _Builder:
             if node.op == "reshape":
                 self.alias[node.output] = self._root(node.inputs[0])
         steps = [(n, c, why, emit(c.spec)) for n, c, why in chosen if c is not None]
-        plan = memory.plan(self._buffers(steps), self._sharings(steps))
+        buffers, sharings = self._buffers(steps), self._sharings(steps)
+        plan = memory.plan(buffers, sharings)
         calls = [
             self._call(i, node, candidate, why, kernel, plan)
             for i, (node, candidate, why, kernel) in enumerate(steps)
@@ -170,6 +176,9 @@ class _Builder:
             constants=bytes(self.constants),
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
+            buffers=tuple(buffers),
+            sharings=tuple(sharings),
+            traffic=self._traffic(calls),
         )
 
     # ---- kernels
@@ -242,6 +251,23 @@ class _Builder:
             if kernel.scratch_bytes:
                 buffers.append(memory.Buffer(_scratch(i), kernel.scratch_bytes, i, i))
         return buffers
+
+    def _traffic(self, calls: list[Call]) -> dict[str, int]:
+        """Bytes that are read from and written to every buffer, estimated (`codegen.regions`)."""
+        traffic: dict[str, int] = {}
+        for i, call in enumerate(calls):
+            products = 2 * call.macs
+            for a in call.arguments:
+                if not a.in_arena:
+                    continue
+                name = self._root(a.value) if a.value else _scratch(i)
+                moved = a.nbytes
+                if a.role == "scratch":
+                    moved = a.nbytes + products
+                elif a.role == "input" and not call.scratch_bytes:
+                    moved = max(a.nbytes, products // 2)
+                traffic[name] = traffic.get(name, 0) + moved
+        return traffic
 
     # ---- calls
 
