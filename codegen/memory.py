@@ -35,8 +35,8 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Sharing:
-    """How buffer `output` may share memory with buffer `source`, which dies in the step that makes
-    `output`: `in_place` and `overlap` as in `codegen.kernel.Candidate`."""
+    """How buffer `output` may share memory with buffer `source` while both are alive: `in_place`
+    and `overlap` as in `codegen.kernel.Candidate`, for all steps together."""
 
     output: str
     source: str
@@ -88,7 +88,7 @@ def plan(
 def lower_bound(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = ()) -> int:
     """The most (aligned) bytes that have to lie apart at one step."""
     by_name = {b.name: b for b in buffers}
-    saved: dict[int, int] = {}
+    saved: dict[int, int] = {}  # by step; a byte of one buffer is counted as shared once
     for s in sharings:
         output, source = by_name[s.output], by_name[s.source]
         sizes = aligned(output.nbytes), aligned(source.nbytes)
@@ -98,7 +98,8 @@ def lower_bound(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = ()) -> 
             # Never better than one within the other, and the two may also lie apart.
             apart = 0 if s.in_place else max(aligned(s.overlap), 0)
             together = min(max(sizes[0], apart + sizes[1]), sum(sizes))
-        saved[output.first] = sum(sizes) - together
+        for step in range(output.first, min(output.last, source.last) + 1):
+            saved[step] = saved.get(step, 0) + sum(sizes) - together
     steps = {b.first for b in buffers}
     return max(
         (

@@ -17,18 +17,13 @@ class PlanError(Exception):
     """The memory plan is wrong: a bug of ours, found before any code runs on it."""
 
 
-def check(program: Program, shares: dict[str, str] | None = None) -> None:
-    """Raise PlanError where a value would be read after its bytes were overwritten.
-
-    Args:
-        program: the program to replay.
-        shares: values that are another value under a different shape (reshapes), by name.
-    """
+def check(program: Program) -> None:
+    """Raise PlanError where a value would be read after its bytes were overwritten."""
     names: dict[str, int] = {}
 
     def owner(value: str) -> int:
-        while shares and value in shares:
-            value = shares[value]
+        while value in program.shares:
+            value = program.shares[value]
         return names.setdefault(value, len(names) + 1)
 
     arena = np.zeros(program.arena_bytes, np.int32)

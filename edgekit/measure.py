@@ -83,6 +83,8 @@ def report_of(
             info.scratch_bytes,
             cycles,
             info.note,
+            call.variant,
+            call.runner_up,
         )
         for info, call, cycles in zip(bundle.layers, program.calls, measured.cycles, strict=True)
     )
@@ -103,6 +105,7 @@ def report_of(
             "stack": measured.stack_bytes,
         },
         arena_lower_bound=program.arena_lower_bound,
+        model_macs=program.model_macs,
         cycles=measured.total,
         instructions=measured.instructions,
         sqnr_db=dict(quality.sqnr_db) if quality else {},
