@@ -58,29 +58,31 @@ class Plan:
 _Neighbour = tuple[int, int, int, bool]
 
 
-def plan(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = ()) -> Plan:
-    """Place `buffers`; the result is deterministic."""
+def plan(
+    buffers: Sequence[Buffer], sharings: Sequence[Sharing] = (), *, search: bool = True
+) -> Plan:
+    """Place `buffers`; the result is deterministic. Without `search`: quicker, perhaps larger."""
     bound = lower_bound(buffers, sharings)
-    search = _Search(buffers, sharings)
+    best = _Search(buffers, sharings)
     for key in (
         lambda b: (-b.nbytes, b.first, b.name),
         lambda b: (-b.nbytes * (b.last - b.first + 1), b.first, b.name),
         lambda b: (b.first, -b.nbytes, b.name),
         lambda b: (-b.first, -b.nbytes, b.name),
     ):
-        search.attempt(sorted(range(len(buffers)), key=lambda i: key(buffers[i])))
+        best.attempt(sorted(range(len(buffers)), key=lambda i: key(buffers[i])))
     chance = random.Random(0)
     rounds = min(SEARCH_ROUNDS, SEARCH_BUFFERS // max(len(buffers), 1))
-    for _ in range(rounds if len(buffers) > 1 else 0):
-        if search.extent <= bound:
+    for _ in range(rounds if search and len(buffers) > 1 else 0):
+        if best.extent <= bound:
             break
-        order = list(search.order)
-        moved = chance.choice(search.outermost() if chance.random() < 0.5 else order)
+        order = list(best.order)
+        moved = chance.choice(best.outermost() if chance.random() < 0.5 else order)
         order.remove(moved)
         order.insert(chance.randrange(len(order) + 1), moved)
-        search.attempt(order)
-    places = {b.name: p for b, p in zip(buffers, search.places, strict=True)}
-    return Plan(places, search.extent, bound)
+        best.attempt(order)
+    places = {b.name: p for b, p in zip(buffers, best.places, strict=True)}
+    return Plan(places, best.extent, bound)
 
 
 def lower_bound(buffers: Sequence[Buffer], sharings: Sequence[Sharing] = ()) -> int:
@@ -140,9 +142,10 @@ class _Search:
             at = self._best(i, places, low, high)
             places[i] = at
             low, high = min(low, at), max(high, at + self.sizes[i])
-        if not self.order or high - low <= self.extent:
-            self.order, self.extent = order, high - low
-            self.places = [places[i] - low for i in range(len(order))]
+            if self.order and high - low > self.extent:
+                return
+        self.order, self.extent = order, high - low
+        self.places = [places[i] - low for i in range(len(order))]
 
     def _best(self, i: int, places: dict[int, int], low: int, high: int) -> int:
         """Where buffer `i` makes the stretch from `low` to `high` least longer: the lowest such

@@ -67,8 +67,36 @@ def check(program: Program) -> None:
             raise PlanError(f"output '{tensor.name}' was overwritten before the end")
 
 
+def _in_row_order(call: Call, output: Argument, source: Argument) -> bool:
+    """Whether a kernel of windows that goes by tiles of pixels in the order of rows, as the spec's
+    parameter "tile" says, reads every input byte before it overwrites it. True for other kernels.
+
+    Found from the layer's shape alone: for every input pixel the last output pixel that reads it,
+    for every input byte the output pixel that lands on it, which must be of that tile or later.
+    """
+    p = call.kernel.spec.params
+    if "kernel" not in p or "tile" not in p:
+        return True
+    last = np.full((p["H"], p["W"]), -1)
+    pixels = np.arange(p["OH"] * p["OW"]).reshape(p["OH"], p["OW"])
+    for kh in range(p["kernel"][0]):
+        rows = np.arange(p["OH"]) * p["strides"][0] + kh * p["dilations"][0] - p["pads"][0]
+        for kw in range(p["kernel"][1]):
+            columns = np.arange(p["OW"]) * p["strides"][1] + kw * p["dilations"][1] - p["pads"][1]
+            inside = np.ix_((rows >= 0) & (rows < p["H"]), (columns >= 0) & (columns < p["W"]))
+            where = np.ix_(rows[inside[0].ravel()], columns[inside[1].ravel()])
+            last[where] = np.maximum(last[where], pixels[inside])
+    needed = np.repeat(last.ravel(), source.nbytes // last.size)
+    at = np.arange(source.nbytes) + source.offset - output.offset
+    landing = at // (output.nbytes // pixels.size)
+    hit = (at >= 0) & (at < output.nbytes)
+    return bool((landing[hit] // p["tile"] >= needed[hit] // p["tile"]).all())
+
+
 def _bears(call: Call, output: Argument, source: Argument) -> bool:
     """Whether the call's kernel is right with its output at this distance from its first input."""
     if call.in_place and output.offset == source.offset:
         return True
-    return call.overlap is not None and output.offset + call.overlap <= source.offset
+    if call.overlap is None or output.offset + call.overlap > source.offset:
+        return False
+    return _in_row_order(call, output, source)

@@ -113,6 +113,11 @@ class Program:
     #: Multiply-accumulates of the graph as it was; `calls` have those that run.
     model_macs: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: What the memory plan was made of, and the bytes that each buffer's readers and writers move
+    #: (`codegen.regions`).
+    buffers: tuple[memory.Buffer, ...] = ()
+    sharings: tuple[memory.Sharing, ...] = ()
+    traffic: dict[str, int] = field(default_factory=dict)
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -168,7 +173,8 @@ class _Builder:
 
     def build(self) -> Program:
         chosen = self._choose()
-        plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
+        buffers, sharings = self._buffers(chosen), self._sharings(chosen)
+        plan = memory.plan(buffers, sharings)
         calls = [self._call(step, choice, plan) for step, choice in chosen.items()]
         return Program(
             name=self.graph.name,
@@ -181,6 +187,9 @@ class _Builder:
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
             shares={name: place[0] for name, place in self.alive.shares.items()},
             model_macs=_macs(self.original),
+            buffers=tuple(buffers),
+            sharings=tuple(sharings),
+            traffic=self._traffic(dict(zip(chosen, calls, strict=True))),
         )
 
     # ---- kernels
@@ -249,6 +258,23 @@ class _Builder:
     def _offset(self, name: str, plan: memory.Plan) -> int:
         root, offset = self.alive.place(name)
         return plan.offsets[root] + offset
+
+    def _traffic(self, calls: dict[int, Call]) -> dict[str, int]:
+        """Bytes that are read from and written to every buffer, estimated (`codegen.regions`)."""
+        traffic: dict[str, int] = {}
+        for step, call in calls.items():
+            products = 2 * call.macs
+            for a in call.arguments:
+                if not a.in_arena:
+                    continue
+                name = self.alive.place(a.value)[0] if a.value else _scratch(step)
+                moved = a.nbytes
+                if a.role == "scratch":
+                    moved = a.nbytes + products
+                elif a.role == "input" and not call.scratch_bytes:
+                    moved = max(a.nbytes, products // 2)
+                traffic[name] = traffic.get(name, 0) + moved
+        return traffic
 
     # ---- calls
 

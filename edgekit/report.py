@@ -46,6 +46,19 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class RegionReport:
+    """What a plan over several memories puts into one RAM of the board, in bytes; `traffic` is read
+    and written per inference, `stall_cycles` what wait states cost at most. All estimated."""
+
+    name: str
+    wait_states: int
+    size: int
+    arena: int
+    traffic: int
+    stall_cycles: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Totals of a compiled model for its target's reference board.
 
@@ -56,6 +69,7 @@ class Report:
     for every input may be left out.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
+    `ram_regions` is empty where the board has one RAM.
     """
 
     name: str
@@ -74,6 +88,7 @@ class Report:
     model_macs: int | None = None
     agreement: float | None = None
     agreement_samples: int = 0
+    ram_regions: tuple[RegionReport, ...] = ()
 
     @property
     def macs(self) -> int:

@@ -91,7 +91,7 @@ def _weighted(
         Operand("bias", "float32", bias.size, "constant"),
         Operand("y", layer.output.dtype, layer.output.size, "output"),
     )
-    spec = KernelSpec(op, "c99", operands, {**shape, **params(layer)})
+    spec = KernelSpec(op, "c99", operands, {**shape, **params(layer), "tile": 1})
     constants = {"w": np.ascontiguousarray(weights), "bias": bias}
     return sharing(Candidate(spec, (x.name,), constants), steps({**shape, "x_dtype": x.dtype}))
 

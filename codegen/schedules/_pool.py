@@ -23,6 +23,7 @@ def select(op: str, layer: Layer) -> Candidate:
         {
             **_window.params(layer, (kernel[0], kernel[1])),
             **layer.types,
+            "tile": 1,
             "clamp": list(clamp_of_output(layer.node, layer.output)),
         },
     )

@@ -41,7 +41,7 @@ def _select_c99(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**_params(layer), **_requant.params(channels), **sparse},
+        {**_params(layer), **_requant.params(channels), **sparse, "tile": 1},
     )
     constants = {"w": packed, "rq": _requant.general(channels)}
     candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
@@ -119,6 +119,7 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     p |= layer.types
     gemm = _gemm.Rows(p)
+    tile = _gemm.TILE if gemm.tiled else 1
     packed = gemm.pack(channels.weights.reshape(w.shape))
     packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"], gemm.tiled)
     spec = KernelSpec(
@@ -130,13 +131,12 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse},
+        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse, "tile": tile},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
     candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
     if not _sparse.single_pass(p | sparse):
         return candidate
-    tile = _gemm.TILE if gemm.tiled else 1
     return sharing(candidate, tile_steps(p, layer.output.nbytes, tile))
 
 

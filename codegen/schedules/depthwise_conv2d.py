@@ -50,7 +50,7 @@ def _select_c99(layer: Layer) -> Candidate:
         "depthwise_conv2d",
         "c99",
         _operands(layer, taps_first.size),
-        {**_params(layer), **_requant.params(channels)},
+        {**_params(layer), **_requant.params(channels), "tile": 1},
     )
     constants = {"w": taps_first, "rq": _requant.general(channels)}
     steps = window_steps(spec.params, layer.output.nbytes, layer.output.shape[-1])

@@ -207,6 +207,11 @@ def print_report(report: Report, output: str) -> None:
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
     if report.ram["arena"] == report.arena_lower_bound:
         click.echo("         the arena is as small as these kernels allow")
+    for region in report.ram_regions:
+        click.echo(
+            f"         {region.name} ({region.wait_states} wait states): {_b(region.arena)} of "
+            f"{_b(region.size)} by heat, {_b(region.traffic)} moved (estimated)"
+        )
     if report.latency_ms is not None:
         click.echo(
             f"latency  {report.latency_ms:.2f} ms estimated at {report.clock_hz / 1e6:g} MHz "
