@@ -320,7 +320,9 @@ def _whole(pitch: int) -> list[str]:
     copy, load = blocks.copy().name, columns.transpose(pitch).name
     column = CHANNELS * pitch
     return [
-        *_names(SHARED, "channels row_x row_y width left right zx zy shift table base wide stride taps"),
+        *_names(
+            SHARED, "channels row_x row_y width left right zx zy shift table base wide stride taps"
+        ),
         f"s += {len(SHARED)};",
         *_names(STRIP, "rows_y offset row_parts row_fours skip back parts"),
         *_PADDING,
@@ -343,8 +345,11 @@ def _narrow(pitch: int) -> list[str]:
     copy, load = blocks.copy().name, columns.transpose(pitch).name
     column = CHANNELS * pitch
     return [
-        *_names(SHARED, "channels row_x row_y width columns left right zx zy shift table stage "
-                "saved base wide stride taps step strips"),
+        *_names(
+            SHARED,
+            "channels row_x row_y width columns left right zx zy shift table stage "
+            "saved base wide stride taps step strips",
+        ),
         f"s += {len(SHARED)};",
         *_PADDING,
         "int8_t *const rows = (int8_t *)(scratch + saved);",
