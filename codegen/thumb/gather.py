@@ -24,11 +24,16 @@ from codegen.thumb.routine import Routine
 
 @dataclass(frozen=True)
 class Text:
-    """Packing of a tile: a C statement, the same of one pixel for all places, their functions."""
+    """Packing of a tile: C statements, those of one pixel in all places, their functions."""
 
     statement: str
     single: str
     parts: dict[str, str]
+
+
+def indent(text: str) -> str:
+    """C lines one level deeper."""
+    return "".join(f"    {line}\n" for line in text.splitlines())
 
 
 def unroll_of(words: int) -> int:
@@ -57,7 +62,9 @@ class Gather:
     @property
     def patch_bytes(self) -> int:
         """Bytes of scratch beyond the packed activations."""
-        return int(self.p["taps"]) if self.mode == "bytes" else 0
+        if self.mode != "bytes":
+            return 0
+        return int(self.p["taps"]) * (self.tile if self.tiled else 1)
 
     @property
     def bytes(self) -> int:
@@ -66,7 +73,7 @@ class Gather:
 
     def text(self) -> Text:
         """The statement packs the pixels from x (mode "pixels") or from window (iy, ix) on."""
-        p, tile, taps = self.p, self.tile, self.p["taps"]
+        tile, taps = self.tile, self.p["taps"]
         if self.mode == "pixels":
             if tile == self.whole:
                 pack = pack_tile(self.kind, tile)
@@ -79,25 +86,77 @@ class Gather:
                 )
                 single = "".join(f"{pack.name}(x, a + {i}, {taps // 4});" for i in range(tile))
             return Text(call, single, {pack.name: pack.text()})
-        routines = {r.name: r for r in self._routines()}
-        body = self._words() if self.mode == "words" else self._bytes()
-        patch = ", int8_t *patch" if self.mode == "bytes" else ""
-        arguments = f"(const int8_t *x, int32_t *a, int32_t iy, int32_t ix{patch})"
+        return self._window_text()
+
+    def _window_text(self) -> Text:
+        """By windows: each pixel on its own, or a tile at once where it lies within a row."""
+        p, tile = self.p, self.tile
+        words = self.mode == "words"
+        body = self._words() if words else self._bytes()
+        arguments = f"(const int8_t *x, int{32 if words else 8}_t *to, int32_t iy, int32_t ix)"
         name = f"ek_window_{hashlib.sha256((arguments + body).encode()).hexdigest()[:6]}"
-        parts = {r.name: r.text() for r in routines.values()}
+        parts = {r.name: r.text() for r in self._routines()}
         parts[name] = f"static void {name}{arguments}\n{{\n{body}}}\n"
+        if words:
+            to, after, single_after = "a + i", "", ""
+        elif self.tiled:
+            pack = self._tile.name
+            to = f"patch + i * {p['taps']}u"
+            after = f"{pack}(patch, a, {p['taps']}, {p['taps'] // 4});"
+            single_after = f"{pack}(patch, a, 0, {p['taps'] // 4});"
+        else:
+            (run,) = self._routines()
+            to, after, single_after = "patch", "", ""
+            pack = f"{run.name}(patch, a + i, {p['taps'] // 4});"
         sh, sw = p["strides"]
-        passed = ", patch" if patch else ""
-        end = p["OW"] * sw - p["pads"][1]
-        call = (
-            f"for (uint32_t i = 0; i < {tile}u; i++) {{\n"
-            f"            {name}(x, a + i, iy, ix{passed});\n"
-            f"            ix += {sw};\n            if (ix == {end}) {{\n"
-            f"                ix = {-p['pads'][1]};\n                iy += {sh};\n"
-            "            }\n        }"
-        )
-        single = "".join(f"{name}(x, a + {i}, iy, ix{passed});" for i in range(tile))
-        return Text(call, single, parts)
+        end, start = p["OW"] * sw - p["pads"][1], -p["pads"][1]
+
+        def wrap(step: int) -> str:
+            return f"ix += {step};\nif (ix == {end}) {{\n    ix = {start};\n    iy += {sh};\n}}\n"
+
+        each = f"{name}(x, {to}, iy, ix);\n"
+        if not words and not self.tiled:
+            each += pack + "\n"
+        single = "".join(each.replace("+ i", f"+ {i}") for i in range(1 if self.tiled and not words
+                                                                     else tile))  # fmt: skip
+        text = f"for (uint32_t i = 0; i < {tile}u; i++) {{\n{indent(each + wrap(sw))}}}\n"
+        if (bounds := self._tile_bounds()) and words:
+            rows, columns = bounds
+            parts[self._tile.name] = self._tile.text()
+            per_run = self.run_bytes // 4
+            call = f"{self._tile.name}(from, to, {sw * p['C']}, {per_run});\n"
+            step = f"from += {p['dilations'][0] * self._row};\nto += {2 * tile * per_run};\n"
+            loop = f"for (uint32_t k = 0; k < {self.runs}u; k++) {{\n{indent(call + step)}}}\n"
+            fast = (
+                f"const int8_t *from = x + iy * {self._row} + ix * {p['C']};\nint32_t *to = a;\n"
+                + (loop if self.runs > 1 else call)
+                + wrap(tile * sw)
+            )
+            text = (
+                f"if ((uint32_t)iy <= {rows}u && (uint32_t)ix <= {columns}u) {{\n{indent(fast)}"
+                f"}} else {{\n{indent(text)}}}\n"
+            )
+        return Text(text + after, single + single_after, parts)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether a routine packs all pixels of the tile at once."""
+        return self.tile == self.whole
+
+    @property
+    def _tile(self) -> Routine:
+        return pack_tile(self.kind, self.tile)
+
+    def _tile_bounds(self) -> tuple[int, int] | None:
+        """Largest iy and ix at which a tile lies within a row and all its windows in the image."""
+        p = self.p
+        if not self.tiled or not self.runs_whole:
+            return None
+        sw = p["strides"][1]
+        last = min((p["OW"] - self.tile) * sw - p["pads"][1],
+                   p["W"] - self.extent[1] - (self.tile - 1) * sw)  # fmt: skip
+        rows = p["H"] - self.extent[0]
+        return (rows, last) if rows >= 0 and last >= 0 else None
 
     # ---- one pixel
 
@@ -107,7 +166,11 @@ class Gather:
 
     def _routines(self) -> list[Routine]:
         if self.mode == "bytes":
-            return [pack_run(self.kind, self.tile, unroll_of(self.p["taps"] // 4))]
+            return [
+                self._tile
+                if self.tiled
+                else pack_run(self.kind, self.tile, unroll_of(self.p["taps"] // 4))
+            ]
         return [pack_run(self.kind, self.tile, unroll_of(self.run_bytes // 4)), self._tap]
 
     @property
@@ -164,18 +227,18 @@ class Gather:
         run, tap = self._routines()
         c, group = self.p["C"], 2 * self.tile
         words = self.run_bytes // 4
-        fast = self._fast(f"{run.name}(x, a, {words});", f"a += {group * words};", "    ")
+        fast = self._fast(f"{run.name}(x, to, {words});", f"to += {group * words};", "    ")
         inside = self._inside()
         if not inside:
             return fast
         pair = pair_of(self.kind, self.p["zx"])
         slow = self._taps(
-            f"{tap.name}(x + y * {self._row} + z * {c}, a, {c // 4});",
+            f"{tap.name}(x + y * {self._row} + z * {c}, to, {c // 4});",
             f"for (uint32_t k = 0; k < {group * c // 4}u; k += {group}u) {{\n"
-            f"                    a[k] = (int32_t){pair[0]}u;\n"
-            f"                    a[k + {self.tile}u] = (int32_t){pair[1]}u;\n"
+            f"                    to[k] = (int32_t){pair[0]}u;\n"
+            f"                    to[k + {self.tile}u] = (int32_t){pair[1]}u;\n"
             "                }",
-            f"a += {group * c // 4};",
+            f"to += {group * c // 4};",
         )
         if inside == "0":
             return slow
@@ -183,13 +246,10 @@ class Gather:
         return f"    if ({inside}) {{\n{indented}        return;\n    }}\n{slow}"
 
     def _bytes(self) -> str:
-        (run,) = self._routines()
         p, c = self.p, self.p["C"]
         kh, kw = p["kernel"]
         taps = p["taps"]
-        head = "    int8_t *to = patch;\n"
         gap = taps - kh * kw * c
-        pack = f"    {run.name}(patch, a, {taps // 4});\n"
         fill = f"    memset(to, 0, {gap}u);\n" if gap else ""
         run_bytes = self.run_bytes
         fast = self._fast(f"memcpy(to, x, {run_bytes}u);", f"to += {run_bytes};", "    ")
@@ -207,7 +267,7 @@ class Gather:
             indented = "".join(f"    {line}\n" for line in fast.splitlines())
             nested = "".join(f"    {line}\n" for line in slow.splitlines())
             body = f"    if ({inside}) {{\n{indented}    }} else {{\n{nested}    }}\n"
-        return head + body + fill + pack
+        return body + fill
 
     # ---- cost
 
@@ -221,7 +281,8 @@ class Gather:
         if self.mode == "bytes":
             length, count = (self.run_bytes, self.runs) if inside else (p["C"], kh * kw)
             per_run = _copy_instructions(length) + (4 if inside else 9)
-            return whole + Cost(per_run * count + 12, (per_run * count + 12) * 3 // 2)
+            copied = Cost(per_run * count + 12, (per_run * count + 12) * 3 // 2)
+            return copied if self.tiled else whole + copied
         if inside:
             return (self._run_cost(self.run_bytes) + Cost(7, 10)) * self.runs + Cost(20, 28)
         return (self._run_cost(p["C"]) + Cost(16, 22)) * (kh * kw) + Cost(24, 36)
@@ -248,9 +309,23 @@ def gather_cost(p: dict[str, Any], tile: int, kind: str) -> Cost:
         whole, rest = divmod(pixels, tile)
         total = (pack_tile(kind, tile).cost(words=p["taps"] // 4) + Cost(5, 8)) * whole
         return total + Gather(p, rest or 1, kind).pixel_cost(True) * rest
+    tiles = 0
+    if gather.mode == "words" and (bounds := gather._tile_bounds()):
+        tiles = sum(
+            0 <= t // p["OW"] * p["strides"][0] - p["pads"][0] <= bounds[0]
+            and 0 <= t % p["OW"] * p["strides"][1] - p["pads"][1] <= bounds[1]
+            for t in range(0, pixels - tile + 1, tile)
+        )
     inside = 1
     for axis, size in enumerate(("H", "W")):
         starts = range(p["O" + size])
         stride, pad, room = p["strides"][axis], p["pads"][axis], p[size] - gather.extent[axis]
         inside *= sum(0 <= i * stride - pad <= room for i in starts)
-    return gather.pixel_cost(True) * inside + gather.pixel_cost(False) * (pixels - inside)
+    total = gather.pixel_cost(True) * (inside - tiles * tile)
+    total += gather.pixel_cost(False) * (pixels - inside)
+    run = pack_tile(kind, tile).cost(words=gather.run_bytes // 4) + Cost(8, 12)
+    total += (run * gather.runs + Cost(14, 20)) * tiles
+    if gather.mode == "bytes":
+        whole = pixels // tile
+        total += (pack_tile(kind, tile).cost(words=p["taps"] // 4) + Cost(5, 8)) * whole
+    return total

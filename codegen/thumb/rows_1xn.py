@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Template, Written
-from codegen.thumb.gather import Gather
+from codegen.thumb.gather import Gather, indent
 from codegen.thumb.layers import candidate, channels_of, mode_of, params, part_of
 from codegen.thumb.packing import pair_lines
 from codegen.thumb.routine import Routine
@@ -187,7 +187,7 @@ def write(spec: KernelSpec) -> Written:
         parts |= text.parts
         scratch = ", void *restrict scratch"
         head = "    int32_t *const a = scratch;\n"
-        pack = f"        {text.statement}\n"
+        pack = indent(indent(text.statement))
         if gather.patch_bytes:
             head += f"    int8_t *const patch = (int8_t *)scratch + {gather.bytes};\n"
         if gather.mode != "pixels":

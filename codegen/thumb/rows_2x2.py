@@ -16,7 +16,7 @@ import numpy as np
 
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Template, Written
 from codegen.thumb import requant
-from codegen.thumb.gather import Gather, gather_cost
+from codegen.thumb.gather import Gather, gather_cost, indent
 from codegen.thumb.layers import candidate, channels_of, params, part_of
 from codegen.thumb.routine import Routine
 
@@ -147,11 +147,12 @@ def write(spec: KernelSpec) -> Written:
         text += f"    int32_t iy = {-p['pads'][0]}, ix = {-p['pads'][1]};\n"
     if whole:
         text += (
-            f"    for (uint32_t t = 0; t < {whole}u; t++) {{\n        {pack.statement}\n"
+            f"    for (uint32_t t = 0; t < {whole}u; t++) {{\n"
+            f"{indent(indent(pack.statement))}"
             f"{calls['whole']}{step}        y += {TILE * out};\n    }}\n"
         )
     if rest:
-        text += f"    {pack.single}\n{calls['odd'].replace('        ', '    ')}"
+        text += indent(pack.single) + calls["odd"].replace("        ", "    ")
     return Written(text + "}\n", parts, gather.bytes + gather.patch_bytes)
 
 

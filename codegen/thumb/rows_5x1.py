@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Template, Written
-from codegen.thumb.gather import Gather, gather_cost
+from codegen.thumb.gather import Gather, gather_cost, indent
 from codegen.thumb.layers import candidate, channels_of, mode_of, params, part_of
 from codegen.thumb.routine import Routine
 from codegen.thumb.scaled import Scaled, emit, scaled
@@ -102,12 +102,13 @@ def pack_constants(constants: Scaled) -> np.ndarray:
         ],
         1,
     )
-    table = np.zeros(_table_bytes(count), np.uint8)
+    table = np.zeros(table_bytes(count), np.uint8)
     table[:count] = constants.power
     return np.concatenate([table.view(np.int8), stream.reshape(-1)])
 
 
-def _table_bytes(channels: int) -> int:
+def table_bytes(channels: int) -> int:
+    """Bytes of the table at the start of the stream."""
     return -(-channels // 4) * 4
 
 
@@ -162,11 +163,12 @@ def write(spec: KernelSpec) -> Written:
         packed, patch = max(packed, gather.bytes), gather.patch_bytes
         step = f"        x += {tile * p['C']};\n" if gather.mode == "pixels" else ""
         body += (
-            f"    for (uint32_t t = 0; t < {count}u; t++) {{\n        {pack.statement}\n"
+            f"    for (uint32_t t = 0; t < {count}u; t++) {{\n"
+            f"{indent(indent(pack.statement))}"
             f"        {routine.name}(a, w, y, table);\n{step}"
             f"        y += {tile * p['O']};\n    }}\n"
         )
-    head = [p["O"], _table_bytes(p["O"]), p["zy"], 2 * p["taps"]]
+    head = [p["O"], table_bytes(p["O"]), p["zy"], 2 * p["taps"]]
     text = (
         f"void {spec.name}(const int8_t *x, const int8_t *restrict w, int8_t *y, "
         f"void *restrict scratch)\n{{\n    static const int32_t table[] = "
