@@ -155,7 +155,9 @@ def test_nearer_than_declared_is_wrong(tmp_path: Path) -> None:
     x = Value("x", (1, 4, 4, 3), "int8", Quant.make(0.5, 3))
     y = Value("y", x.shape, "int16", Quant.make(0.25, 0))
     constants = bytearray()
-    [(call, declared)] = calls_of(one_node("clip", [x], y, {}, clamp=None), C99, constants)
+    [(call, declared)] = calls_of(
+        one_node("clip", [x], y, {}, out_dtype="int16", clamp=[-9, 9]), C99, constants
+    )
     assert declared.overlap == 47
     program = Program("clip", "cortex-m4", (call,), 0, 0, bytes(constants), (), ())
     run = on_host(program, tmp_path)
