@@ -64,7 +64,7 @@ class Plan:
         p = self.p
         # A single row of outputs has no odd first rows, whatever the stride.
         stride = 2 if p["OH"] == 1 else p["strides"][0]
-        taps = Taps(*p["kernel"], stride)
+        taps = Taps(p["kernel"][0], p["kernel"][1], stride)
         return Form(taps, p["strides"][1], self.pitch, p["requant"], p["requant_shift"])
 
     def _padded(self, rows: int) -> int:
@@ -320,7 +320,9 @@ def _whole(pitch: int) -> list[str]:
     copy, load = blocks.copy().name, columns.transpose(pitch).name
     column = CHANNELS * pitch
     return [
-        *_names(SHARED, "channels row_x row_y width left right zx zy shift table base wide stride taps"),
+        *_names(
+            SHARED, "channels row_x row_y width left right zx zy shift table base wide stride taps"
+        ),
         f"s += {len(SHARED)};",
         *_names(STRIP, "rows_y offset row_parts row_fours skip back parts"),
         *_PADDING,
@@ -343,8 +345,11 @@ def _narrow(pitch: int) -> list[str]:
     copy, load = blocks.copy().name, columns.transpose(pitch).name
     column = CHANNELS * pitch
     return [
-        *_names(SHARED, "channels row_x row_y width columns left right zx zy shift table stage "
-                "saved base wide stride taps step strips"),
+        *_names(
+            SHARED,
+            "channels row_x row_y width columns left right zx zy shift table stage "
+            "saved base wide stride taps step strips",
+        ),
         f"s += {len(SHARED)};",
         *_PADDING,
         "int8_t *const rows = (int8_t *)(scratch + saved);",
@@ -382,7 +387,8 @@ def _narrow(pitch: int) -> list[str]:
         f"                {load}(image + at, real + offset, row_x, channels, row_parts, "
         "row_fours, high - low);",
         "                if (reads != 0) {",
-        f"                    {load}(above + at, real, 0, channels, {columns.LAST}, 0, high - low);",
+        f"                    {load}(above + at, real, 0, channels, {columns.LAST}, 0, "
+        "high - low);",
         "                }",
         "            }",
         "            if (low > start) {",

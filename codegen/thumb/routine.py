@@ -205,9 +205,7 @@ def _flat(block: _Block) -> Iterator[str]:
             yield from _flat(item)
 
 
-def _cost(
-    block: _Block, trips: dict[str, int | Fraction]
-) -> tuple[int | Fraction, int | Fraction]:
+def _cost(block: _Block, trips: dict[str, int | Fraction]) -> tuple[int | Fraction, int | Fraction]:
     instructions: int | Fraction = 0
     cycles: int | Fraction = 0
     previous = ""

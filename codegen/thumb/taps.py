@@ -40,9 +40,7 @@ class Taps:
 
     def products(self, rows: int) -> list[Product]:
         """Of `rows` outputs, the first of which starts in the lower half of word 0."""
-        return [
-            p for j in range(self.width) for r in range(rows) for p in self._of_row(r, j)
-        ]
+        return [p for j in range(self.width) for r in range(rows) for p in self._of_row(r, j)]
 
     def _of_row(self, row: int, j: int) -> list[Product]:
         first = row * self.stride
