@@ -98,7 +98,14 @@ def _candidate(layer: Layer, plan: Plan, constants: np.ndarray) -> Candidate:
         plan.p,
     )
     note = f"{plan.columns} columns at a time" if plan.narrow else ""
-    return Candidate(spec, (x.name,), {"w": constants}, plan.in_place, note, plan.cost)
+    return Candidate(
+        spec,
+        (x.name,),
+        {"w": constants},
+        in_place=plan.in_place,
+        note=note,
+        cost=plan.cost,
+    )
 
 
 def _write(spec: KernelSpec) -> Written:

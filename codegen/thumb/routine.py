@@ -83,6 +83,13 @@ class Routine:
             self(f"cmp {left}, {right}", f"b{condition} {self._inner()}b")
 
     @contextmanager
+    def until_aligned(self, name: str, pointer: str, alignment: int) -> Iterator[None]:
+        """Repeat until `pointer` is a multiple of `alignment`, a power of two, at a round's end."""
+        with self._loop(name):
+            yield
+            self(f"tst {pointer}, #{alignment - 1}", f"bne {self._inner()}b")
+
+    @contextmanager
     def _loop(self, name: str) -> Iterator[None]:
         block = _Block(name)
         block.items.append(f"{self.label()}:")
