@@ -217,9 +217,12 @@ def _many(mnemonic: str, args: list[str]) -> str | None:
         return None
     base, names = args[0].rstrip("!"), register_list(args[1])
     if base == "sp":
-        if args[0].endswith("!") or mnemonic.startswith("stm"):
+        if args[0].endswith("!"):
             raise UnknownInstruction(f"{mnemonic} {args}")
-        return " ".join(f"{r} = sp[{i}];" for i, r in enumerate(names))
+        load = mnemonic.startswith("ldm")
+        return " ".join(
+            f"{r} = sp[{i}];" if load else f"sp[{i}] = {r};" for i, r in enumerate(names)
+        )
     parts = [f"EK_T_ALIGNED({base});", f"const ek_t_reg at = {base};"]
     for i, r in enumerate(names):
         if mnemonic.startswith("ldm"):
