@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from codegen.thumb.routine import Routine
 
 #: Bytes of a block.
 BLOCK = 32
 
 
+@cache
 def copy() -> Routine:
     """``(to, from, step, blocks)``: `step` is `BLOCK`, or 0 where one block is repeated."""
     r = Routine("copy", "void *to", "const void *from", "int32_t step", "int32_t blocks")

@@ -9,6 +9,7 @@ filled with pairs of the zero point; `transpose` writes real pixels only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from codegen.kernel import Cost
 from codegen.thumb.routine import Routine
@@ -61,6 +62,7 @@ class Rows:
         )  # fmt: skip
 
 
+@cache
 def transpose(pitch: int) -> Routine:
     """``(x, to, row, step, parts, fours, columns)``: `columns` columns of four channels.
 

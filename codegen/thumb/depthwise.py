@@ -32,9 +32,11 @@ from codegen.thumb.depthwise_driver import Plan, driver
 from codegen.thumb.requant import Requant
 
 #: Columns of outputs at a time where the buffer shall be small.
-NARROW = (2, 8)
+NARROW = (2, 3, 8)
+#: Narrow buffers are offered where scratch is at most this share of the whole one's.
+LESS = 0.75
 #: E of most layers of real models can be this one.
-USUAL_SHIFT = 11
+USUAL_SHIFT = 10
 
 
 def _candidates(layer: Layer) -> list[Candidate]:
@@ -55,19 +57,22 @@ def _candidates(layer: Layer) -> list[Candidate]:
     rq = _requant(channels)
     by_tap = channels.weights.reshape(out, kh, kw)
     params = {**p, **rq.params, "zx": channels.input_zero_point, "template": "depthwise_columns"}
-    found = []
+    found: list[tuple[Candidate, int]] = []
     for columns in (p["OW"], *(n for n in NARROW if n < p["OW"])):
         for packed in (False, True):
             plan = Plan({**params, "columns": columns, "packed": packed})
             plan.check()
+            if plan.narrow and plan.scratch_bytes > LESS * found[0][1]:
+                continue
             depthwise_columns.check(plan.form)
             if packed:
                 constants = unpack.pack(by_tap, rq)
             else:
                 scaled = by_tap.astype(np.int64) * rq.scale[:, None, None]
                 constants = np.concatenate([plan.form.taps.pack(scaled), rq.triples], 1)
-            found.append(_candidate(layer, plan, constants.astype(np.int32)))
-    return found
+            candidate = _candidate(layer, plan, constants.astype(np.int32))
+            found.append((candidate, plan.scratch_bytes))
+    return [candidate for candidate, _ in found]
 
 
 def _requant(channels: Channels) -> Requant:

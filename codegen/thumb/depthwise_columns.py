@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, partial
 
 from codegen.kernel import Cost, NotApplicable
 from codegen.thumb import requant
@@ -79,13 +80,15 @@ def cost(form: Form, channels: int, columns: int, rows: int) -> Cost:
     )  # fmt: skip
 
 
+@cache
 def routine(form: Form) -> Routine:
-    """``(columns, table, y, channels, row3, row, end, step, final, skip, back, next, around, parts, zero)``.
+    """Outputs of `channels` channels in several columns; all channels are in the buffer.
 
-    Args of the routine, with `row` and `step` the bytes of y from row to row and column to column:
-    `end` = y + row * (rows - rows % 4), `final` = end + columns * step, `skip` and `back` what a
-    finished column adds to the pointers to pixels and y, `next` and `around` what a finished
-    channel adds to them, `zero` the output's zero point.
+    Parameters beyond pointers: `row3`, `row` and `step` are the bytes of y from one row to the
+    third next and to the next, and from column to column; `end` = y + row * (rows - rows % 4) and
+    `final` = end + columns * step; `skip` and `back` are what a finished column adds to the
+    pointers to pixels and y, `next` and `around` what a finished channel adds to them; `parts` is
+    `parts(rows)` and `zero` the output's zero point.
     """
     r = Routine(
         "depthwise", "const int16_t *pixels", "const int32_t *table", "int8_t *y",
@@ -93,7 +96,7 @@ def routine(form: Form) -> Routine:
         "const int8_t *final", "int32_t skip", "int32_t back", "int32_t next", "int32_t around",
         "int32_t parts", "int32_t zero",
     )  # fmt: skip
-    at = r.enter(8)
+    at = r.enter(9)
     names = (
         "row3",
         "row",
@@ -108,11 +111,13 @@ def routine(form: Form) -> Routine:
         "zero",
     )
     place = {name: f"[sp, #{at + 4 * i}]" for i, name in enumerate(names)}
-    place |= {"multiplier": "[sp, #16]", "power": "[sp, #20]", "table": "[sp, #24]",
-              "channels": "[sp, #28]", "bias": "[sp]"}  # fmt: skip
+    place |= {"multiplier": "[sp, #16]", "power": "[sp, #20]", "table": "[sp, #28]",
+              "channels": "[sp, #32]", "bias": "[sp]"}  # fmt: skip
     regs = _registers(form)
     # The zero point is read with the power.
-    r("strd r1, r3, [sp, #24]", f"mov {regs.out}, r2", f"mov {regs.pixels}, r0")
+    r("strd r1, r3, [sp, #28]", f"mov {regs.out}, r2", f"mov {regs.pixels}, r0")
+    if form.requant != "fast":
+        r(f"ldr r0, {place['zero']}", "str r0, [sp, #24]")
     sums, data, words = regs.sums, regs.data, len(form.taps.words)
     with r.until("channels", sums[0], "#0"):
         table = data[0]
@@ -136,7 +141,7 @@ def routine(form: Form) -> Routine:
         r(f"add {sums[1]}, {sums[1]}, #1", f"str {sums[1]}, {place['final']}")
         r(f"ldr {sums[0]}, {place['channels']}", f"sub {sums[0]}, {sums[0]}, #1")
         r(f"str {sums[0]}, {place['channels']}")
-    r.leave(8)
+    r.leave(9)
     return r
 
 
@@ -213,7 +218,7 @@ def _rows(r: Routine, form: Form, regs: _Registers, place: dict[str, str], rows:
     if form.requant == "general":
         for s in sums:
             r(f"add {s}, {s}, {s}, asr #31")
-    r(f"ldr {a}, {place['power']}", f"ldr {b}, {place['zero']}")
+    r(f"ldrd {a}, {b}, {place['power']}")
     for s in sums:
         r(f"smmlar {s}, {s}, {a}, {b}")
     for s in sums:
@@ -227,11 +232,9 @@ def _resident(
     words = sorted({(p.column, p.word) for p in products})
     moved = 0
     while words:
-        taken = (
-            words[:2] if words[:1] + [(words[0][0], words[0][1] + 1)] == words[:2] else words[:1]
-        )
+        column, word = words[0]
+        taken = words[: 1 + (words[1:2] == [(column, word + 1)])]
         words = words[len(taken) :]
-        column, word = taken[0]
         offset = CHANNELS * form.pitch * column + 4 * word - moved
         registers = regs.data[: len(taken)]
         if not moved and passed:
@@ -250,27 +253,40 @@ def _resident(
 
 
 def _streamed(r: Routine, form: Form, regs: _Registers, products: list[Product]) -> None:
-    """Products by weight words; the words of pixels stay in registers while there is room."""
-    weight, *free = regs.data
-    cached: dict[tuple[int, int], str] = {}
-    order = [(form.taps.weight(p)[0], p) for p in products]
-    order.sort(key=lambda item: item[0])
-    loaded = -1
+    """Products by weight words, which are loaded two at a time.
+
+    Words of pixels stay in registers while there is room; a word's upper neighbour is loaded with
+    it where that is needed too.
+    """
+    order = sorted(((form.taps.weight(p)[0], p) for p in products), key=lambda item: item[0])
+    needed = sorted({n for n, _ in order})
+    weights: dict[int, str] = {}
+    held = dict.fromkeys(regs.data, (-1, -1))
     for i, (n, p) in enumerate(order):
-        if n != loaded:
-            r(f"ldr {weight}, [{regs.table}, #{4 * n}]")
-            loaded = n
-        at = (p.column, p.word)
-        if at not in cached:
-            if len(cached) == len(free):
-                uses = [(q.column, q.word) for _, q in order[i:]]
-                last = max(cached, key=lambda c: uses.index(c) if c in uses else len(uses))
-                cached[at] = cached.pop(last)
-            else:
-                cached[at] = free[len(cached)]
-            offset = CHANNELS * form.pitch * p.column + 4 * p.word
-            r(f"ldr {cached[at]}, [{regs.pixels}, #{offset}]")
-        _multiply(r, form, regs, p, cached[at], weight)
+        if n not in weights:
+            weights = dict(zip([n, n + 1] if n + 1 in needed else [n], ("r0", "r1"), strict=False))
+            r(f"{'ldrd' if len(weights) == 2 else 'ldr'} {', '.join(weights.values())}, "
+              f"[{regs.table}, #{4 * n}]")  # fmt: skip
+        uses = [(q.column, q.word) for _, q in order[i:]]
+        at = uses[0]
+        if at not in held.values():
+            # Registers by how late their words are needed, if at all.
+            late = sorted(held, key=partial(_first_use, uses, held))
+            free = [d for d in late if held[d] not in uses]
+            after = (at[0], at[1] + 1)
+            both = after in uses and after not in held.values() and len(free) > 1
+            taken = [late[-1], free[0]] if both else [late[-1]]
+            offset = CHANNELS * form.pitch * at[0] + 4 * at[1]
+            both = both and offset <= 1020
+            held |= dict(zip(taken[: 1 + both], (at, after), strict=False))
+            r(f"{'ldrd' if both else 'ldr'} {', '.join(taken[: 1 + both])}, "
+              f"[{regs.pixels}, #{offset}]")  # fmt: skip
+        register = next(d for d, word in held.items() if word == at)
+        _multiply(r, form, regs, p, register, weights[n])
+
+
+def _first_use(uses: list[tuple[int, int]], held: dict[str, tuple[int, int]], register: str) -> int:
+    return uses.index(held[register]) if held[register] in uses else len(uses)
 
 
 def _multiply(

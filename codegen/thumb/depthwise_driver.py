@@ -64,7 +64,7 @@ class Plan:
         p = self.p
         # A single row of outputs has no odd first rows, whatever the stride.
         stride = 2 if p["OH"] == 1 else p["strides"][0]
-        taps = Taps(*p["kernel"], stride)
+        taps = Taps(p["kernel"][0], p["kernel"][1], stride)
         return Form(taps, p["strides"][1], self.pitch, p["requant"], p["requant_shift"])
 
     def _padded(self, rows: int) -> int:
@@ -387,7 +387,8 @@ def _narrow(pitch: int) -> list[str]:
         f"                {load}(image + at, real + offset, row_x, channels, row_parts, "
         "row_fours, high - low);",
         "                if (reads != 0) {",
-        f"                    {load}(above + at, real, 0, channels, {columns.LAST}, 0, high - low);",
+        f"                    {load}(above + at, real, 0, channels, {columns.LAST}, 0, "
+        "high - low);",
         "                }",
         "            }",
         "            if (low > start) {",

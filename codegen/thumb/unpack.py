@@ -6,6 +6,8 @@ Four channels are int32 biases [4] and multipliers [4], then bytes: shifts [4] a
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from codegen.thumb.columns import CHANNELS
@@ -20,10 +22,7 @@ RESIDENT = 9
 def pack(weights: np.ndarray, rq: Requant) -> np.ndarray:
     """int32 [O / 4, 9 + taps] of int8 weights [O, height, width]."""
     groups = len(weights) // CHANNELS
-    if rq.form == "fast":
-        shifts = np.log2(rq.scale)
-    else:
-        shifts = np.log2(rq.power.astype(np.float64))
+    shifts = np.log2((rq.scale if rq.form == "fast" else rq.power).astype(np.float64))
     taps = weights.reshape(groups, CHANNELS, -1).transpose(0, 2, 1)
     by_bytes = np.concatenate([shifts.reshape(groups, 1, CHANNELS), taps], 1).astype(np.int8)
     words = np.stack([rq.bias, rq.multiplier], 1).reshape(groups, CHANNELS, 2).transpose(0, 2, 1)
@@ -41,6 +40,7 @@ def words(taps: Taps) -> int:
     return 2 * CHANNELS + 1 + taps.height * taps.width
 
 
+@cache
 def unpack(taps: Taps, form: str) -> Routine:
     """``(packed, table, addend)``: the records of four channels.
 
