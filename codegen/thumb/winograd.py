@@ -28,6 +28,7 @@ from codegen.kernel import (
     Template,
     Written,
 )
+from codegen.overlap import sharing
 from codegen.schedules import _window
 from codegen.schedules._int4 import weight_bits
 from codegen.thumb import _winograd_f2 as f2
@@ -83,20 +84,21 @@ def _candidate(
         "conv2d",
         "thumb_dsp",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input", alias=True),
+            Operand("x", "int8", layer.inputs[0].size, "input"),
             Operand("w", str(packed.dtype), packed.size, "constant"),
             Operand("rq", "int32", 3 * variant["O"], "constant"),
-            Operand("y", "int8", layer.output.size, "output", alias=True),
+            Operand("y", "int8", layer.output.size, "output"),
         ),
         {"template": "winograd_f2", "weights": str(packed.dtype), **variant},
     )
-    return Candidate(
+    found = Candidate(
         spec,
         (layer.inputs[0].name,),
         {"w": packed, "rq": pack_requant(form)},
         note=f"Winograd F(2x2), {note}",
         cost=cost(spec.params),
     )
+    return found if variant["step"] < variant["O"] else sharing(found, steps(spec.params))
 
 
 def params(layer: Layer) -> dict[str, Any]:
@@ -179,23 +181,19 @@ def _alignment(p: dict[str, Any]) -> int:
     return 4 * int(p["C"]) if p["block"] < p["C"] // 4 else 8
 
 
-def overlap(p: dict[str, Any]) -> int | None:
-    """Bytes by which an output below the input's start is never ahead of what is read, or None.
+def steps(p: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """Reads and writes of a kernel with one pass, for `codegen.overlap`.
 
-    Rows are written two at a time after the strip's four input rows were read into T.
+    A strip's four input rows are read into T before its part of two output rows is written; a later
+    strip of the same rows reads them again.
     """
-    if p["step"] < p["O"]:
-        return None
     in_row, out_row = p["W"] * p["C"], p["OW"] * p["O"]
-    worst = -in_row * p["H"]
     for oh in range(0, p["OH"], 2):
-        written = min(oh + 2, p["OH"]) * out_row
-        last_strip = oh + 2 if oh + 2 < p["OH"] else p["OH"]
-        # With strips, a later strip of the same rows still reads the rows of this one.
-        first_read = oh if p["strip"] < p["OW"] else last_strip
-        if first_read < p["OH"]:
-            worst = max(worst, written - max(first_read - p["pads"][0], 0) * in_row)
-    return worst
+        low = max(oh - p["pads"][0], 0) * in_row
+        end = min(oh + 2, p["OH"]) * out_row
+        if p["strip"] < p["OW"]:
+            yield low, end
+        yield low, end
 
 
 @cache
