@@ -170,6 +170,7 @@ def _regions(top: _Table) -> tuple[Region, ...]:
                 table.one_of("kind", REGION_KINDS),
                 table.number("start", 0, 2**32 - 1),
                 table.number("size", 1, 2**32),
+                table.number("wait_states", 0, 255) if table.has("wait_states") else 0,
             )
         )
         table.done()

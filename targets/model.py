@@ -52,12 +52,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Region:
-    """A memory of a board; `kind` is "flash" or "ram"."""
+    """A memory of a board; `kind` is "flash" or "ram". An access to it takes `wait_states` cycles
+    longer than one to the fastest memory."""
 
     name: str
     kind: str
     start: int
     size: int
+    wait_states: int = 0
 
     @property
     def end(self) -> int:
@@ -105,6 +107,11 @@ class Board:
     def region(self, kind: str) -> Region:
         """The first region of that kind; every board has a flash and a ram region."""
         return next(r for r in self.regions if r.kind == kind)
+
+    @property
+    def flash_wait_states(self) -> int:
+        """Wait states of the flash that code and constants lie in."""
+        return self.flash.wait_states
 
     @property
     def flash(self) -> Region:

@@ -6,6 +6,7 @@ from typing import Any
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
+from codegen.overlap import channel_steps, sharing, tile_steps
 from codegen.schedules import _float, _gemm, _requant, _sparse, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
@@ -40,10 +41,13 @@ def _select_c99(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**_params(layer), **_requant.params(channels), **sparse},
+        {**_params(layer), **_requant.params(channels), **sparse, "tile": 1},
     )
     constants = {"w": packed, "rq": _requant.general(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    if not _sparse.single_pass(spec.params):
+        return candidate
+    return sharing(candidate, channel_steps(spec.params, layer.output.nbytes, w.shape[0]))
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
@@ -115,6 +119,7 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     p |= layer.types
     gemm = _gemm.Rows(p)
+    tile = _gemm.TILE if gemm.tiled else 1
     packed = gemm.pack(channels.weights.reshape(w.shape))
     packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"], gemm.tiled)
     spec = KernelSpec(
@@ -126,10 +131,13 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse},
+        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse, "tile": tile},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    if not _sparse.single_pass(p | sparse):
+        return candidate
+    return sharing(candidate, tile_steps(p, layer.output.nbytes, tile))
 
 
 def schedule_arm_dsp(p: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.overlap import sharing, window_steps
 from codegen.schedules import _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 from codegen.schedules.conv2d import AsInt32
@@ -31,12 +32,12 @@ def _by_channel(layer: Layer) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(-1, w.shape[2]).T)
 
 
-def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ...]:
+def _operands(layer: Layer, weight_count: int) -> tuple[Operand, ...]:
     return (
-        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input", alias),
+        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
         Operand("w", "int8", weight_count, "constant"),
         Operand("rq", "int32", layer.output.shape[-1] * 3, "constant"),
-        Operand("y", layer.output.dtype, layer.output.size, "output", alias),
+        Operand("y", layer.output.dtype, layer.output.size, "output"),
     )
 
 
@@ -48,11 +49,12 @@ def _select_c99(layer: Layer) -> Candidate:
     spec = KernelSpec(
         "depthwise_conv2d",
         "c99",
-        _operands(layer, taps_first.size, alias=False),
-        {**_params(layer), **_requant.params(channels)},
+        _operands(layer, taps_first.size),
+        {**_params(layer), **_requant.params(channels), "tile": 1},
     )
     constants = {"w": taps_first, "rq": _requant.general(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants)
+    steps = window_steps(spec.params, layer.output.nbytes, layer.output.shape[-1])
+    return sharing(Candidate(spec, (layer.inputs[0].name,), constants), steps)
 
 
 def _schedule_c99(p: dict[str, Any]) -> Any:
@@ -110,18 +112,18 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
     _float.refuse(layer)
     channels = analyse(layer, _by_channel(layer))
     packed = pack_in_order(channels.weights, weight_bits(layer))
-    in_place = (layer.inputs[0].shape, layer.inputs[0].dtype) == (
-        layer.output.shape,
-        layer.output.dtype,
-    )
     spec = KernelSpec(
         "depthwise_conv2d",
         "arm_dsp",
-        _operands(layer, packed.size, alias=in_place),
+        _operands(layer, packed.size),
         {**_params(layer), **_requant.params(channels), "cheap": channels.cheap},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
+    # A channel's plane is read whole before its results are stored, which lie on bytes of that
+    # channel alone, whatever the stride.
+    x, y = layer.inputs[0], layer.output
+    same = (x.shape[-1], x.dtype) == (y.shape[-1], y.dtype)
+    return sharing(Candidate(spec, (x.name,), constants), same=same)
 
 
 def _schedule_arm_dsp(p: dict[str, Any]) -> Any:

@@ -210,8 +210,8 @@ def alive_bytes(
     program: Any, graph: Graph, makers: Mapping[str, str]
 ) -> tuple[tuple[int, dict[str, int]], ...]:
     """For every call of a `codegen.program.Program`: bytes of scratch, and bytes of the buffers
-    that are alive, by the maker of the tensor that lies there. Reshapes and in-place results share
-    their operand's buffer."""
+    that are alive, by the maker of the tensor that lies there. Reshapes share their operand's
+    buffer; of an operand and a result that lie over each other only the larger one counts."""
     root = {node.output: node.inputs[0] for node in graph.nodes if node.op == "reshape"}
 
     def home(name: str) -> str:
@@ -224,8 +224,6 @@ def alive_bytes(
     for i, call in enumerate(program.calls):
         reads = [a.value for a in call.arguments if a.role == "input"]
         (result,) = [a.value for a in call.arguments if a.role == "output"]
-        if call.in_place:
-            root[result] = reads[0]
         for name in (*reads, result):
             last[home(name)] = i
         first.setdefault(home(result), i)
@@ -234,12 +232,20 @@ def alive_bytes(
     steps = []
     for i, call in enumerate(program.calls):
         alive: dict[str, int] = {}
+        hidden = _smaller(call, graph) if call.in_place or call.overlap is not None else ""
         for name, start in first.items():
-            if start <= i <= last.get(name, -1):
+            if start <= i <= last.get(name, -1) and name != home(hidden):
                 maker = makers[name]
                 alive[maker] = alive.get(maker, 0) + graph.values[name].nbytes
         steps.append((call.scratch_bytes, alive))
     return tuple(steps)
+
+
+def _smaller(call: Any, graph: Graph) -> str:
+    """Of a call's first input and its output, the value with fewer bytes."""
+    x = next(a.value for a in call.arguments if a.role == "input")
+    y = next(a.value for a in call.arguments if a.role == "output")
+    return str(min(x, y, key=lambda name: graph.values[name].nbytes))
 
 
 def _impossible(bench: _Bench) -> EdgekitError:

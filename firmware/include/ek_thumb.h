@@ -83,6 +83,11 @@ EK_INLINE int32_t ek_t_sxtb16(int32_t x)
 {
     return ek_t_pair((int8_t)((uint32_t)x & 0xffu), (int8_t)(((uint32_t)x >> 16) & 0xffu));
 }
+EK_INLINE int32_t ek_t_rev16(int32_t x)
+{
+    const uint32_t v = (uint32_t)x;
+    return (int32_t)(((v & 0x00ff00ffu) << 8) | ((v >> 8) & 0x00ff00ffu));
+}
 EK_INLINE int32_t ek_t_uxtb16(int32_t x) { return (int32_t)((uint32_t)x & 0x00ff00ffu); }
 EK_INLINE int32_t ek_t_sadd16(int32_t a, int32_t b)
 {

@@ -37,6 +37,18 @@ def test_a_new_board_is_one_file(tmp_path: Path) -> None:
     assert board.ticks_per_instruction == pytest.approx(1.6)
 
 
+def test_wait_states_are_optional(tmp_path: Path) -> None:
+    assert load_board(tmp_path, BOARD).flash_wait_states == 0
+    slow = load_board(
+        tmp_path, BOARD.replace("size = 0x40_0000", "size = 0x40_0000\nwait_states = 5", 1)
+    )
+    assert (slow.flash_wait_states, slow.ram.wait_states) == (5, 0)
+    with pytest.raises(targets.TargetFileError, match="'wait_states' is -1, must be 0 to 255"):
+        load_board(
+            tmp_path, BOARD.replace("size = 0x40_0000", "size = 0x40_0000\nwait_states = -1")
+        )
+
+
 def test_unknown_names_carry_the_known_ones() -> None:
     with pytest.raises(LookupError) as caught:
         targets.board("virtual")
