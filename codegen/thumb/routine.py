@@ -84,10 +84,22 @@ class Routine:
 
     @contextmanager
     def until_aligned(self, name: str, pointer: str, alignment: int) -> Iterator[None]:
-        """Repeat until `pointer` is a multiple of `alignment`, a power of two, at a round's end."""
+        """Repeat until a pointer to words is aligned at a round's end.
+
+        `alignment` is a power of two to 1024, which the immediate of TST holds.
+        """
         with self._loop(name):
             yield
-            self(f"tst {pointer}, #{alignment - 1}", f"bne {self._inner()}b")
+            self(f"tst {pointer}, #{alignment - 4}", f"bne {self._inner()}b")
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[int]:
+        """Instructions that run `name` times; yields the label before them.
+
+        For loops of another structure, whose branches the caller writes.
+        """
+        with self._loop(name):
+            yield self._inner()
 
     @contextmanager
     def _loop(self, name: str) -> Iterator[None]:

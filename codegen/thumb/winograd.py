@@ -222,14 +222,14 @@ def cost(p: dict[str, Any]) -> Cost:
     rows += strips * Cost(110, 160) + edges * groups * Cost(14, 20)
     inverse = horizontal.cost(groups=groups, rows=4) + Cost(45, 70)
     passes = -(-p["O"] // p["step"])
-    inner = {"rows": 4, **f2.gemm_trips(p["C"], p["block"])}
-    work = products.cost(pairs=p["O"] // 2, **inner) + (passes - 1) * products.cost(
-        pairs=0, **inner
-    )
+    inner = f2.product_trips(p["C"], p["block"])
+    work = products.cost(pairs=p["O"] // 2, **inner)
+    work += (passes - 1) * products.cost(pairs=0, **inner)
     total = passes * tile_rows * (rows + strips * steps * inverse)
     total += tile_rows * strips * steps * work + Cost(60, 90)
     if p["weights"] == "int8":
-        total += p["O"] // 2 * (f2.weights_to_u().cost(rows=2 * groups) + Cost(12, 20))
+        one = f2.weights_to_u().cost(rows=2 * groups, halves=2, between=1)
+        total += p["O"] // 2 * (one + Cost(12, 20))
     return total
 
 
@@ -245,8 +245,10 @@ def write(spec: KernelSpec) -> Written:
     top, left = p["pads"][:2]
     values = [p["H"], p["W"], p["C"], p["OH"], p["OW"], p["O"], top, left, p["strip"], p["step"]]
     values += [p["zx"], p["zy"], sum(scratch_bytes(p)[:2]) // 4, _alignment(p)]
+    parameters = ["const int8_t *x", f"const {p['weights']}_t *restrict w"]
+    parameters += ["const int32_t *restrict rq", "int8_t *y", "void *restrict scratch"]
     text = f"""\
-void {spec.name}(const int8_t *x, const {p["weights"]}_t *restrict w, const int32_t *restrict rq, int8_t *y, void *restrict scratch)
+void {spec.name}({", ".join(parameters)})
 {{
     static const ek_wino2_t layer = {{
         {", ".join(map(str, values))},
