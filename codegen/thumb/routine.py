@@ -94,9 +94,10 @@ class Routine:
 
     @contextmanager
     def part(self, name: str) -> Iterator[int]:
-        """Instructions that run `name` times; yields the label before them.
+        """Instructions that run `name` times each time; yields the label before them.
 
-        For loops of another structure, whose branches the caller writes.
+        For jumps that leave instructions out and loops of another structure, whose branches the
+        caller writes.
         """
         with self._loop(name):
             yield self._inner()
@@ -121,15 +122,6 @@ class Routine:
         with self.part(name):
             yield
         self(f"{after}:")
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Instructions that jumps may leave out: `name` says how often they run each time."""
-        block = _Block(name)
-        self._stack[-1].items.append(block)
-        self._stack.append(block)
-        yield
-        self._stack.pop()
 
     def _inner(self) -> int:
         first = self._stack[-1].items[0]
