@@ -107,4 +107,4 @@ def test_the_ram_build(name: str, least: int) -> None:
 @needs_shared
 def test_a_change_that_saves_nothing_is_not_made() -> None:
     graph, _ = reduced(importers.load(SHARED / "models" / "str_ww_ref_model.tflite"))
-    assert thrifty(graph, lambda g: 1000) is graph
+    assert thrifty(graph, lambda g: (1000, 1), 1) is graph
