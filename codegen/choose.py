@@ -4,8 +4,8 @@ Candidates of a layer differ in time, in flash (constants) and in RAM (scratch, 
 output may share the input's memory). `Objective` says what is traded for what:
 
 =========  ====================================================================================
-balanced   the fastest with constants of at most 1.25 times the model's int8 weights and, layer by
-           layer, at most 1.2 times the RAM that the thriftiest kernels need, or 1280 bytes more
+balanced   the fastest with constants of at most 1.25 times the model's int8 weights, in as much
+           RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
 speed      the fastest
 ram        the least RAM at the peak, then the fastest within balanced's flash
 size       the fewest constants, then the fastest
@@ -31,9 +31,11 @@ from targets import Target
 OBJECTIVES = ("balanced", "speed", "ram", "size")
 #: Constants of the balanced and ram builds in proportion to the model's int8 weights.
 FLASH_RATIO = 1.25
-#: RAM of any layer in the balanced build in proportion to the least possible peak, and what it may
-#: take beyond that peak in any case: small models have a few hundred bytes of activations.
-RAM_RATIO, RAM_SLACK = 1.2, 1280
+#: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
+#: The first few kilobytes count less, since every board has them.
+RAM_POWER, RAM_FREE = 0.3, 4096
+#: Limits of RAM that the balanced build tries, up to this multiple of the least.
+LIMITS, RAM_RATIO = 24, 1.5
 _UNKNOWN = 1 << 60
 
 
@@ -153,28 +155,50 @@ def choose(slots: Sequence[Slot], objective: str, weight_bytes: int) -> list[Cho
         objective: one of `OBJECTIVES`.
         weight_bytes: int8 weights of the model, which limit the constants of "balanced" and "ram".
     """
-    pools = [list(slot.options) for slot in slots]
-    if objective in ("balanced", "ram"):
-        needs = [[slot.need(o) for o in slot.options] for slot in slots]
-        limit = max((min(row) for row in needs), default=0)
-        if objective == "balanced":
-            limit = max(int(limit * RAM_RATIO), limit + RAM_SLACK)
+    flash = int(weight_bytes * FLASH_RATIO)
+    if objective in ("speed", "size"):
+        taken = _pick(slots, [list(slot.options) for slot in slots], objective, flash)
+    else:
+        taken = _within(slots, objective, flash)
+    return [Choice(o, _runner_up(slot.options, o)) for slot, o in zip(slots, taken, strict=True)]
+
+
+def _within(slots: Sequence[Slot], objective: str, flash: int) -> list[Option]:
+    """The least RAM at the peak, or for "balanced" as much as pays."""
+    needs = [[slot.need(o) for o in slot.options] for slot in slots]
+    least = max((min(row) for row in needs), default=0)
+    limits = [least]
+    if objective == "balanced":
+        ceiling = max(int(least * RAM_RATIO), least + RAM_FREE)
+        more = sorted({n for row in needs for n in row if least < n <= ceiling})
+        limits += more[:: max(1, -(-len(more) // LIMITS))]
+
+    def at(limit: int) -> tuple[float, list[Option]]:
         # The thriftiest option always stays.
         pools = [
             [o for o, n in zip(slot.options, row, strict=True) if n <= max(limit, min(row))]
             for slot, row in zip(slots, needs, strict=True)
         ]
+        taken = _pick(slots, pools, objective, flash)
+        time = sum(o.cycles for o in taken if o.candidate.cost)
+        return time * float(limit + RAM_FREE) ** RAM_POWER, taken
+
+    return min((at(limit) for limit in limits), key=lambda found: found[0])[1]
+
+
+def _pick(
+    slots: Sequence[Slot], pools: Sequence[Sequence[Option]], objective: str, flash: int
+) -> list[Option]:
+    """One option of each pool."""
     groups = _groups(slots, pools)
     if objective == "speed":
         taken = [min(group, key=lambda b: (_cycles(b), _flash(b))) for group in groups]
     else:
         taken = [min(group, key=lambda b: (_flash(b), _cycles(b))) for group in groups]
         if objective != "size":
-            taken = _upgrade(groups, taken, int(weight_bytes * FLASH_RATIO))
+            taken = _upgrade(groups, taken, flash)
     by_slot = {i: option for bundle in taken for i, option in bundle.items()}
-    return [
-        Choice(by_slot[i], _runner_up(slot.options, by_slot[i])) for i, slot in enumerate(slots)
-    ]
+    return [by_slot[i] for i in range(len(slots))]
 
 
 def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[list[_Bundle]]:

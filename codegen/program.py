@@ -25,6 +25,8 @@ from targets import Target
 CHANNEL_MULTIPLE = 4
 
 
+#: How much slower than the balanced build stripes may make the "ram" build.
+THRIFT_SLOWDOWN = 1.2
 WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
 
@@ -147,13 +149,15 @@ def build_program(
     """
     smaller, found = reduced(graph)
 
-    def built(g: Graph, intervals_of: Intervals) -> Program:
-        return _Builder(graph, g, intervals_of, target, sparse_weights, optimize).build()
+    def builder(g: Graph, objective: str) -> _Builder:
+        known = found if g is smaller else intervals(g)
+        return _Builder(graph, g, known, target, sparse_weights, objective)
 
     if optimize == "ram":
-        smaller = thrifty(smaller, lambda g: built(g, intervals(g)).arena_bytes)
+        _, most = builder(smaller, "balanced").built()
+        smaller = thrifty(smaller, lambda g: builder(g, "ram").built(), int(most * THRIFT_SLOWDOWN))
         found = intervals(smaller)
-    return built(smaller, found)
+    return builder(smaller, optimize).build()
 
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
@@ -191,6 +195,13 @@ class _Builder:
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
         self.alive = Liveness(self.graph)
+
+    def built(self) -> tuple[int, int]:
+        """Bytes of the arena, and the cycles of all kernels whose cost is known."""
+        chosen = self._choose()
+        plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
+        costs = [choice.option.candidate.cost for choice in chosen.values()]
+        return plan.arena_bytes, sum(cost.cycles for cost in costs if cost)
 
     def build(self) -> Program:
         chosen = self._choose()

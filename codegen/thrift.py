@@ -16,38 +16,42 @@ from codegen.stripes import ELEMENTWISE, NotStripable, recomputed, stripe
 from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 
+#: Bytes of the arena, and estimated cycles.
+Built = tuple[int, int]
 #: Stripes that are tried, and the most nodes that one chain has.
 BANDS, LONGEST = (2, 3, 4, 6, 8, 12, 16), 12
 #: Multiply-accumulates that stripes may compute twice, in proportion to the model's.
 EXTRA_MACS = 0.2
 #: Graphs that are built of those that an estimate found good, and rounds of changes.
-BUILT, ROUNDS = 4, 3
+BUILT, ROUNDS = 6, 3
 #: A change is kept where it saves this share of the arena.
 WORTH = 0.02
 #: Scratch of a depthwise kernel, about, in bytes.
 DEPTHWISE_SCRATCH = 1024
 
 
-def thrifty(graph: Graph, arena_of: Callable[[Graph], int]) -> Graph:
+def thrifty(graph: Graph, build: Callable[[Graph], Built], most_cycles: int) -> Graph:
     """The graph in the order and the stripes that need the least RAM.
 
     Args:
-        arena_of: bytes of the arena that a graph needs with real kernels.
+        build: arena in bytes and cycles that a graph takes with real kernels.
+        most_cycles: what a changed graph may take.
     """
-    arena = arena_of(graph)
+    arena, _ = build(graph)
     for _ in range(ROUNDS):
         peak, step = _peak(graph)
         tried = sorted(
             ((_peak(g)[0], extra, i, g) for i, (g, extra) in enumerate(_changes(graph, step))),
             key=lambda t: t[:3],
         )
-        better = [(arena_of(g), i, g) for est, _, i, g in tried[:BUILT] if est < peak]
+        better = [(*build(g), i, g) for est, _, i, g in tried[:BUILT] if est < peak]
+        better = [b for b in better if b[0] <= arena * (1 - WORTH) and b[1] <= most_cycles]
         if not better:
             return graph
-        least, _, changed = min(better, key=lambda t: t[:2])
-        if least > arena * (1 - WORTH):
-            return graph
-        graph, arena = changed, least
+        least = min(b[0] for b in better)
+        # Of those that are nearly as small, the fastest.
+        near = [b for b in better if b[0] <= least * (1 + WORTH)]
+        arena, _, _, graph = min(near, key=lambda b: (b[1], b[0], b[2]))
     return graph
 
 

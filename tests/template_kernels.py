@@ -56,7 +56,7 @@ def check_everywhere(
     graph = merged(graphs)
     program = forced(graph, template, variant, patch)
     memory_check.check(program)
-    feeds = feeds or {name: x[:1] for name, x in batch(graph, variant, n=1).items()}
+    feeds = feeds or {name: x[:1] for name, x in batch(graph, variant, n=2).items()}
     want = reference.run(graph, feeds)
     on_host = run_host(program, folder, feeds)
     on_m4, _ = run_m4(program, folder, feeds, compiler)

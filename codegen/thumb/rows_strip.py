@@ -62,7 +62,8 @@ def candidates(layer: Layer) -> list[Candidate]:
     constants = scaled(channels, weights.reshape(p["O"], -1))
     p |= {"template": "rows_strip", "form": constants.form}
     p |= {"zx": channels.input_zero_point, "zy": constants.zero_point}
-    return [candidate(layer, p, pack_constants(constants), cost(p))]
+    tile = shape.strip * p["OW"]  # a strip's rows are packed before its first result is stored
+    return [candidate(layer, p, pack_constants(constants), cost(p), tile=tile)]
 
 
 def _routine(p: dict[str, Any], shape: _Shape) -> Routine:

@@ -59,7 +59,9 @@ def candidates(layer: Layer) -> list[Candidate]:
     taps[:, : len(_ORDER)] = weights[:, _ORDER]
     q = requant.plan(channels, taps)
     p |= {"template": "stem_rgb", "zx": channels.input_zero_point, **q.params}
-    return [candidate(layer, p, pack_constants(q, taps), cost(p), note="int16 weights")]
+    # Two pixels at a time, but each row begins anew: one is what can be relied on.
+    packed = pack_constants(q, taps)
+    return [candidate(layer, p, packed, cost(p), note="int16 weights", tile=1)]
 
 
 def _edges(p: dict[str, Any]) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from edgekit.devices.bench import Bench, link_functions
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Quant, Value
 
-DSP, C99 = ("arm_dsp", "c99"), ("c99",)
+DSP, C99 = M4.target.families, ("c99",)
 WINDOWED = ["conv2d", "depthwise_conv2d", "fully_connected", "conv2d int8>int16",
             "depthwise_conv2d int16", "conv2d int4", "conv2d int16"]  # fmt: skip
 OTHERS = ["add", "mul", "clip", "average_pool2d", "max_pool2d", "softmax", "transpose",
@@ -124,7 +124,7 @@ def calls_of(graph: Graph, families: tuple[str, ...], constants: bytearray) -> l
     return cases
 
 
-@pytest.mark.parametrize("families", [DSP, C99], ids=["arm_dsp", "c99"])
+@pytest.mark.parametrize("families", [DSP, C99], ids=["cortex-m4", "c99"])
 @settings(
     max_examples=2,
     deadline=None,
