@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codegen import memory
-from codegen.choose import Choice, Option, Slot, choose, options
+from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
 from codegen.kernel import Kernel, Layer, NotApplicable
 from codegen.liveness import VIEWS, Liveness
 from codegen.schedules._sparse import share_kernels
@@ -25,8 +25,6 @@ from targets import Target
 CHANNEL_MULTIPLE = 4
 
 
-#: How much slower than the balanced build stripes may make the "ram" build.
-THRIFT_SLOWDOWN = 1.2
 WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
 
@@ -185,7 +183,9 @@ class _Builder:
         target: Target,
         sparse_weights: str,
         optimize: str,
+        most_cycles: int,
     ) -> None:
+        self.most_cycles = most_cycles
         self.original = original
         self.graph = graph
         self.intervals = found
@@ -248,7 +248,9 @@ class _Builder:
                 details=missing,
                 help="edgekit ops lists what there is",
             )
-        chosen = choose(list(slots.values()), self.optimize, weight_bytes(self.original))
+        chosen = choose(
+            list(slots.values()), self.optimize, weight_bytes(self.original), self.most_cycles
+        )
         padded = share_kernels(choice.option.candidate for choice in chosen)
         for i, candidate in padded.items():
             chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
