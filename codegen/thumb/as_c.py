@@ -113,6 +113,8 @@ def statement(line: str) -> str:
     if line.endswith(":"):
         return f"L{line[:-1]}:;"
     mnemonic, _, rest = line.partition(" ")
+    if mnemonic == "tbh":
+        return _table_branch(rest)
     mnemonic = mnemonic.removesuffix(".w")
     args = operands(rest.strip())
     for form in (_branch, _stack, _memory, _many, _add, _compare, _function):
@@ -120,6 +122,16 @@ def statement(line: str) -> str:
         if text is not None:
             return text
     raise UnknownInstruction(line)
+
+
+def _table_branch(rest: str) -> str:
+    """TBH with its table in the same line, as `Routine.jump` writes it: jumps forward."""
+    register = re.search(r"\[pc, (r\d+),", rest)
+    if not register:
+        raise UnknownInstruction(f"tbh {rest}")
+    labels = re.findall(r"\((\d+)f", rest)
+    cases = [f"case {i}: goto L{label};" for i, label in enumerate(labels[:-1])]
+    return f"switch ({register[1]}) {{ {' '.join(cases)} default: goto L{labels[-1]}; }}"
 
 
 def _value(operand: str, shift: str = "") -> str:

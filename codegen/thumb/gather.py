@@ -43,7 +43,8 @@ def unroll_of(words: int) -> int:
 class Gather:
     """Text and cost of packing tiles of `tile` pixels for a layer with parameters `p`.
 
-    `kind` is that of `codegen.thumb.packing`; tiles of `whole` pixels have a routine of their own.
+    `kind` is that of `codegen.thumb.packing`; tiles of `whole` pixels have a routine of their own,
+    0 where none has.
     """
 
     def __init__(self, p: dict[str, Any], tile: int, kind: str, whole: int = 0) -> None:
@@ -80,7 +81,7 @@ class Gather:
                 call = f"{pack.name}(x, a, {taps}, {taps // 4});"
                 single = f"{pack.name}(x, a, 0, {taps // 4});"
             else:
-                pack = pack_run(self.kind, tile, unroll_of(taps // 4))
+                pack = pack_run(self.kind, tile, self._unroll(taps // 4))
                 call = "".join(
                     f"{pack.name}(x + {i * taps}, a + {i}, {taps // 4});" for i in range(tile)
                 )
@@ -158,6 +159,10 @@ class Gather:
         rows = p["H"] - self.extent[0]
         return (rows, last) if rows >= 0 and last >= 0 else None
 
+    def _unroll(self, words: int) -> int:
+        """Of runs of `words`; the smaller tile at the end has one routine for all of them."""
+        return unroll_of(words) if self.whole in (0, self.tile) else 1
+
     # ---- one pixel
 
     @property
@@ -169,13 +174,13 @@ class Gather:
             return [
                 self._tile
                 if self.tiled
-                else pack_run(self.kind, self.tile, unroll_of(self.p["taps"] // 4))
+                else pack_run(self.kind, self.tile, self._unroll(self.p["taps"] // 4))
             ]
-        return [pack_run(self.kind, self.tile, unroll_of(self.run_bytes // 4)), self._tap]
+        return [pack_run(self.kind, self.tile, self._unroll(self.run_bytes // 4)), self._tap]
 
     @property
     def _tap(self) -> Routine:
-        return pack_run(self.kind, self.tile, unroll_of(self.p["C"] // 4))
+        return pack_run(self.kind, self.tile, self._unroll(self.p["C"] // 4))
 
     def _inside(self) -> str:
         """C condition that a window lies in the image; "" where all of them do."""
@@ -289,9 +294,8 @@ class Gather:
 
     def _run_cost(self, taps: int) -> Cost:
         words = taps // 4
-        return pack_run(self.kind, self.tile, unroll_of(words)).cost(
-            words=words // unroll_of(words)
-        )
+        unroll = self._unroll(words)
+        return pack_run(self.kind, self.tile, unroll).cost(words=words // unroll)
 
 
 def _copy_instructions(nbytes: int) -> int:
@@ -308,7 +312,7 @@ def gather_cost(p: dict[str, Any], tile: int, kind: str) -> Cost:
     if gather.mode == "pixels":
         whole, rest = divmod(pixels, tile)
         total = (pack_tile(kind, tile).cost(words=p["taps"] // 4) + Cost(5, 8)) * whole
-        return total + Gather(p, rest or 1, kind).pixel_cost(True) * rest
+        return total + Gather(p, rest or 1, kind, tile).pixel_cost(True) * rest
     tiles = 0
     if gather.mode == "words" and (bounds := gather._tile_bounds()):
         tiles = sum(

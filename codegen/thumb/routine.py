@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -122,6 +122,12 @@ class Routine:
         with self.part(name):
             yield
         self(f"{after}:")
+
+    def jump(self, register: str, labels: Sequence[int]) -> None:
+        """Jump forward to ``labels[register]``."""
+        table = self.label()
+        offsets = ", ".join(f"({label}f - {table}b) / 2" for label in labels)
+        self(f"tbh [pc, {register}, lsl #1]; {table}: .short {offsets}")
 
     def _inner(self) -> int:
         first = self._stack[-1].items[0]
@@ -250,4 +256,6 @@ def _cycles(line: str, previous: str) -> int:
         return 1 if previous.startswith(("ldr", "str")) else 2
     if mnemonic in ("b", "bx"):
         return 1 + REFILL
+    if mnemonic == "tbh":
+        return 2 + REFILL
     return 6 if mnemonic == "sdiv" else 1

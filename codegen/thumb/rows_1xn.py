@@ -27,7 +27,9 @@ from codegen.thumb.scaled import Scaled, emit, scaled
 
 #: Pixels above which rows of five pixels are faster.
 MOST_PIXELS = 4
+#: Weights of a channel whose loop is unrolled, by variant; in small layers code counts for more.
 UNROLLED = {"packed": 64, "direct": 32}
+UNROLLED_SMALL, SMALL_LAYER = 16, 8192
 # Words of the stack, in the order in which LDM takes them.
 _MULTIPLIER, _SIXTY_FOUR, _Y, _END, _A, _A_END = 0, 8, 16, 20, 24, 28
 _FRAME = 8
@@ -141,15 +143,19 @@ def candidates(layer: Layer) -> list[Candidate]:
     return found
 
 
+def _part(p: dict[str, Any]) -> int:
+    small = p["taps"] * p["O"] < SMALL_LAYER
+    return part_of(p["taps"], UNROLLED_SMALL if small else UNROLLED[p["variant"]])
+
+
 def _routine(p: dict[str, Any]) -> Routine:
-    part = part_of(p["taps"], UNROLLED[p["variant"]])
-    return rows(p["form"], p["variant"], p["group"], part, p["uniform"])
+    return rows(p["form"], p["variant"], p["group"], _part(p), p["uniform"])
 
 
 def cost(p: dict[str, Any]) -> Cost:
     """Of the whole layer; what the compiler makes of the driver is estimated."""
     routine = _routine(p)
-    parts = p["taps"] // part_of(p["taps"], UNROLLED[p["variant"]])
+    parts = p["taps"] // _part(p)
     whole, rest = divmod(p["O"], p["group"])
     one = Cost(0, 0)
     for groups in (whole, 1 if rest else 0):

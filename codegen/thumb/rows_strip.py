@@ -91,11 +91,12 @@ def write(spec: KernelSpec) -> Written:
     tile_words = shape.packed * shape.rows
     at = f"row + {shape.start}" if shape.start else "row"
     each = f"for (uint32_t t = 0; t < {shape.tiles}u; t++) "
+    table = f"{p['O']}, {table_bytes(p['O'])}, {p['zy']}, {2 * shape.taps}, 0, 0"
     tile = f"row + t * {TILE * sw * c}u, to + t * {tile_words}u"
     text = f"""\
 void {spec.name}(const int8_t *x, const int8_t *restrict w, int8_t *y, void *restrict scratch)
 {{
-    static const int32_t table[] = {{{p["O"]}, {table_bytes(p["O"])}, {p["zy"]}, {2 * shape.taps}}};
+    static const int32_t table[] = {{{table}}};
     int32_t *const a = scratch;
     int8_t *const row = (int8_t *)scratch + {shape.a_bytes};
     memset(row, {p["zx"]}, {shape.row_bytes}u);

@@ -61,6 +61,11 @@ SEQUENCES = {
               "eor r7, r7, r4"],
     "branch": ["mov r7, r4", "cmp r4, r5", "bgt 90f", "mov r7, r5", "90:", "tst r6, #1", "bne 91f",
                "mvn r7, r7", "91:", "cmp r6, #77", "ble 92f", "adds r7, #1", "92:"],
+    "table": ["and r8, r4, #3", "mov r7, r5",
+              "tbh [pc, r8, lsl #1]; 94: .short (95f - 94b) / 2, (96f - 94b) / 2, (97f - 94b) / 2, "
+              "(98f - 94b) / 2",
+              "95:", "adds r7, #1", "96:", "adds r7, #2", "97:", "adds r7, #4", "98:",
+              "adds r7, #8"],
     "shift": ["and r8, r5, #31", "lsl r7, r4, r8", "asr r8, r4, r8", "eor r7, r7, r8"],
     "long": ["smull r7, r8, r4, r5", "smlal r7, r8, r5, r6", "eor r7, r7, r8",
              "umull r5, r8, r4, r6", "eor r7, r7, r8"],

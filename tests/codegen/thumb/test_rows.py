@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built import merged
+from built import M4
 from graphs import one_node
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from thumb_kernels import check, conv, count, forced
+from template_kernels import (
+    candidates,
+    check_everywhere,
+    forced,
+    instructions,
+    run_sanitized,
+)
 
-from codegen import memory_check
-from codegen.kernel import Candidate, NotApplicable
+from codegen.kernel import NotApplicable
 from codegen.program import layer_of
 from codegen.templates import templates
+from codegen.thumb.layers import channels_of
 from codegen.thumb.scaled import scaled
-from edgekit.errors import EdgekitError
+from edgekit import reference
 from edgekit.graph import Graph, Quant, Value
 
 CHECKED = settings(
@@ -56,6 +63,43 @@ SHAPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+def conv(
+    height: int,
+    width: int,
+    channels: int,
+    out: int,
+    kernel: tuple[int, int] = (1, 1),
+    strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    *,
+    relu: bool = True,
+    seed: int = 0,
+) -> Graph:
+    """A conv2d whose results fill the whole int8 range."""
+    chance = np.random.default_rng(seed)
+    shape = (out, *kernel, channels)
+    scale = chance.uniform(0.5, 1.5, out) * 0.022 / np.sqrt(np.prod(shape[1:]))
+    oh = (height + pads[0] + pads[2] - kernel[0]) // strides[0] + 1
+    ow = (width + pads[1] + pads[3] - kernel[1]) // strides[1] + 1
+    return one_node(
+        "conv2d",
+        [
+            Value("x", (1, height, width, channels), "int8", Quant.make(0.5, -7)),
+            Value("w", shape, "int8", Quant.make(scale, 0, 0)),
+            Value("b", (out,), "int32", Quant.make(0.5 * scale, 0, 0)),
+        ],
+        Value("y", (1, oh, ow, out), "int8", Quant.make(1.0, -128) if relu else Quant.make(2.0, 5)),
+        {
+            "w": chance.integers(-127, 128, shape).astype(np.int8),
+            "b": chance.integers(-3000, 3000, out).astype(np.int32),
+        },
+        strides=list(strides),
+        pads=list(pads),
+        groups=1,
+        clamp=[0, None] if relu else None,
+    )
+
+
 @st.composite
 def graphs(draw: st.DrawFn, template: str) -> Graph:
     """A layer of the kind that `template` takes, with any numbers."""
@@ -85,6 +129,8 @@ def graphs(draw: st.DrawFn, template: str) -> Graph:
             in zip(size, extent, pads[:2], pads[2:], strict=True)]  # fmt: skip
     shape = [(s + before + after - e) // step + 1 for s, before, after, e, step
              in zip(size, pads[:2], pads[2:], extent, strides, strict=True)]  # fmt: skip
+    if size == [1, 1]:
+        c = max(c, 2)
     relu = draw(st.booleans())
     zero_point = -128 if relu else draw(st.integers(-128, 127))
     scale = np.exp(chance.uniform(-4, 2, out)) * 0.03 / np.sqrt(kernel[0] * kernel[1] * c)
@@ -112,61 +158,81 @@ def graphs(draw: st.DrawFn, template: str) -> Graph:
     )
 
 
-def candidates(graph: Graph, template: str) -> list[Candidate]:
-    """Of a graph of one node; none where the template refuses."""
-    known = templates()["thumb_dsp"][template]
-    if graph.nodes[0].op not in known.ops:
-        return []
-    try:
-        return known.candidates(layer_of(graph, graph.nodes[0]))
-    except (NotApplicable, EdgekitError):
-        return []
-
-
 def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     for names, shape in SHAPES:
         for name in names:
             yield name, shape
 
 
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch, template: str) -> pytest.MonkeyPatch:
+    """No other template than `template` is asked."""
+    known = templates()["thumb_dsp"]
+    for name in set(known) - {template}:
+        monkeypatch.delitem(known, name)
+    return monkeypatch
+
+
 @pytest.mark.parametrize("template", ROWS)
 @CHECKED
 @given(data=st.data())
-def test_exact(template: str, tmp_path: Path, data: st.DataObject) -> None:
+def test_exact(
+    template: str, only: pytest.MonkeyPatch, tmp_path: Path, data: st.DataObject
+) -> None:
     drawn = data.draw(st.lists(graphs(template), min_size=12, max_size=12))
     found = [(g, candidates(g, template)) for g in drawn]
     # Shapes are those of the template; what is left to refuse are weights, bounds and shifts.
     assert sum(bool(some) for _, some in found) >= 3
-    for which in range(max(len(some) for _, some in found)):
-        graph = merged([g for g, some in found if len(some) > which])
-        program = forced(graph, template, which)
-        memory_check.check(program)
-        check(program, graph, tmp_path)
+    for variant in range(max(len(some) for _, some in found)):
+        some = [g for g, offered in found if len(offered) > variant]
+        check_everywhere(some, template, variant, tmp_path, only)
 
 
 @pytest.mark.parametrize(("template", "shape"), list(cases()))
-def test_shapes_and_cost(template: str, shape: dict[str, Any], tmp_path: Path) -> None:
+def test_shapes_and_cost(
+    template: str, shape: dict[str, Any], only: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     graph = conv(**shape)
-    found = candidates(graph, template)
-    assert found
-    for which, candidate in enumerate(found):
-        program = forced(graph, template, which)
-        check(program, graph, tmp_path)
-        for value in (-128, 127):
-            x = np.full(graph.values["x"].shape, value, np.int8)
-            check(program, graph, tmp_path, {"x": x})
+    offered = candidates(graph, template)
+    assert offered
+    size = graph.values["x"].shape
+    for variant, candidate in enumerate(offered):
+        extreme = np.where(np.random.default_rng(1).integers(0, 8, size), -128, 127)
+        check_everywhere(
+            [graph], template, variant, tmp_path, only, {"x_0": extreme.astype(np.int8)}
+        )
+        feeds = {"x": np.random.default_rng(0).integers(-128, 128, size).astype(np.int8)}
         assert candidate.cost is not None
-        counts = count(program, tmp_path)
-        if counts.instructions > 10_000:
-            assert candidate.cost.instructions == pytest.approx(counts.instructions, rel=0.03)
-            assert candidate.cost.cycles == pytest.approx(counts.cycles, rel=0.06)
+        count = instructions(forced(graph, template, variant, only), tmp_path, feeds)
+        if count > 10_000:
+            assert candidate.cost.instructions == pytest.approx(count, rel=0.03)
+
+
+@pytest.mark.parametrize(("template", "shape"), [
+    ("rows_5x1", SHAPES[4][1]), ("rows_2x2", SHAPES[1][1]), ("rows_strip", SHAPES[6][1]),
+    ("stem_rgb", SHAPES[4][1]), ("rows_1xn", SHAPES[10][1]),
+])  # fmt: skip
+def test_reads_nothing_outside(
+    template: str, shape: dict[str, Any], only: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    graph = conv(**shape)
+    x = np.random.default_rng(0).integers(-128, 128, graph.values["x"].shape).astype(np.int8)
+    for variant in range(len(candidates(graph, template))):
+        program = forced(graph, template, variant, only)
+        got = run_sanitized(program, tmp_path, {"x": x})
+        assert got == reference.run(graph, {"x": x})["y"].tobytes()
+
+
+def test_compiled_by_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which(M4.target.gcc_command):
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    graphs = [conv(**SHAPES[i][1]) for i in (1, 4, 6, 8)]
+    check_everywhere(graphs, "rows_5x1", 0, tmp_path, monkeypatch, compiler="gcc")
 
 
 def test_scaled_weights_are_refused_where_they_do_not_fit() -> None:
     graph = conv(height=5, width=1, channels=4, out=1)
     (layer,) = (layer_of(graph, n) for n in graph.nodes)
-    from codegen.thumb.layers import channels_of
-
     channels, weights = channels_of(layer, 4)
     assert scaled(channels, np.array([[-127, -128, 0, 127]], np.int8)).words.tolist() == [
         [256 * -128 + 127, 256 * 127]
