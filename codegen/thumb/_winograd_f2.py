@@ -77,7 +77,7 @@ def weights_to_u() -> Routine:
     with r.loop("rows", "r3"):
         end = r.label()
         r("ldmia r0, {r3-r11}", *(f"sxtb16 {t}, {t}" for t in taps))
-        with r.part("halves") as again:
+        with r.labelled("halves") as again:
             _row_of_u(r, top)
             _row_of_u(r, bottom)
             r(*(f"sadd16 {t}, {t}, {b}" for t, b in zip(top, bottom, strict=True)))
@@ -155,8 +155,8 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
     """Products of two tiles with output channels in pairs, inverse transform, requantization.
 
     `rq` is int32 [O/2][2 multipliers, 2 powers, 2 doubled biases], `out` the upper pixel of
-    column 1 and `end` where it is for the channel after the last; `pixels` are the bytes of two pixels, `row`
-    those to the next row (0: only the upper row is kept).
+    column 1 and `end` where it is for the channel after the last; `pixels` are the bytes of two
+    pixels, `row` those to the next row (0: only the upper row is kept).
 
     Args:
         block: groups of channels that are unrolled. Where they are fewer than there are, `u` must
@@ -190,7 +190,7 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
         # sets flags.
         end = r.label()
         r(f"sub lr, lr, #{SLOT}")
-        with r.part("outputs") as again:
+        with r.labelled("outputs") as again:
             _combine(r, 4 * step)
             r("ldr r4, [sp, #8]", "ldmia r4, {r4-r7}")
             if form != "fast":

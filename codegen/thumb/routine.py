@@ -93,7 +93,7 @@ class Routine:
             self(f"tst {pointer}, #{alignment - 4}", f"bne {self._inner()}b")
 
     @contextmanager
-    def part(self, name: str) -> Iterator[int]:
+    def labelled(self, name: str) -> Iterator[int]:
         """Instructions that run `name` times; yields the label before them.
 
         For loops of another structure, whose branches the caller writes.
