@@ -7,8 +7,8 @@ output may share the input's memory). `Objective` says what is traded for what:
 balanced   the fastest with constants of at most 1.25 times the model's int8 weights, in as much
            RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
 speed      the fastest
-ram        the least RAM at the peak at which the model takes at most `RAM_SLOWDOWN` times the cycles
-           of the balanced build, then the fastest within balanced's flash
+ram        the least RAM at the peak at which the model takes at most `RAM_SLOWDOWN` times the
+           cycles of the balanced build, then the fastest within balanced's flash
 size       the fewest constants, then the fastest
 =========  ====================================================================================
 

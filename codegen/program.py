@@ -147,15 +147,15 @@ def build_program(
     """
     smaller, found = reduced(graph)
 
-    def builder(g: Graph, objective: str) -> _Builder:
+    def builder(g: Graph, objective: str, most_cycles: int = 0) -> _Builder:
         known = found if g is smaller else intervals(g)
-        return _Builder(graph, g, known, target, sparse_weights, objective)
+        return _Builder(graph, g, known, target, sparse_weights, objective, most_cycles)
 
-    if optimize == "ram":
-        _, most = builder(smaller, "balanced").built()
-        smaller = thrifty(smaller, lambda g: builder(g, "ram").built(), int(most * THRIFT_SLOWDOWN))
-        found = intervals(smaller)
-    return builder(smaller, optimize).build()
+    if optimize != "ram":
+        return builder(smaller, optimize).build()
+    most = int(builder(smaller, "balanced").built()[1] * RAM_SLOWDOWN)
+    changed = thrifty(smaller, lambda g: builder(g, "ram", most).built(), most)
+    return builder(changed, "ram", most).build()
 
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
