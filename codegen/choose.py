@@ -7,7 +7,8 @@ output may share the input's memory). `Objective` says what is traded for what:
 balanced   the fastest with constants of at most 1.25 times the model's int8 weights, in as much
            RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
 speed      the fastest
-ram        the least RAM at the peak, then the fastest within balanced's flash
+ram        the least RAM at the peak at which the model takes at most `RAM_SLOWDOWN` times the
+           cycles of the balanced build, then the fastest within balanced's flash
 size       the fewest constants, then the fastest
 =========  ====================================================================================
 
@@ -34,8 +35,9 @@ FLASH_RATIO = 1.25
 #: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
 #: The first few kilobytes count less, since every board has them.
 RAM_POWER, RAM_FREE = 0.3, 4096
-#: Limits of RAM that the balanced build tries, up to this multiple of the least.
+#: Limits of RAM that the balanced and ram builds try, up to this multiple of the least.
 LIMITS, RAM_RATIO = 24, 1.5
+RAM_SLOWDOWN = 1.2
 _UNKNOWN = 1 << 60
 
 
@@ -148,32 +150,33 @@ class Slot:
 _Bundle = dict[int, Option]
 
 
-def choose(slots: Sequence[Slot], objective: str, weight_bytes: int) -> list[Choice]:
+def choose(
+    slots: Sequence[Slot], objective: str, weight_bytes: int, most_cycles: int = 0
+) -> list[Choice]:
     """One option for each slot.
 
     Args:
         objective: one of `OBJECTIVES`.
         weight_bytes: int8 weights of the model, which limit the constants of "balanced" and "ram".
+        most_cycles: what "ram" may take, 0 for no limit.
     """
     flash = int(weight_bytes * FLASH_RATIO)
     if objective in ("speed", "size"):
         taken = _pick(slots, [list(slot.options) for slot in slots], objective, flash)
     else:
-        taken = _within(slots, objective, flash)
+        taken = _within(slots, objective, flash, most_cycles)
     return [Choice(o, _runner_up(slot.options, o)) for slot, o in zip(slots, taken, strict=True)]
 
 
-def _within(slots: Sequence[Slot], objective: str, flash: int) -> list[Option]:
-    """The least RAM at the peak, or for "balanced" as much as pays."""
+def _within(slots: Sequence[Slot], objective: str, flash: int, most_cycles: int) -> list[Option]:
+    """The least RAM at the peak that is not too slow, or for "balanced" as much as pays."""
     needs = [[slot.need(o) for o in slot.options] for slot in slots]
     least = max((min(row) for row in needs), default=0)
-    limits = [least]
-    if objective == "balanced":
-        ceiling = max(int(least * RAM_RATIO), least + RAM_FREE)
-        more = sorted({n for row in needs for n in row if least < n <= ceiling})
-        limits += more[:: max(1, -(-len(more) // LIMITS))]
+    ceiling = max(int(least * RAM_RATIO), least + RAM_FREE)
+    more = sorted({n for row in needs for n in row if least < n <= ceiling})
+    limits = [least, *more[:: max(1, -(-len(more) // LIMITS))]]
 
-    def at(limit: int) -> tuple[float, list[Option]]:
+    def at(limit: int) -> tuple[float, float, list[Option]]:
         # The thriftiest option always stays.
         pools = [
             [o for o, n in zip(slot.options, row, strict=True) if n <= max(limit, min(row))]
@@ -181,9 +184,12 @@ def _within(slots: Sequence[Slot], objective: str, flash: int) -> list[Option]:
         ]
         taken = _pick(slots, pools, objective, flash)
         time = sum(o.cycles for o in taken if o.candidate.cost)
-        return time * float(limit + RAM_FREE) ** RAM_POWER, taken
+        if objective == "ram":
+            return max(time - most_cycles, 0) if most_cycles else 0, limit, taken
+        over = max(sum(o.flash for o in taken) - flash, 0)
+        return over, time * float(limit + RAM_FREE) ** RAM_POWER, taken
 
-    return min((at(limit) for limit in limits), key=lambda found: found[0])[1]
+    return min((at(limit) for limit in limits), key=lambda found: found[:2])[2]
 
 
 def _pick(

@@ -38,6 +38,7 @@ class Liveness:
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
         self._reads: dict[str, list[tuple[int, int]]] = {}
+        self._distances: dict[tuple[str, str], Distance] = {}
         self._writes: dict[str, list[tuple[int, int, int]]] = {}
         for name in graph.inputs:
             root, at = self.place(name)
@@ -111,22 +112,40 @@ class Liveness:
         return Distance(below, same)
 
     def need(self, step: int, candidate: Candidate, scratch: int) -> int:
-        """Bytes of the arena that must be there while `candidate` runs as `step`."""
-        alive = {n: self.nbytes(n) for n in self.first if self.alive(n, step)}
-        total = sum(alive.values()) + scratch
-        # One pair at most is counted as sharing: the output with what saves most.
+        """Bytes of the arena that must be there while `candidate` runs as `step`.
+
+        Buffers that may share memory are counted in pairs, those that save most first.
+        """
+        alive = [name for name in self.first if self.alive(name, step)]
         out, _ = self.place(self.graph.nodes[step].output)
-        saved = 0
-        for source, nbytes in alive.items():
-            if source == out or self.first[source] >= self.first[out]:
-                continue
-            found = self.distance(out, source, {step: candidate})
-            apart = nbytes + alive[out]
-            if found.same:
-                saved = max(saved, apart - max(nbytes, alive[out]))
-            if (d := found.below) is not None:
-                saved = max(saved, apart - max(nbytes + max(d, 0), alive[out] + max(-d, 0)))
-        return total - saved
+        pairs = []
+        for output in alive:
+            for source in alive:
+                if self.first[source] < self.first[output]:
+                    saved = self._saved(output, source, step, candidate if output == out else None)
+                    if saved > 0:
+                        pairs.append((saved, output, source))
+        total, taken = scratch + sum(map(self.nbytes, alive)), set[str]()
+        for saved, output, source in sorted(pairs, reverse=True):
+            if not taken & {output, source}:
+                taken |= {output, source}
+                total -= saved
+        return total
+
+    def _saved(self, output: str, source: str, step: int, candidate: Candidate | None) -> int:
+        """Bytes that sharing saves, where other steps' kernels promise everything."""
+        if candidate is not None:
+            found = self.distance(output, source, {step: candidate})
+        else:
+            key = (output, source)
+            if key not in self._distances:
+                self._distances[key] = self.distance(output, source, {})
+            found = self._distances[key]
+        before, after = self.nbytes(source), self.nbytes(output)
+        saved = min(before, after) if found.same else 0
+        if (d := found.below) is not None:
+            saved = max(saved, before + after - max(before + max(d, 0), after + max(-d, 0)))
+        return saved
 
 
 def _promise(

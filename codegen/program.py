@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codegen import memory
-from codegen.choose import Choice, Option, Slot, choose, options
+from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
 from codegen.kernel import Kernel, Layer, NotApplicable
 from codegen.liveness import VIEWS, Liveness
 from codegen.schedules._sparse import share_kernels
@@ -25,8 +25,6 @@ from targets import Target
 CHANNEL_MULTIPLE = 4
 
 
-#: How much slower than the balanced build stripes may make the "ram" build.
-THRIFT_SLOWDOWN = 1.2
 WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
 
@@ -149,15 +147,15 @@ def build_program(
     """
     smaller, found = reduced(graph)
 
-    def builder(g: Graph, objective: str) -> _Builder:
+    def builder(g: Graph, objective: str, most_cycles: int = 0) -> _Builder:
         known = found if g is smaller else intervals(g)
-        return _Builder(graph, g, known, target, sparse_weights, objective)
+        return _Builder(graph, g, known, target, sparse_weights, objective, most_cycles)
 
-    if optimize == "ram":
-        _, most = builder(smaller, "balanced").built()
-        smaller = thrifty(smaller, lambda g: builder(g, "ram").built(), int(most * THRIFT_SLOWDOWN))
-        found = intervals(smaller)
-    return builder(smaller, optimize).build()
+    if optimize != "ram":
+        return builder(smaller, optimize).build()
+    most = int(builder(smaller, "balanced").built()[1] * RAM_SLOWDOWN)
+    changed = thrifty(smaller, lambda g: builder(g, "ram", most).built(), most)
+    return builder(changed, "ram", most).build()
 
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
@@ -185,7 +183,9 @@ class _Builder:
         target: Target,
         sparse_weights: str,
         optimize: str,
+        most_cycles: int,
     ) -> None:
+        self.most_cycles = most_cycles
         self.original = original
         self.graph = graph
         self.intervals = found
@@ -248,7 +248,9 @@ class _Builder:
                 details=missing,
                 help="edgekit ops lists what there is",
             )
-        chosen = choose(list(slots.values()), self.optimize, weight_bytes(self.original))
+        chosen = choose(
+            list(slots.values()), self.optimize, weight_bytes(self.original), self.most_cycles
+        )
         padded = share_kernels(choice.option.candidate for choice in chosen)
         for i, candidate in padded.items():
             chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))

@@ -76,7 +76,7 @@ def stripe(graph: Graph, first: int, last: int, bands: int) -> Graph:
     if final.shape[1] < bands:
         raise NotStripable(f"{final.shape[1]} rows do not make {bands} bands")
     made = graph.copy()
-    edges = [final.shape[1] * b // bands for b in range(bands + 1)]
+    edges = _edges(final.shape[1], bands)
     before, parts, sums = graph.nodes[:first], [], ""
     new: list[Node] = []
     for band in range(bands):
@@ -118,13 +118,19 @@ def recomputed(graph: Graph, first: int, last: int, bands: int) -> list[int]:
     nodes = chain(graph, first, last)
     body = nodes[:-1] if is_global_pool(graph, nodes[-1]) else nodes
     height = graph.values[body[-1].output].shape[1]
-    edges = [height * b // bands for b in range(bands + 1)]
+    edges = _edges(height, bands)
     total = [0] * len(body)
     for begin, end in pairwise(edges):
         need = demands(graph, body, (begin, end))
         for i, node in enumerate(body):
             total[i] += need[node.output][1] - need[node.output][0]
     return total
+
+
+def _edges(height: int, bands: int) -> list[int]:
+    """Where bands begin and end; at even rows if there are enough, which many kernels pair."""
+    step = 2 if height >= 2 * bands else 1
+    return [height // step * b // bands * step for b in range(bands)] + [height]
 
 
 def _window(graph: Graph, node: Node, begin: int, end: int) -> tuple[int, int, int, int]:
@@ -166,6 +172,10 @@ def _band(
                 inputs.append(name)
             else:
                 inputs.append(_view(made, name, (lo, hi), new))
+        if node.op == "add" and node.inputs[0] in inside and node.inputs[1] not in inside:
+            # Kernels let the result take the place of the first operand: be it the one that is
+            # whole, not a band.
+            inputs.reverse()
         attrs = dict(node.attrs)
         if node.op in WINDOWS:
             pads = win.pads_of(node)

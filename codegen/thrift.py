@@ -37,7 +37,8 @@ def thrifty(graph: Graph, build: Callable[[Graph], Built], most_cycles: int) -> 
         build: arena in bytes and cycles that a graph takes with real kernels.
         most_cycles: what a changed graph may take.
     """
-    arena, _ = build(graph)
+    arena, cycles = build(graph)
+    most_cycles = max(most_cycles, cycles)
     for _ in range(ROUNDS):
         peak, step = _peak(graph)
         tried = sorted(

@@ -34,8 +34,13 @@ def candidates(graph: Graph, template: str) -> list[Candidate]:
         return []
 
 
-def forced(graph: Graph, template: str, variant: int, patch: pytest.MonkeyPatch) -> Program:
-    """The program in which each layer has the candidate at `variant`, round and round."""
+def forced(
+    graph: Graph, template: str, variant: int, patch: pytest.MonkeyPatch, *, alone: bool = False
+) -> Program:
+    """The program in which each layer has the candidate at `variant`, round and round.
+
+    With `alone` no other template is asked.
+    """
     known = templates()["thumb_dsp"]
     ask = known[template].candidates
 
@@ -44,17 +49,19 @@ def forced(graph: Graph, template: str, variant: int, patch: pytest.MonkeyPatch)
         return [found[variant % len(found)]]
 
     with patch.context() as only:
+        for other in set(known) - {template} if alone else ():
+            only.delitem(known, other)
         only.setitem(known, template, replace(known[template], candidates=one))
         return build_program(graph, ONLY, sparse_weights="off")
 
 
 def check_everywhere(
     graphs: list[Graph], template: str, variant: int, folder: Path, patch: pytest.MonkeyPatch,
-    feeds: dict[str, np.ndarray] | None = None, compiler: str = "zig",
+    feeds: dict[str, np.ndarray] | None = None, compiler: str = "zig", *, alone: bool = False,
 ) -> None:  # fmt: skip
     """Side by side in one program, on the host and on the virtual M4: 0 differing bytes."""
     graph = merged(graphs)
-    program = forced(graph, template, variant, patch)
+    program = forced(graph, template, variant, patch, alone=alone)
     memory_check.check(program)
     feeds = feeds or {name: x[:1] for name, x in batch(graph, variant, n=2).items()}
     want = reference.run(graph, feeds)

@@ -155,8 +155,8 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
     """Products of two tiles with output channels in pairs, inverse transform, requantization.
 
     `rq` is int32 [O/2][2 multipliers, 2 powers, 2 doubled biases], `out` the upper pixel of
-    column 1 and `end` where it is for the channel after the last; `pixels` are the bytes of two pixels, `row`
-    those to the next row (0: only the upper row is kept).
+    column 1 and `end` where it is for the channel after the last; `pixels` are the bytes of two
+    pixels, `row` those to the next row (0: only the upper row is kept).
 
     Args:
         block: groups of channels that are unrolled. Where they are fewer than there are, `u` must

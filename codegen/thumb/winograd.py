@@ -59,7 +59,7 @@ def candidates(layer: Layer) -> list[Candidate]:
     # Unscaled weights; in the general form, which all layers can share.
     plain = plan(channels, weights, None)
     packed = f2.pack_plain(weights)
-    for step, strip in _steps(p):
+    for step, strip in _blocks(p):
         block = BLOCK if p["C"] & (p["C"] - 1) == 0 else p["C"] // 4
         variant = {**p, **plain.params, "requant": "general", "step": step, "strip": strip}
         variant |= {"block": min(block, p["C"] // 4)}
@@ -68,10 +68,11 @@ def candidates(layer: Layer) -> list[Candidate]:
     return found
 
 
-def _steps(p: dict[str, Any]) -> Iterator[tuple[int, int]]:
+def _blocks(p: dict[str, Any]) -> Iterator[tuple[int, int]]:
     strips = [p["OW"]]
-    if p["OW"] >= 2 * TILES:
-        strips.append(-(-p["OW"] // (2 * TILES)) * TILES)
+    half = -(-p["OW"] // (2 * TILES)) * TILES
+    if 2 * half < p["OW"] + TILES:
+        strips.append(half)
     for step in sorted({2 * -(-p["O"] // (2 * passes)) for passes in PASSES}, reverse=True):
         for strip in strips:
             yield step, strip
@@ -91,14 +92,14 @@ def _candidate(
         ),
         {"template": "winograd_f2", "weights": str(packed.dtype), **variant},
     )
-    found = Candidate(
+    candidate = Candidate(
         spec,
         (layer.inputs[0].name,),
         {"w": packed, "rq": pack_requant(form)},
         note=f"Winograd F(2x2), {note}",
         cost=cost(spec.params),
     )
-    return found if variant["step"] < variant["O"] else sharing(found, steps(spec.params))
+    return sharing(candidate, steps(spec.params))
 
 
 def params(layer: Layer) -> dict[str, Any]:
@@ -176,24 +177,30 @@ def scratch_bytes(p: dict[str, Any]) -> tuple[int, int, int]:
     return t, -(-v // 8) * 8, _alignment(p) - 8 + 32 * p["C"] * p["step"]
 
 
+def _inside(p: dict[str, Any], ow: int) -> int:
+    """Columns of the image among those that the strip at `ow` reads."""
+    first = min(ow, p["OW"] - p["strip"]) - p["pads"][1]
+    return int(min(p["W"] - first, p["strip"] + 2) - max(-first, 0))
+
+
 def _alignment(p: dict[str, Any]) -> int:
     """Of U in scratch: loops over channels end where U is aligned to a position."""
     return 4 * int(p["C"]) if p["block"] < p["C"] // 4 else 8
 
 
-def steps(p: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """Reads and writes of a kernel with one pass, for `codegen.overlap`.
+def steps(p: dict[str, Any]) -> list[tuple[int, int]] | None:
+    """Order of access for `codegen.overlap`: two output rows after their four input rows.
 
-    A strip's four input rows are read into T before its part of two output rows is written; a later
-    strip of the same rows reads them again.
+    None where the input is read anew for each block of output channels.
     """
+    if p["step"] < p["O"]:
+        return None
     in_row, out_row = p["W"] * p["C"], p["OW"] * p["O"]
-    for oh in range(0, p["OH"], 2):
-        low = max(oh - p["pads"][0], 0) * in_row
-        end = min(oh + 2, p["OH"]) * out_row
-        if p["strip"] < p["OW"]:
-            yield low, end
-        yield low, end
+    return [
+        (min(max(oh - p["pads"][0], 0), p["H"]) * in_row, min(oh + 2, p["OH"]) * out_row)
+        for oh in range(0, p["OH"], 2)
+        for _ in range(0, p["OW"], p["strip"])
+    ]
 
 
 @cache
@@ -214,9 +221,9 @@ def _routines(p: dict[str, Any]) -> tuple[Routine, Routine]:
 def cost(p: dict[str, Any]) -> Cost:
     """Of a whole layer; the driver's share is an estimate."""
     groups, tile_rows = p["C"] // 4, -(-p["OH"] // 2)
-    strips, steps = -(-p["OW"] // p["strip"]), -(-p["strip"] // TILES)
+    strips, pairs = -(-p["OW"] // p["strip"]), -(-p["strip"] // TILES)
     horizontal, products = _routines(p)
-    pixels = min(p["W"] + 2 * (strips - 1), strips * (p["strip"] + 2))
+    pixels = sum(_inside(p, ow) for ow in range(0, p["OW"], p["strip"]))
     rows = f2.vertical().cost(columns=pixels, groups=groups)
     edges = strips * (p["strip"] + 2) - pixels
     rows += strips * Cost(110, 160) + edges * groups * Cost(14, 20)
@@ -225,8 +232,8 @@ def cost(p: dict[str, Any]) -> Cost:
     inner = f2.product_trips(p["C"], p["block"])
     work = products.cost(pairs=p["O"] // 2, **inner)
     work += (passes - 1) * products.cost(pairs=0, **inner)
-    total = passes * tile_rows * (rows + strips * steps * inverse)
-    total += tile_rows * strips * steps * work + Cost(60, 90)
+    total = passes * tile_rows * (rows + strips * pairs * inverse)
+    total += tile_rows * strips * pairs * work + Cost(60, 90)
     if p["weights"] == "int8":
         one = f2.weights_to_u().cost(rows=2 * groups, halves=2, between=1)
         total += p["O"] // 2 * (one + Cost(12, 20))
