@@ -7,8 +7,9 @@ Two variants (`codegen.thumb.scaled` has the arithmetic):
 * "direct": no scratch; each word of activations is packed where it is read, against eight channels
   (33 instructions for 32 multiply-accumulates) or four.
 
-The stream has for each group of channels their biases, the weights word by word, and pairs of
-multiplier and power; where all channels have the same pair, it is an argument instead. The last
+The stream has for each group of channels their biases, the weights word by word, and for four
+channels at a time a word of four powers and the multipliers; where these are the same for all
+channels, they are arguments instead. The last
 group may overlap the one before: its channels are computed twice.
 """
 
@@ -60,8 +61,12 @@ def rows(form: str, variant: str, group: int, part: int, uniform: bool) -> Routi
             emit(r, form, sums, m, power, sixty_four, zero)
         else:
             r(f"ldrd {sixty_four}, {zero}, [sp, #{_SIXTY_FOUR}]")
-            for s in sums:
-                r(f"ldrd {m}, {power}, [r12], #8")
+            for i, s in enumerate(sums):
+                if i % 4 == 0:
+                    r("ldr lr, [r12], #4")
+                byte = f", ror #{8 * (i % 4)}" if i % 4 else ""
+                r(f"ldr {m}, [r12], #4", f"uxtb {power}, lr{byte}")
+                r(f"lsl {power}, {sixty_four}, {power}")
                 emit(r, form, [s], m, power, sixty_four, zero)
         r(f"ldrd lr, {m}, [sp, #{_Y}]")
         r(*(f"strb {s}, [lr, #{i}]" for i, s in enumerate(sums) if i))
@@ -98,16 +103,17 @@ def _direct(r: Routine, sums: list[str], taps: int) -> None:
 
 
 def pack_constants(constants: Scaled, group: int, uniform: bool) -> np.ndarray:
-    """int32: for each group biases, weights by word, and (multiplier, power) by channel."""
+    """int32: for each group biases, weights by word, and powers and multipliers by four."""
     count = len(constants.bias)
     starts = [min(i, count - group) for i in range(0, count, group)]
     words = np.ascontiguousarray(constants.words.astype("<i2")).view("<i4")
-    pairs = np.stack([constants.multiplier, _powers(constants)], 1)
     parts = []
     for start in starts:
         some = slice(start, start + group)
         parts += [constants.bias[some], words[some].T.reshape(-1)]
-        parts += [] if uniform else [pairs[some].reshape(-1)]
+        for four in () if uniform else range(start, start + group, 4):
+            parts += [constants.power[four : four + 4].view("<i4")]
+            parts += [constants.multiplier[four : four + 4]]
     return np.concatenate(parts).astype(np.int32)
 
 
@@ -175,7 +181,7 @@ def write(spec: KernelSpec) -> Written:
     packed = p["variant"] == "packed"
     a_bytes = p["taps"] * (2 if packed else 1)
     source = "a" if packed else "x"
-    stride = group * (1 + p["taps"] // 4 + (0 if p["uniform"] else 2))
+    stride = group * (1 + p["taps"] // 4) + (0 if p["uniform"] else group + group // 4)
     tables, calls = "", ""
     for name, channels, offset, place in (
         ("table", whole * group, 0, "y"),

@@ -36,7 +36,7 @@ CHECKED = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-ROWS = ("rows_5x1", "rows_1xn", "rows_2x2", "rows_strip", "stem_rgb")
+ROWS = ("rows_5x1", "rows_1xn", "rows_2x2", "rows_strip", "stem_rgb", "resident")
 SAME = (1, 1, 1, 1)
 #: (templates, shape): sizes of real layers cut down, in every way of gathering taps.
 SHAPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
@@ -57,6 +57,7 @@ SHAPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
       "pads": (4, 1, 4, 1)}),
     (("rows_strip",),
      {"height": 6, "width": 10, "channels": 3, "out": 12, "kernel": (3, 3), "pads": SAME}),
+    (("resident",), {"height": 10, "width": 10, "channels": 8, "out": 16}),
     (("rows_1xn",), {"height": 1, "width": 1, "channels": 136, "out": 12, "relu": False}),
     (("rows_1xn",), {"height": 2, "width": 2, "channels": 32, "out": 30}),
     (("rows_1xn",), {"height": 2, "width": 1, "channels": 10, "out": 7, "pads": (0, 1, 0, 0)}),
@@ -121,6 +122,9 @@ def graphs(draw: st.DrawFn, template: str) -> Graph:
     elif template == "rows_1xn":
         size, kernel, strides, pads = [draw(st.integers(1, 4)), 1], [1, 1], [1, 1], [0, 0, 0, 0]
         c = draw(st.integers(1, 40))
+    elif template == "resident":
+        size, kernel = [draw(st.integers(1, 4)), draw(st.sampled_from([4, 6, 25]))], [1, 1]
+        c, strides, pads = draw(st.sampled_from([4, 8])), [1, 1], [0, 0, 0, 0]
     else:
         dilations = [draw(st.integers(1, 2)), draw(st.integers(1, 2))]
         size[0] += 3 * strides[0] * (template == "rows_2x2")
@@ -131,9 +135,10 @@ def graphs(draw: st.DrawFn, template: str) -> Graph:
              in zip(size, pads[:2], pads[2:], extent, strides, strict=True)]  # fmt: skip
     if size == [1, 1]:
         c = max(c, 2)
-    relu = draw(st.booleans())
+    relu = template == "resident" or draw(st.booleans())
+    lowest = 0 if template == "resident" else -4
     zero_point = -128 if relu else draw(st.integers(-128, 127))
-    scale = np.exp(chance.uniform(-4, 2, out)) * 0.03 / np.sqrt(kernel[0] * kernel[1] * c)
+    scale = np.exp(chance.uniform(lowest, 2, out)) * 0.03 / np.sqrt(kernel[0] * kernel[1] * c)
     weights = chance.integers(-127, 128, (out, *kernel, c))
     if draw(st.booleans()):
         weights = 127 * np.sign(weights)
@@ -210,7 +215,7 @@ def test_shapes_and_cost(
 
 @pytest.mark.parametrize(("template", "shape"), [
     ("rows_5x1", SHAPES[4][1]), ("rows_2x2", SHAPES[1][1]), ("rows_strip", SHAPES[6][1]),
-    ("stem_rgb", SHAPES[4][1]), ("rows_1xn", SHAPES[10][1]),
+    ("stem_rgb", SHAPES[4][1]), ("resident", SHAPES[8][1]), ("rows_1xn", SHAPES[11][1]),
 ])  # fmt: skip
 def test_reads_nothing_outside(
     template: str, shape: dict[str, Any], only: pytest.MonkeyPatch, tmp_path: Path
@@ -226,7 +231,7 @@ def test_reads_nothing_outside(
 def test_compiled_by_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which(M4.target.gcc_command):
         pytest.skip("arm-none-eabi-gcc is not installed")
-    graphs = [conv(**SHAPES[i][1]) for i in (1, 4, 6, 8)]
+    graphs = [conv(**SHAPES[i][1]) for i in (1, 4, 6, 9)]
     check_everywhere(graphs, "rows_5x1", 0, tmp_path, monkeypatch, compiler="gcc")
 
 
