@@ -13,6 +13,7 @@ from codegen.choose import Choice, Option, Slot, choose, options
 from codegen.kernel import Kernel, Layer, NotApplicable
 from codegen.liveness import VIEWS, Liveness
 from codegen.schedules._sparse import share_kernels
+from codegen.thrift import thrifty
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
@@ -22,6 +23,11 @@ from targets import Target
 
 #: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
 CHANNEL_MULTIPLE = 4
+
+
+#: How much slower than the balanced build stripes may make the "ram" build.
+THRIFT_SLOWDOWN = 1.2
+WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,17 @@ def build_program(
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
             accumulator can overflow, E320 where the installed TVM is not the pinned one.
     """
-    return _Builder(graph, target, sparse_weights, optimize).build()
+    smaller, found = reduced(graph)
+
+    def builder(g: Graph, objective: str) -> _Builder:
+        known = found if g is smaller else intervals(g)
+        return _Builder(graph, g, known, target, sparse_weights, objective)
+
+    if optimize == "ram":
+        _, most = builder(smaller, "balanced").built()
+        smaller = thrifty(smaller, lambda g: builder(g, "ram").built(), int(most * THRIFT_SLOWDOWN))
+        found = intervals(smaller)
+    return builder(smaller, optimize).build()
 
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
@@ -161,15 +177,31 @@ def layer_of(
 
 
 class _Builder:
-    def __init__(self, graph: Graph, target: Target, sparse_weights: str, optimize: str) -> None:
-        self.original = graph
-        self.graph, self.intervals = reduced(graph)
+    def __init__(
+        self,
+        original: Graph,
+        graph: Graph,
+        found: Intervals,
+        target: Target,
+        sparse_weights: str,
+        optimize: str,
+    ) -> None:
+        self.original = original
+        self.graph = graph
+        self.intervals = found
         self.target = target
         self.sparse_weights = sparse_weights
         self.optimize = optimize
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
         self.alive = Liveness(self.graph)
+
+    def built(self) -> tuple[int, int]:
+        """Bytes of the arena, and the cycles of all kernels whose cost is known."""
+        chosen = self._choose()
+        plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
+        costs = [choice.option.candidate.cost for choice in chosen.values()]
+        return plan.arena_bytes, sum(cost.cycles for cost in costs if cost)
 
     def build(self) -> Program:
         chosen = self._choose()
@@ -204,7 +236,8 @@ class _Builder:
             try:
                 layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
                 found = options(layer, self.target, every=self.optimize == "size")
-                slots[step] = Slot(found, partial(_need, self.alive, step))
+                weights = node.inputs[1] if node.op in WEIGHTED else ""
+                slots[step] = Slot(found, partial(_need, self.alive, step), weights)
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
         if missing:
@@ -353,11 +386,7 @@ class _Builder:
 
 def weight_bytes(graph: Graph) -> int:
     """Bytes of the weights that layers multiply by, as int8."""
-    return sum(
-        graph.constants[node.inputs[1]].size
-        for node in graph.nodes
-        if node.op in ("conv2d", "depthwise_conv2d", "fully_connected")
-    )
+    return sum(graph.constants[node.inputs[1]].size for node in graph.nodes if node.op in WEIGHTED)
 
 
 def _need(alive: Liveness, step: int, option: Option) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -22,8 +21,6 @@ from edgekit.devices.model import KERNEL_OPT
 from edgekit.graph import Graph, Quant, Value
 from edgekit.toolchain import find_compiler
 from targets import Target
-
-Wanted = Callable[[Candidate], bool]
 
 
 def conv(
@@ -63,8 +60,8 @@ def conv(
     )
 
 
-def forced(graph: Graph, template: str, wanted: Wanted = lambda c: True) -> Program:
-    """A program whose layers take the first candidate of `template` that is `wanted`.
+def forced(graph: Graph, template: str, which: int = 0) -> Program:
+    """A program whose layers take candidate number `which` of `template`.
 
     Raises:
         NotApplicable: where a layer has none.
@@ -72,10 +69,10 @@ def forced(graph: Graph, template: str, wanted: Wanted = lambda c: True) -> Prog
 
     def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
         known = templates()["thumb_dsp"][template]
-        found = [c for c in known.candidates(layer) if wanted(c)]
-        if layer.node.op not in known.ops or not found:
+        found = known.candidates(layer) if layer.node.op in known.ops else []
+        if len(found) <= which:
             raise NotApplicable(template)
-        return found[0], ""
+        return found[which], ""
 
     with patch.object(program_module, "select", select):
         return build_program(graph, replace(M4.target, families=("thumb_dsp",)))

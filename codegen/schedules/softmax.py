@@ -15,7 +15,6 @@ from codegen.overlap import element_steps, sharing
 from edgekit.ops.fixedpoint import TABLE_STEPS
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
-
 #: Elements of a row up to which exponentials are computed.
 DIRECT = 32
 

@@ -20,12 +20,13 @@ BUILD = """\
         }
 """
 RUN = """\
-static __attribute__((noinline)) void @name@(const ek_wino2_t *p, const int8_t *x, const void *w,
-                                             const int32_t *rq, int8_t *y, int32_t *t)
+EK_DRIVER void @name@(const ek_wino2_t *p, const int8_t *x, const void *w, const int32_t *rq,
+                      int8_t *y, int32_t *t)
 {
     const int32_t groups = p->c / 4, width = p->strip + 2;
     int32_t *const v = t + 8 * groups * width;
-    const int32_t border = (int32_t)((uint32_t)(2 * p->zx) << 16 | ((uint32_t)(2 * p->zx) & 0xffffu));
+    const uint32_t twice = (uint32_t)(2 * p->zx);
+    const int32_t border = (int32_t)(twice << 16 | (twice & 0xffffu));
 @u@\
     for (int32_t n = 0; n < p->n; n += p->step) {
 @build@\
@@ -54,7 +55,7 @@ static __attribute__((noinline)) void @name@(const ek_wino2_t *p, const int8_t *
                 }
                 for (int32_t i = 0; i < p->strip; i += 4) {
                     const int32_t at = ek_min(i, p->strip - 4);
-                    int8_t *const to = y + (oh * p->ow + start + at) * p->n + n;
+                    int8_t *const to = y + (oh * p->ow + start + at + 1) * p->n + n;
                     p->columns(t + 8 * at, v, groups, 32 * width - 16);
                     p->products(v, u, rq + 3 * n, to, to + @count@, 2 * p->n,
                                 oh + 1 < p->oh ? p->ow * p->n : 0, p->zy);

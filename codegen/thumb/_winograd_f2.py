@@ -1,4 +1,4 @@
-"""Routines of F(2x2, 3x3): transforms of weights, rows and columns, products with inverse transform.
+"""Routines of F(2x2, 3x3): transforms of weights, rows and columns, and the products.
 
 Matrices of one dimension, all in integers: along x, G is doubled, so that results are twice the
 convolution; along y sums of rows 1 and 2 are halved (docs/DESIGN.md "Winograd, exactly"):
@@ -63,7 +63,7 @@ def pitch(channels: int) -> int:
 
 
 def weights_to_u() -> Routine:
-    """One pair's U from plain weights; `positions` is the bytes of a position, 4 * channels.
+    """One pair's U, aligned to 8, from plain weights; `positions` is 4 * channels.
 
     `rows` is C/4 * 2: groups and outputs.
     """
@@ -75,8 +75,9 @@ def weights_to_u() -> Routine:
     top, middle, bottom = taps[:3], taps[3:6], taps[6:]
     r("str r3, [sp]")
     with r.loop("rows", "r3"):
-        for w in (0, 1):
-            r("ldmia r0, {r3-r11}", *(f"sxtb16 {t}, {t}{', ror #8' if w else ''}" for t in taps))
+        end = r.label()
+        r("ldmia r0, {r3-r11}", *(f"sxtb16 {t}, {t}" for t in taps))
+        with r.part("halves") as again:
             _row_of_u(r, top)
             _row_of_u(r, bottom)
             r(*(f"sadd16 {t}, {t}, {b}" for t, b in zip(top, bottom, strict=True)))
@@ -84,8 +85,10 @@ def weights_to_u() -> Routine:
             _row_of_u(r, bottom)
             r(*(f"ssub16 {middle[i]}, {top[i]}, {middle[i]}" for i in range(3)))
             _row_of_u(r, middle)
-            r("sub r1, r1, r2, lsl #4", "add r1, #4")
-        r("add r0, #36", "ldr r3, [sp]", "sub r12, r3, #1", "str r12, [sp]")
+            r("sub r1, r1, r2, lsl #4", "add r1, #4", "tst r1, #4", f"beq {end}f")
+        with r.part("between"):
+            r("ldmia r0!, {r3-r11}", *(f"sxtb16 {t}, {t}, ror #8" for t in taps), f"b {again}b")
+        r(f"{end}:", "ldr r3, [sp]", "sub r12, r3, #1", "str r12, [sp]")
     r.leave(1)
     return r
 
@@ -151,8 +154,8 @@ def horizontal(channels: int) -> Routine:
 def products(channels: int, block: int, form: str, shift: int) -> Routine:
     """Products of two tiles with output channels in pairs, inverse transform, requantization.
 
-    `rq` is int32 [O/2][2 multipliers, 2 powers, 2 doubled biases], `out` the upper left pixel and
-    `end` where it is for the channel after the last; `pixels` are the bytes of two pixels, `row`
+    `rq` is int32 [O/2][2 multipliers, 2 powers, 2 doubled biases], `out` the upper pixel of
+    column 1 and `end` where it is for the channel after the last; `pixels` are the bytes of two pixels, `row`
     those to the next row (0: only the upper row is kept).
 
     Args:
@@ -183,11 +186,11 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
             r(f"ldrd r0, r1, [lr, #{-back}]", f"ldrd r2, r3, [lr, #{8 - back}]")
             _gemm(r, channels // 4, block, "3")
             r("stmia lr!, {r0-r3}", "ldr r4, [sp, #4]")
-        for x in (1, 0):
-            if x:
-                r(f"sub lr, lr, #{SLOT}")
-            else:
-                r("ldr lr, [sp]", *_add("lr", "lr", size - step - SLOT))
+        # The rows' loop ended with equality, which says that this is column 1. Nothing in between
+        # sets flags.
+        end = r.label()
+        r(f"sub lr, lr, #{SLOT}")
+        with r.part("outputs") as again:
             _combine(r, 4 * step)
             r("ldr r4, [sp, #8]", "ldmia r4, {r4-r7}")
             if form != "fast":
@@ -197,23 +200,27 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
                 r, form, shift, accumulators,
                 ["r4", "r4", "r5", "r5"] * 2, ["r6", "r6", "r7", "r7"] * 2, "lr",
             )  # fmt: skip
-            r("ldr r4, [sp, #12]", f"ldrd r5, r6, [sp, #{at + 4}]")
-            if x:
-                r("add r4, r4, r5, lsr #1")
             # The lower row first: with row = 0 the upper one, written over it, stays.
+            r("ldr r4, [sp, #12]", f"ldrd r5, r6, [sp, #{at + 4}]")
             r("add r7, r4, r6", "strb r8, [r7]", "strb r9, [r7, r5]")
             r("strb r10, [r7, #1]!", "strb r11, [r7, r5]")
             r("strb r0, [r4]", "strb r1, [r4, r5]", "strb r2, [r4, #1]!", "strb r3, [r4, r5]")
-        r("ldrd r4, r5, [sp, #8]", f"ldr r6, [sp, #{at}]", "add r4, #24", "add r5, #2")
+            r(f"bne {end}f")
+        with r.part("between"):
+            r("sub r4, r4, r5, lsr #1", "sub r4, #1", "str r4, [sp, #12]")
+            r("ldr lr, [sp]", *_add("lr", "lr", size - step - SLOT), "cmp lr, #0", f"b {again}b")
+        r(f"{end}:", "add r5, r4, r5, lsr #1", "add r5, #1", "ldr r4, [sp, #8]", "add r4, #24")
+        r(f"ldr r6, [sp, #{at}]")
         r("strd r4, r5, [sp, #8]")
     r.leave(4)
     return r
 
 
-def gemm_trips(channels: int, block: int) -> dict[str, int]:
-    """Trips of the inner loops of `products`."""
+def product_trips(channels: int, block: int) -> dict[str, int]:
+    """Trips of the inner loops of `products`, for its cost."""
     first, plain = _split(channels // 4, block, True), _split(channels // 4, block, False)
-    return {"gemm1": first[2], "gemm2": first[2], "gemm0": plain[2], "gemm3": plain[2]}
+    gemms = {"gemm1": first[2], "gemm2": first[2], "gemm0": plain[2], "gemm3": plain[2]}
+    return {"rows": 4, "outputs": 2, "between": 1, **gemms}
 
 
 def _split(groups: int, block: int, first: bool) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ The stack is an array of registers. What is not in the table below is a bug in a
 from __future__ import annotations
 
 import re
+from functools import cache
 
 REGISTERS = [f"r{i}" for i in range(13)] + ["lr"]
 CONDITIONS = {
@@ -102,6 +103,7 @@ def register_list(text: str) -> list[str]:
     return names
 
 
+@cache
 def statement(line: str) -> str:
     """One instruction, or a label (``12:``), as C.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from codegen.channels import Channels, analyse
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Operand
+from codegen.overlap import sharing, tile_steps
 from codegen.schedules import _window
 
 
@@ -74,14 +75,13 @@ def candidate(
         layer.node.op,
         "thumb_dsp",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input", alias=tile > 0),
+            Operand("x", "int8", layer.inputs[0].size, "input"),
             Operand("w", str(packed.dtype), packed.size, "constant"),
-            Operand("y", "int8", layer.output.size, "output", alias=tile > 0),
+            Operand("y", "int8", layer.output.size, "output"),
         ),
-        p,
+        {**p, "tile": tile} if tile else p,
     )
-    in_place = tile > 0 and p["C"] == p["O"] and p["H"] * p["W"] == p["OH"] * p["OW"]
-    in_place = in_place and p["kernel"] == [1, 1] and not any(p["pads"])
-    return Candidate(
-        spec, (layer.inputs[0].name,), {"w": packed}, in_place=in_place, note=note, cost=cost
-    )
+    found = Candidate(spec, (layer.inputs[0].name,), {"w": packed}, note=note, cost=cost)
+    if not tile:
+        return found
+    return sharing(found, tile_steps({**p, "x_dtype": "int8"}, layer.output.nbytes, tile))

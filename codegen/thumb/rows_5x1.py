@@ -160,7 +160,7 @@ def write(spec: KernelSpec) -> Written:
         gather, routine = Gather(p, tile, "scaled", TILE), tiles.routine(tile)
         pack = gather.text()
         parts |= pack.parts | {routine.name: routine.text()}
-        packed, patch = max(packed, gather.bytes), gather.patch_bytes
+        packed, patch = max(packed, gather.bytes), max(patch, gather.patch_bytes)
         step = f"        x += {tile * p['C']};\n" if gather.mode == "pixels" else ""
         body += (
             f"    for (uint32_t t = 0; t < {count}u; t++) {{\n"

@@ -62,7 +62,8 @@ def candidates(layer: Layer) -> list[Candidate]:
     constants = scaled(channels, weights.reshape(p["O"], -1))
     p |= {"template": "rows_strip", "form": constants.form}
     p |= {"zx": channels.input_zero_point, "zy": constants.zero_point}
-    return [candidate(layer, p, pack_constants(constants), cost(p))]
+    tile = shape.strip * p["OW"]  # a strip's rows are packed before its first result is stored
+    return [candidate(layer, p, pack_constants(constants), cost(p), tile=tile)]
 
 
 def _routine(p: dict[str, Any], shape: _Shape) -> Routine:
@@ -74,10 +75,10 @@ def cost(p: dict[str, Any]) -> Cost:
     """Of the whole layer; what the compiler makes of the driver is estimated."""
     shape = _Shape(p)
     parts = shape.taps // part_of(shape.taps, UNROLLED)
-    tile = _routine(p, shape).cost(channels=p["O"], parts=parts) + Cost(10, 14)
-    pack = pack_tile("scaled", TILE).cost(words=shape.words) + Cost(8, 12)
+    tile = _routine(p, shape).cost(channels=p["O"], parts=parts) + Cost(6, 10)
+    pack = pack_tile("scaled", TILE).cost(words=shape.words) + Cost(4, 7)
     copy = 2 * (p["W"] * p["C"] // 4 + 2)
-    row = Cost(copy + 18, 2 * copy + 24) + pack * shape.tiles
+    row = Cost(copy + 4, 2 * copy + 8) + pack * shape.tiles
     return Cost(40, 60) + tile * shape.tiles * p["OH"] + row * shape.rows * shape.strips
 
 

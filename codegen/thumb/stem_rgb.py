@@ -59,7 +59,9 @@ def candidates(layer: Layer) -> list[Candidate]:
     taps[:, : len(_ORDER)] = weights[:, _ORDER]
     q = requant.plan(channels, taps)
     p |= {"template": "stem_rgb", "zx": channels.input_zero_point, **q.params}
-    return [candidate(layer, p, pack_constants(q, taps), cost(p), note="int16 weights")]
+    # Two pixels at a time, but each row begins anew: one is what can be relied on.
+    packed = pack_constants(q, taps)
+    return [candidate(layer, p, packed, cost(p), note="int16 weights", tile=1)]
 
 
 def _edges(p: dict[str, Any]) -> tuple[int, int]:
@@ -80,8 +82,10 @@ def cost(p: dict[str, Any]) -> Cost:
     inside, _ = _edges(p)
     span = 3 + p["strides"][1]
     pair = _routine(p).cost(channels=p["O"] // 2) + pack_pair(3 * p["strides"][1]).cost()
-    edge = Cost(3 * (14 * span + 8) + 12, 3 * (22 * span + 12) + 18)
-    row = (pair + Cost(20, 30)) * pairs + edge * (pairs - inside) + Cost(50, 70)
+    # Where a row has one such pair its place is known, and the copy becomes a few words.
+    copy = 10 * span + 4 if pairs - inside > 1 else 12
+    edge = Cost(3 * copy + 10, 5 * copy + 15)
+    row = (pair + Cost(12, 18)) * pairs + edge * (pairs - inside) + Cost(45, 60)
     return Cost(60, 90) + row * p["OH"]
 
 

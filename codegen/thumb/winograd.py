@@ -28,6 +28,7 @@ from codegen.kernel import (
     Template,
     Written,
 )
+from codegen.overlap import sharing
 from codegen.schedules import _window
 from codegen.schedules._int4 import weight_bits
 from codegen.thumb import _winograd_f2 as f2
@@ -83,20 +84,21 @@ def _candidate(
         "conv2d",
         "thumb_dsp",
         (
-            Operand("x", "int8", layer.inputs[0].size, "input", alias=True),
+            Operand("x", "int8", layer.inputs[0].size, "input"),
             Operand("w", str(packed.dtype), packed.size, "constant"),
             Operand("rq", "int32", 3 * variant["O"], "constant"),
-            Operand("y", "int8", layer.output.size, "output", alias=True),
+            Operand("y", "int8", layer.output.size, "output"),
         ),
         {"template": "winograd_f2", "weights": str(packed.dtype), **variant},
     )
-    return Candidate(
+    found = Candidate(
         spec,
         (layer.inputs[0].name,),
         {"w": packed, "rq": pack_requant(form)},
         note=f"Winograd F(2x2), {note}",
         cost=cost(spec.params),
     )
+    return found if variant["step"] < variant["O"] else sharing(found, steps(spec.params))
 
 
 def params(layer: Layer) -> dict[str, Any]:
@@ -179,23 +181,19 @@ def _alignment(p: dict[str, Any]) -> int:
     return 4 * int(p["C"]) if p["block"] < p["C"] // 4 else 8
 
 
-def overlap(p: dict[str, Any]) -> int | None:
-    """Bytes by which an output below the input's start is never ahead of what is read, or None.
+def steps(p: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """Reads and writes of a kernel with one pass, for `codegen.overlap`.
 
-    Rows are written two at a time after the strip's four input rows were read into T.
+    A strip's four input rows are read into T before its part of two output rows is written; a later
+    strip of the same rows reads them again.
     """
-    if p["step"] < p["O"]:
-        return None
     in_row, out_row = p["W"] * p["C"], p["OW"] * p["O"]
-    worst = -in_row * p["H"]
     for oh in range(0, p["OH"], 2):
-        written = min(oh + 2, p["OH"]) * out_row
-        last_strip = oh + 2 if oh + 2 < p["OH"] else p["OH"]
-        # With strips, a later strip of the same rows still reads the rows of this one.
-        first_read = oh if p["strip"] < p["OW"] else last_strip
-        if first_read < p["OH"]:
-            worst = max(worst, written - max(first_read - p["pads"][0], 0) * in_row)
-    return worst
+        low = max(oh - p["pads"][0], 0) * in_row
+        end = min(oh + 2, p["OH"]) * out_row
+        if p["strip"] < p["OW"]:
+            yield low, end
+        yield low, end
 
 
 @cache
@@ -224,14 +222,14 @@ def cost(p: dict[str, Any]) -> Cost:
     rows += strips * Cost(110, 160) + edges * groups * Cost(14, 20)
     inverse = horizontal.cost(groups=groups, rows=4) + Cost(45, 70)
     passes = -(-p["O"] // p["step"])
-    inner = {"rows": 4, **f2.gemm_trips(p["C"], p["block"])}
-    work = products.cost(pairs=p["O"] // 2, **inner) + (passes - 1) * products.cost(
-        pairs=0, **inner
-    )
+    inner = f2.product_trips(p["C"], p["block"])
+    work = products.cost(pairs=p["O"] // 2, **inner)
+    work += (passes - 1) * products.cost(pairs=0, **inner)
     total = passes * tile_rows * (rows + strips * steps * inverse)
     total += tile_rows * strips * steps * work + Cost(60, 90)
     if p["weights"] == "int8":
-        total += p["O"] // 2 * (f2.weights_to_u().cost(rows=2 * groups) + Cost(12, 20))
+        one = f2.weights_to_u().cost(rows=2 * groups, halves=2, between=1)
+        total += p["O"] // 2 * (one + Cost(12, 20))
     return total
 
 
@@ -247,8 +245,10 @@ def write(spec: KernelSpec) -> Written:
     top, left = p["pads"][:2]
     values = [p["H"], p["W"], p["C"], p["OH"], p["OW"], p["O"], top, left, p["strip"], p["step"]]
     values += [p["zx"], p["zy"], sum(scratch_bytes(p)[:2]) // 4, _alignment(p)]
+    parameters = ["const int8_t *x", f"const {p['weights']}_t *restrict w"]
+    parameters += ["const int32_t *restrict rq", "int8_t *y", "void *restrict scratch"]
     text = f"""\
-void {spec.name}(const int8_t *x, const {p["weights"]}_t *restrict w, const int32_t *restrict rq, int8_t *y, void *restrict scratch)
+void {spec.name}({", ".join(parameters)})
 {{
     static const ek_wino2_t layer = {{
         {", ".join(map(str, values))},

@@ -209,9 +209,10 @@ def _costs(builds: list[Build], sensitivity: Sensitivity) -> Costs:
 def alive_bytes(
     program: Any, graph: Graph, makers: Mapping[str, str]
 ) -> tuple[tuple[int, dict[str, int]], ...]:
-    """For every call of a `codegen.program.Program`: bytes of scratch, and bytes of the buffers
-    that are alive, by the maker of the tensor that lies there. Reshapes share their operand's
-    buffer; of an operand and a result that lie over each other only the larger one counts."""
+    """For every call of a `codegen.program.Program`: bytes that do not depend on widths (scratch),
+    and bytes of the buffers that are alive, by the maker of the tensor that lies there. Reshapes
+    share their operand's buffer; of an operand and a result that may lie over each other the larger
+    one counts, and what the other stands out counts as scratch."""
     root = {node.output: node.inputs[0] for node in graph.nodes if node.op == "reshape"}
 
     def home(name: str) -> str:
@@ -229,23 +230,26 @@ def alive_bytes(
         first.setdefault(home(result), i)
     for name in graph.outputs:
         last[home(name)] = len(program.calls)
+    sharings = {(s.output, s.source): s for s in program.sharings}
     steps = []
     for i, call in enumerate(program.calls):
         alive: dict[str, int] = {}
-        hidden = _smaller(call, graph) if call.in_place or call.overlap is not None else ""
+        source, output = (
+            home(next(a.value for a in call.arguments if a.role == role))
+            for role in ("input", "output")
+        )
+        hidden, beyond = "", 0
+        if (sharing := sharings.get((output, source))) is not None:
+            x, y = graph.values[source].nbytes, graph.values[output].nbytes
+            hidden = source if x < y else output
+            apart = 0 if sharing.in_place else max(sharing.overlap, 0)
+            beyond = min(max(y, apart + x), x + y) - max(x, y)
         for name, start in first.items():
-            if start <= i <= last.get(name, -1) and name != home(hidden):
+            if start <= i <= last.get(name, -1) and name != hidden:
                 maker = makers[name]
                 alive[maker] = alive.get(maker, 0) + graph.values[name].nbytes
-        steps.append((call.scratch_bytes, alive))
+        steps.append((call.scratch_bytes + beyond, alive))
     return tuple(steps)
-
-
-def _smaller(call: Any, graph: Graph) -> str:
-    """Of a call's first input and its output, the value with fewer bytes."""
-    x = next(a.value for a in call.arguments if a.role == "input")
-    y = next(a.value for a in call.arguments if a.role == "output")
-    return str(min(x, y, key=lambda name: graph.values[name].nbytes))
 
 
 def _impossible(bench: _Bench) -> EdgekitError:

@@ -7,6 +7,13 @@
 
 #include "ek_dsp.h"
 
+/* Functions that walk over tiles: next to nothing of a layer's time, so as few bytes as possible. */
+#if defined(__clang__)
+#define EK_DRIVER static __attribute__((noinline, minsize))
+#else
+#define EK_DRIVER static __attribute__((noinline, optimize("Os")))
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
 #define EK_THUMB_DSP 1

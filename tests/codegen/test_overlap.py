@@ -22,7 +22,7 @@ from edgekit.devices.bench import Bench, link_functions
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Quant, Value
 
-DSP, C99 = ("arm_dsp", "c99"), ("c99",)
+DSP, C99 = M4.target.families, ("c99",)
 WINDOWED = ["conv2d", "depthwise_conv2d", "fully_connected", "conv2d int8>int16",
             "depthwise_conv2d int16", "conv2d int4", "conv2d int16"]  # fmt: skip
 OTHERS = ["add", "mul", "clip", "average_pool2d", "max_pool2d", "softmax", "transpose",
@@ -124,7 +124,7 @@ def calls_of(graph: Graph, families: tuple[str, ...], constants: bytearray) -> l
     return cases
 
 
-@pytest.mark.parametrize("families", [DSP, C99], ids=["arm_dsp", "c99"])
+@pytest.mark.parametrize("families", [DSP, C99], ids=["cortex-m4", "c99"])
 @settings(
     max_examples=2,
     deadline=None,
@@ -155,7 +155,9 @@ def test_nearer_than_declared_is_wrong(tmp_path: Path) -> None:
     x = Value("x", (1, 4, 4, 3), "int8", Quant.make(0.5, 3))
     y = Value("y", x.shape, "int16", Quant.make(0.25, 0))
     constants = bytearray()
-    [(call, declared)] = calls_of(one_node("clip", [x], y, {}, clamp=None), C99, constants)
+    [(call, declared)] = calls_of(
+        one_node("clip", [x], y, {}, out_dtype="int16", clamp=[-9, 9]), C99, constants
+    )
     assert declared.overlap == 47
     program = Program("clip", "cortex-m4", (call,), 0, 0, bytes(constants), (), ())
     run = on_host(program, tmp_path)

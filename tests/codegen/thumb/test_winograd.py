@@ -16,6 +16,7 @@ from tools import need
 
 from codegen import memory_check, program
 from codegen.kernel import Candidate, Layer, NotApplicable
+from codegen.overlap import overlap_of
 from codegen.program import Program, build_program, layer_of
 from codegen.thumb import _winograd_f2 as f2
 from codegen.thumb import winograd
@@ -211,7 +212,7 @@ def test_forms_and_costs(forced: dict[str, int], tmp_path: Path) -> None:
 
 
 def test_overlap() -> None:
-    """What `overlap` promises, step by step: no byte is read after it was written over."""
+    """What a candidate promises, step by step: no byte is read after it was written over."""
     for graph in (
         conv((9, 17, 8), 8, [1, 1, 1, 1]),
         conv((8, 12, 4), 12, [0, 0, 0, 0]),
@@ -219,10 +220,11 @@ def test_overlap() -> None:
     ):
         for candidate in candidates(graph):
             p = candidate.spec.params
-            shift = winograd.overlap(p)
-            if shift is None:
-                assert p["step"] < p["O"]
+            if p["step"] < p["O"]:
+                assert candidate.overlap is None
                 continue
+            shift = overlap_of(winograd.steps(p), p["H"] * p["W"] * p["C"])
+            assert candidate.overlap in (shift, None)
             line = p["W"] * p["C"]
             alive = np.ones(p["H"] * line, bool)
             for oh in range(0, p["OH"], 2):
