@@ -57,7 +57,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     rq = _requant(channels)
     by_tap = channels.weights.reshape(out, kh, kw)
     params = {**p, **rq.params, "zx": channels.input_zero_point, "template": "depthwise_columns"}
-    found: list[tuple[Candidate, int]] = []
+    found = []
     widths = [p["OW"], *(n for n in NARROW if n < p["OW"])]
     if (
         Plan({**params, "columns": widths[-1], "packed": False}).pitch
@@ -69,7 +69,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
         for packed in (False, True):
             plan = Plan({**params, "columns": columns, "packed": packed})
             plan.check()
-            if columns != widths[0] and plan.scratch_bytes > LESS * found[0][1]:
+            wide = Plan({**plan.p, "columns": widths[0]})
+            if columns != widths[0] and plan.scratch_bytes > LESS * wide.scratch_bytes:
                 continue
             depthwise_columns.check(plan.form)
             if packed:
@@ -77,9 +78,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
             else:
                 scaled = by_tap.astype(np.int64) * rq.scale[:, None, None]
                 constants = np.concatenate([plan.form.taps.pack(scaled), rq.triples], 1)
-            candidate = _candidate(layer, plan, constants.astype(np.int32))
-            found.append((candidate, plan.scratch_bytes))
-    return [candidate for candidate, _ in found]
+            found.append(_candidate(layer, plan, constants.astype(np.int32)))
+    return found
 
 
 def _requant(channels: Channels) -> Requant:
