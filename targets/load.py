@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from targets.model import (
     COUNTERS,
+    PORTS,
     REGION_KINDS,
     ROUTES,
     TIMER_KINDS,
@@ -94,6 +95,7 @@ def load_target(path: Path) -> Target:
         description=top.take("description", str),
         families=top.texts("families"),
         default_board=top.take("default_board", str),
+        port=top.one_of("port", PORTS),
         cycle_model=top.take("cycle_model", str),
         unicorn_cpu=top.take("unicorn_cpu", str),
         zig_triple=zig.take("triple", str),
@@ -101,6 +103,8 @@ def load_target(path: Path) -> Target:
         zig_flags=zig.texts("flags"),
         gcc_command=gcc.take("command", str),
         gcc_flags=gcc.texts("flags"),
+        gcc_package=gcc.take("package", str),
+        gcc_libraries=gcc.texts("libraries"),
     )
     for table in (top, zig, gcc):
         table.done()
@@ -124,6 +128,7 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
         notes=top.take("notes", str),
         timer=_peripheral(top.table("timer"), TIMER_KINDS) if top.has("timer") else None,
         qemu=_qemu(top.table("qemu")) if top.has("qemu") else None,
+        **_flash_timing(top),
     )
     top.done()
     if "cmsdk-timer" in found.counters and found.timer is None:
@@ -155,8 +160,24 @@ def _qemu(table: _Table) -> Qemu:
         table.take("command", str),
         table.take("machine", str),
         table.number("icount_shift", 0, 10),
+        table.texts("arguments") if table.has("arguments") else (),
+        table.take("package", str) if table.has("package") else Qemu.package,
     )
     table.done()
+    return found
+
+
+def _flash_timing(top: _Table) -> dict[str, int]:
+    """The optional keys that the cycle model reads."""
+    found = {}
+    if top.has("flash_wait_states"):
+        found["flash_wait_states"] = top.number("flash_wait_states", 0, 15)
+    if top.has("flash_line_bytes"):
+        found["flash_line_bytes"] = top.number("flash_line_bytes", 4, 64)
+        if found["flash_line_bytes"] & (found["flash_line_bytes"] - 1):
+            raise TargetFileError(
+                f"{top.where}: 'flash_line_bytes' is {found['flash_line_bytes']}, must be a power of 2"
+            )
     return found
 
 

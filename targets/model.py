@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 ROUTES = ("virtual", "qemu-gdb")
 REGION_KINDS = ("flash", "ram")
-UART_KINDS = ("cmsdk",)
+PORTS = ("cortex_m", "riscv")
+UART_KINDS = ("cmsdk", "nrf51", "ns16550")
 TIMER_KINDS = ("cmsdk",)
-COUNTERS = ("dwt", "cmsdk-timer", "systick")
+COUNTERS = ("dwt", "cmsdk-timer", "systick", "mcycle")
 
 
 class TargetFileError(ValueError):
@@ -33,14 +34,17 @@ class UnknownName(LookupError):
 class Target:
     """A CPU: which kernels it can run and how compilers are told about it.
 
-    `families` are kernel families, best first. `cycle_model` and `unicorn_cpu` name the entries
-    that the virtual board uses.
+    `families` are kernel families, best first. `port` is the folder of firmware/ports with the
+    start-up code. `cycle_model` and `unicorn_cpu` name the entries that the virtual board uses; the
+    model "instructions" says that no cycles are estimated. `gcc_package` is what to install where
+    `gcc_command` is missing, `gcc_libraries` are linked last.
     """
 
     name: str
     description: str
     families: tuple[str, ...]
     default_board: str
+    port: str
     cycle_model: str
     unicorn_cpu: str
     zig_triple: str
@@ -48,6 +52,13 @@ class Target:
     zig_flags: tuple[str, ...]
     gcc_command: str
     gcc_flags: tuple[str, ...]
+    gcc_package: str
+    gcc_libraries: tuple[str, ...]
+
+    @property
+    def estimates_cycles(self) -> bool:
+        """Whether the virtual board has a cycle model of this CPU."""
+        return self.cycle_model != "instructions"
 
 
 @dataclass(frozen=True)
@@ -79,16 +90,25 @@ class Peripheral:
 
 @dataclass(frozen=True)
 class Qemu:
-    """How QEMU is started; an instruction takes 2**icount_shift ns of virtual time."""
+    """How QEMU is started; an instruction takes 2**icount_shift ns of virtual time.
+
+    `arguments` are further ones of the command line, `package` is the Debian package of `command`.
+    """
 
     command: str
     machine: str
     icount_shift: int
+    arguments: tuple[str, ...] = ()
+    package: str = "qemu-system-arm"
 
 
 @dataclass(frozen=True)
 class Board:
-    """A board: its target, memories, UART, cycle counters in the order to try, and its route."""
+    """A board: its target, memories, UART, cycle counters in the order to try, and its route.
+
+    `flash_wait_states` are what the cycle model charges where the flash has to be waited for, in
+    CPU cycles per line of `flash_line_bytes` (docs/CYCLES.md says when).
+    """
 
     name: str
     description: str
@@ -101,6 +121,8 @@ class Board:
     notes: str
     timer: Peripheral | None = None
     qemu: Qemu | None = None
+    flash_wait_states: int = 0
+    flash_line_bytes: int = 16
 
     def region(self, kind: str) -> Region:
         """The first region of that kind; every board has a flash and a ram region."""

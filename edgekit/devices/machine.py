@@ -1,4 +1,4 @@
-"""A Cortex-M in unicorn with exact instruction counts and estimated cycles.
+"""A Cortex-M or RISC-V in unicorn with exact instruction counts and estimated cycles.
 
 Only the core and its memories: peripherals are mapped by `virtual.py`. Counting runs in a small
 library that is compiled with zig on first use (about 100 million instructions per second); Python
@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import unicorn
-from unicorn import arm_const as arm
 
+from edgekit.devices.cores import CORES, aligned_only
 from edgekit.devices.cycles import CycleModel
 from edgekit.devices.image import FunctionSymbol
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import host_library
 from targets import Region, Target
 
-_CPUS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
 _SLOTS = 1 << 16
 _NO_LIMIT = 2**64 - 1
 _PAGE = 0x1000
@@ -45,8 +44,6 @@ class Block(ctypes.Structure):
 
 
 _FIRST_SEEN = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint32, ctypes.POINTER(Block))
-
-
 _UNALIGNED = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
 
 
@@ -97,17 +94,16 @@ class Machine:
     def __init__(
         self, target: Target, regions: Sequence[Region], symbols: Sequence[FunctionSymbol] = ()
     ) -> None:
-        if target.unicorn_cpu not in _CPUS:
+        if target.unicorn_cpu not in CORES:
             raise EdgekitError(
                 "E603", f"target '{target.name}' has no virtual CPU '{target.unicorn_cpu}'"
             )
+        self.core = CORES[target.unicorn_cpu]
         self.symbols = sorted(symbols, key=lambda s: s.address)
         self._starts = [s.address for s in self.symbols]
-        self.model = CycleModel(target.cycle_model)
-        self.engine: Any = unicorn.Uc(
-            unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
-        )
-        self.engine.ctl_set_cpu_model(_CPUS[target.unicorn_cpu])
+        self.model = CycleModel(target.cycle_model, self.core.thumb)
+        self.engine: Any = unicorn.Uc(*self.core.engine)
+        self.engine.ctl_set_cpu_model(self.core.model)
         for region in regions:
             rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
             if region.kind == "ram":
@@ -157,7 +153,8 @@ class Machine:
 
     def _unaligned(self, address: int) -> None:
         try:
-            name = self.model.aligned_only(self.read(self.register("pc") & ~1, 4))
+            pc = self.register("pc") & ~self.core.thumb
+            name = aligned_only(self.read(pc, 4), self.core)
             if name:
                 self._fail(self._fault(f"unaligned access to {address:#010x} by {name}"))
         except BaseException as error:
@@ -210,13 +207,12 @@ class Machine:
         return bytes(self.engine.mem_read(address, size))
 
     def register(self, name: str) -> int:
-        """A core register by name: r0 to r12, sp, lr, pc."""
-        return int(self.engine.reg_read(getattr(arm, f"UC_ARM_REG_{name.upper()}")))
+        """A core register by its name in assembly, such as r0 or a0, sp, pc."""
+        return int(self.engine.reg_read(self.core.register(name)))
 
     def set_register(self, name: str, value: int) -> None:
         """Set a core register by name."""
-        number = getattr(arm, f"UC_ARM_REG_{name.upper()}")
-        self.engine.reg_write(number, value & 0xFFFFFFFF)
+        self.engine.reg_write(self.core.register(name), value & 0xFFFFFFFF)
 
     # ---- counting
 
@@ -285,7 +281,7 @@ class Machine:
         counters.limit = _NO_LIMIT if limit is None else begin + limit
         counters.stopped = 0
         try:
-            self.engine.emu_start(start | 1, until)
+            self.engine.emu_start(start | self.core.thumb, until)
         except unicorn.UcError as error:
             raise self._fault(str(error)) from None
         if self._failure is not None:
@@ -293,34 +289,22 @@ class Machine:
             raise failure
         if self._exception is not None:
             number, self._exception = self._exception, None
-            raise self._fault(_EXCEPTIONS.get(number, f"exception {number}"))
+            raise self._fault(self.core.exceptions.get(number, f"exception {number}"))
         if counters.full:
             raise RuntimeError("the virtual board's block table is full")
         return not counters.stopped
 
     def _fault(self, kind: str) -> EdgekitError:
-        pc, lr = self.register("pc"), self.register("lr") & ~1
+        pc, lr = self.register("pc"), self.register(self.core.link) & ~self.core.thumb
         return EdgekitError(
             "E609",
             f"the virtual CPU stopped at {self.where(pc)}: {kind}",
             details=[
                 f"pc {pc:#010x} ({self.where(pc)}), lr {lr:#010x} ({self.where(lr)})",
-                ", ".join(f"r{i} {self.register(f'r{i}'):#010x}" for i in range(4)),
+                ", ".join(f"{r} {self.register(r):#010x}" for r in self.core.arguments[:4]),
             ],
             help="an address outside every memory often means a stack or buffer that is too small",
         )
-
-
-_EXCEPTIONS = {  # QEMU's EXCP_* numbers
-    1: "undefined instruction",
-    2: "supervisor call",
-    3: "prefetch abort",
-    4: "data abort (unaligned or protected memory)",
-    7: "breakpoint",
-    8: "exception return without an exception",
-    17: "no coprocessor (the FPU is off)",
-    18: "invalid state (a branch to an ARM-mode address)",
-}
 
 
 @functools.cache

@@ -79,13 +79,13 @@ typedef struct {
   void (*unaligned)(uint64_t address);
 } alignment_t;
 
-/* UC_HOOK_MEM_READ and _WRITE: words off their alignment are rare enough for Python to judge. */
+/* UC_HOOK_MEM_READ and _WRITE: accesses off their alignment are rare enough for Python to judge. */
 EK_PUBLIC void ek_virtual_access(void *engine, int type, uint64_t address, int size, int64_t value,
                                  void *user) {
   (void)engine;
   (void)type;
   (void)value;
-  if (size >= 4 && (address & 3u) != 0) ((const alignment_t *)user)->unaligned(address);
+  if (size >= 2 && (address & (size >= 4 ? 3u : 1u)) != 0) ((const alignment_t *)user)->unaligned(address);
 }
 
 typedef struct {
