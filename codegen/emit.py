@@ -9,6 +9,7 @@ from pathlib import Path
 
 from codegen.kernel import Kernel, KernelSpec
 from codegen.schedules import families
+from codegen.templates import templates
 from codegen.tvm_api import PINNED
 from edgekit.errors import EdgekitError
 from edgekit.toolchain.cache import cached, key_of
@@ -20,6 +21,8 @@ def emit(spec: KernelSpec) -> Kernel:
     Raises:
         EdgekitError: E320 where the installed TVM is not the pinned one.
     """
+    if "template" in spec.params:
+        return _written(spec)
     key = key_of((generator_hash(), spec.key))
     path = cached(key, ".json", lambda out: _generate(spec, out))
     stored = json.loads(path.read_text())
@@ -48,6 +51,13 @@ def _generate(spec: KernelSpec, out: Path) -> None:
     )
     text = f"/* {spec.op} ({spec.family}): {_describe(spec)} */\n{printed.text}"
     out.write_text(json.dumps({"text": text, "scratch_bytes": printed.scratch_bytes}))
+
+
+def _written(spec: KernelSpec) -> Kernel:
+    """A kernel of a template: text at once, no TVM and no cache."""
+    written = templates()[spec.family][spec.params["template"]].write(spec)
+    text = f"/* {spec.op} ({spec.family}, {spec.params['template']}): {_describe(spec)} */\n"
+    return Kernel(spec, text + written.text, written.scratch_bytes, written.parts)
 
 
 def _describe(spec: KernelSpec) -> str:

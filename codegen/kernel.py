@@ -67,12 +67,45 @@ class KernelSpec:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Executed instructions and, where there is a model of them, cycles; both of a whole layer."""
+
+    instructions: int
+    cycles: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.instructions + other.instructions, self.cycles + other.cycles)
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(self.instructions * times, self.cycles * times)
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class Written:
+    """C text of a kernel as a template writes it.
+
+    `text` is the kernel's function; `parts` are the static functions that it calls, by name, which
+    kernels of other layers may share; `scratch_bytes` is what it wants as its last parameter.
+    """
+
+    text: str
+    parts: dict[str, str]
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """A printed kernel: a C function of its operands and, where it needs one, a scratch pointer."""
+    """A printed kernel: a C function of its operands and, where it needs one, a scratch pointer.
+
+    `parts` are the static functions that it calls, by name.
+    """
 
     spec: KernelSpec
     text: str
     scratch_bytes: int
+    parts: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -81,7 +114,8 @@ class Kernel:
     @cached_property
     def fingerprint(self) -> int:
         """First eight bytes of the hash of the text: equal fingerprints, equal arithmetic."""
-        return int.from_bytes(hashlib.sha256(self.text.encode()).digest()[:8], "little")
+        text = "".join((self.text, *self.parts.values()))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 @dataclass(frozen=True)
@@ -111,7 +145,8 @@ class Candidate:
 
     `inputs` names graph values in the order of the spec's "input" operands; `constants` maps the
     names of its "constant" operands to arrays of their dtype. `in_place` says that the output may
-    take the memory of the first input; `note` goes into the report.
+    take the memory of the first input; `note` goes into the report. `cost` is what a call executes
+    on the target, None where nobody counted it: such candidates are taken only where no other is.
     """
 
     spec: KernelSpec
@@ -119,11 +154,13 @@ class Candidate:
     constants: dict[str, np.ndarray]
     in_place: bool = False
     note: str = ""
+    cost: Cost | None = None
+    overlap: int | None = None
 
 
 @dataclass(frozen=True)
 class Family:
-    """One way of computing an operator.
+    """One way of computing an operator, through a TVM schedule.
 
     `select` turns a layer into a candidate or raises NotApplicable; `schedule` turns the params of
     a spec into a TVM schedule (only called where the kernel is not in the cache).
@@ -131,3 +168,17 @@ class Family:
 
     select: Callable[[Layer], Candidate]
     schedule: Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One algorithm of a family whose kernels are written as text, without TVM.
+
+    `candidates` offers kernels for a layer, each with its cost, or raises NotApplicable; their
+    specs have `name` as params["template"]. `write` turns a spec into C.
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    candidates: Callable[[Layer], list[Candidate]]
+    write: Callable[[KernelSpec], Written]

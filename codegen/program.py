@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from codegen import memory
-from codegen.emit import emit
-from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
-from codegen.schedules import families
+from codegen.choose import Choice, Option, Slot, choose, options
+from codegen.kernel import Kernel, Layer, NotApplicable
+from codegen.liveness import Liveness
 from codegen.schedules._sparse import share_kernels
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
@@ -42,7 +43,8 @@ class Call:
     """One kernel call, with what a report says of it.
 
     `note` says why a faster family was not taken and how weights are stored, "" where the fastest
-    was taken with plain weights.
+    was taken with plain weights. `variant` is the kernel's algorithm; `runner_up` says which other
+    one was the fastest and what it would cost.
     """
 
     layer: str
@@ -54,6 +56,8 @@ class Call:
     output_shape: tuple[int, ...]
     macs: int
     note: str
+    variant: str = ""
+    runner_up: str = ""
 
     @property
     def constant_bytes(self) -> int:
@@ -101,10 +105,13 @@ class Program:
         return list({c.kernel.fingerprint: c.kernel for c in self.calls}.values())
 
 
-def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto") -> Program:
+def build_program(
+    graph: Graph, target: Target, *, sparse_weights: str = "auto", optimize: str = "balanced"
+) -> Program:
     """Choose a kernel for every node, lay out memory and pack constants.
 
     Args:
+        optimize: one of `codegen.choose.OBJECTIVES`.
         sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
             that saves a quarter of a layer's bytes, "smallest" wherever it saves, "off" never.
 
@@ -112,7 +119,7 @@ def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto")
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
             accumulator can overflow, E320 where the installed TVM is not the pinned one.
     """
-    return _Builder(graph, target, sparse_weights).build()
+    return _Builder(graph, target, sparse_weights, optimize).build()
 
 
 def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
@@ -122,42 +129,27 @@ def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
     return Layer(node, values, constants, graph.values[node.output], sparse_weights)
 
 
-def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
-    """The best candidate for `layer` in the target's families, and why none better applies."""
-    reasons = []
-    available = families().get(layer.node.op, {})
-    for name in target.families:
-        if name not in available:
-            reasons.append(f"{name}: no {layer.node.op} kernel")
-            continue
-        try:
-            candidate = available[name].select(layer)
-            return candidate, "; ".join([*reasons, *filter(None, [candidate.note])])
-        except NotApplicable as reason:
-            reasons.append(f"{name}: {reason}")
-    raise NotApplicable("; ".join(reasons))
-
-
 class _Builder:
-    def __init__(self, graph: Graph, target: Target, sparse_weights: str) -> None:
+    def __init__(self, graph: Graph, target: Target, sparse_weights: str, optimize: str) -> None:
         self.graph = graph
         self.target = target
         self.sparse_weights = sparse_weights
+        self.optimize = optimize
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
         self.alias: dict[str, str] = {}
 
     def build(self) -> Program:
         chosen = self._choose()
-        for node, _, _ in chosen:
+        for node, _ in chosen:
             if node.op == "reshape":
                 self.alias[node.output] = self._root(node.inputs[0])
-        steps = [(n, c, why, emit(c.spec)) for n, c, why in chosen if c is not None]
+        steps = [(n, c.option.candidate, c, c.option.kernel) for n, c in chosen if c is not None]
         in_place = self._in_place(steps)
         plan = memory.plan(self._buffers(steps))
         calls = [
-            self._call(i, node, candidate, why, kernel, node.output in in_place, plan)
-            for i, (node, candidate, why, kernel) in enumerate(steps)
+            self._call(i, node, choice, kernel, node.output in in_place, plan)
+            for i, (node, _, choice, kernel) in enumerate(steps)
         ]
         return Program(
             name=self.graph.name,
@@ -172,18 +164,21 @@ class _Builder:
 
     # ---- kernels
 
-    def _choose(self) -> list[tuple[Node, Candidate | None, str]]:
-        chosen: list[tuple[Node, Candidate | None, str]] = []
-        missing = []
-        for node in self.graph.nodes:
+    def _choose(self) -> list[tuple[Node, Choice | None]]:
+        """A kernel for every node; None for reshapes, which need none."""
+        nodes, slots, missing = [], [], []
+        alive = Liveness(self.graph)
+        for step, node in enumerate(self.graph.nodes):
             if node.op == "reshape":
-                chosen.append((node, None, ""))
                 continue
             try:
                 layer = layer_of(self.graph, node, self.sparse_weights)
-                chosen.append((node, *select(layer, self.target)))
+                found = options(layer, self.target, every=self.optimize == "size")
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
+                continue
+            nodes.append(node.output)
+            slots.append(Slot(found, partial(_need, alive, step)))
         if missing:
             raise EdgekitError(
                 "E311",
@@ -192,8 +187,12 @@ class _Builder:
                 details=missing,
                 help="edgekit ops lists what there is",
             )
-        padded = share_kernels(candidate for _, candidate, _ in chosen)
-        return [(n, padded.get(i, c), why) for i, (n, c, why) in enumerate(chosen)]
+        chosen = choose(slots, self.optimize, weight_bytes(self.graph))
+        padded = share_kernels(choice.option.candidate for choice in chosen)
+        for i, candidate in padded.items():
+            chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
+        by_output = dict(zip(nodes, chosen, strict=True))
+        return [(node, by_output.get(node.output)) for node in self.graph.nodes]
 
     # ---- memory
 
@@ -246,12 +245,12 @@ class _Builder:
         self,
         index: int,
         node: Node,
-        candidate: Candidate,
-        why: str,
+        choice: Choice,
         kernel: Kernel,
         in_place: bool,
         plan: memory.Plan,
     ) -> Call:
+        candidate = choice.option.candidate
         inputs = iter(candidate.inputs)
         arguments = []
         for operand in candidate.spec.operands:
@@ -278,7 +277,9 @@ class _Builder:
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
             macs=operator(node.op).macs(node, values, out),
-            note=why,
+            note=choice.note,
+            variant=choice.option.variant,
+            runner_up=_runner_up(choice),
         )
 
     def _pack(self, data: np.ndarray) -> int:
@@ -312,6 +313,28 @@ class _Builder:
             nbytes=value.nbytes,
             layout=self.graph.metadata.get("layout", {}).get(name, ""),
         )
+
+
+def weight_bytes(graph: Graph) -> int:
+    """Bytes of the weights that layers multiply by, as int8."""
+    return sum(
+        graph.constants[node.inputs[1]].size
+        for node in graph.nodes
+        if node.op in ("conv2d", "depthwise_conv2d", "fully_connected")
+    )
+
+
+def _need(alive: Liveness, step: int, option: Option) -> int:
+    scratch = option.kernel.scratch_bytes if option.candidate.cost else 0
+    return alive.need(step, option.candidate, scratch)
+
+
+def _runner_up(choice: Choice) -> str:
+    other, taken = choice.runner_up, choice.option
+    if other is None or not taken.candidate.cost:
+        return ""
+    flash = other.flash - taken.flash
+    return f"{other.variant}: ~{other.instructions} instructions, {flash:+d} B of constants"
 
 
 def _scratch(step: int) -> str:

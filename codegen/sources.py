@@ -14,7 +14,7 @@ ROLES = {
     "scratch": "EK_SCRATCH",
 }
 #: What the kernels of a family include.
-FAMILY_HEADERS = {"c99": "ek_kernel.h", "arm_dsp": "ek_dsp.h"}
+FAMILY_HEADERS = {"c99": "ek_kernel.h", "arm_dsp": "ek_dsp.h", "thumb_dsp": "ek_thumb.h"}
 
 
 def c_name(name: str) -> str:
@@ -44,7 +44,8 @@ def kernel_sources(program: Program) -> dict[str, str]:
         headers.append("ek_sparse.h")
     includes = "".join(f'#include "{header}"\n' for header in headers)
     declarations = "\n".join(prototype(k) for k in program.kernels)
-    bodies = "\n".join(k.text for k in program.kernels)
+    parts = {name: text for k in program.kernels for name, text in k.parts.items()}
+    bodies = "\n".join([*parts.values(), *(k.text for k in program.kernels)])
     return {
         "kernels.h": banner(program, "Kernels")
         + "#ifndef EK_MODEL_KERNELS_H\n#define EK_MODEL_KERNELS_H\n\n#include <stdint.h>\n\n"

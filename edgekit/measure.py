@@ -83,6 +83,8 @@ def report_of(
             info.scratch_bytes,
             cycles,
             info.note,
+            call.variant,
+            call.runner_up,
         )
         for info, call, cycles in zip(bundle.layers, program.calls, measured.cycles, strict=True)
     )

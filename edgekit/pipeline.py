@@ -49,6 +49,8 @@ def compile(
     budget: Budget | None = None,
     validation: Path | None = None,
     sparse_weights: str = "auto",
+    optimize: str = "balanced",
+    require_fast: bool = False,
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
@@ -68,6 +70,9 @@ def compile(
         sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
             instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
             it saves, "off" never.
+        optimize: what kernels are chosen for: "balanced", "speed", "ram" or "size"
+            (`codegen.choose`).
+        require_fast: refuse a model of which portable kernels take a noticeable share.
         compiler: "zig" or "gcc".
         progress: called with a stage's name and its share done, 0 to 1.
 
@@ -86,7 +91,7 @@ def compile(
     def made(integer: Graph, quality: Quality | None) -> Build:
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,
-            sparse_weights=sparse_weights,
+            sparse_weights=sparse_weights, optimize=optimize, require_fast=require_fast,
         )  # fmt: skip
 
     options, table = dict(quantization or {}), None

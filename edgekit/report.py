@@ -24,7 +24,11 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One kernel call. Bytes in bytes; `cycles` is estimated, None where it was not."""
+    """One kernel call. Bytes in bytes; `cycles` is estimated, None where it was not.
+
+    `macs` are those that run: channels that are constant for every input are gone. `variant` is the
+    kernel's algorithm, `runner_up` the fastest other one with its cost.
+    """
 
     name: str
     op: str
@@ -37,6 +41,8 @@ class LayerReport:
     scratch_bytes: int
     cycles: int | None
     note: str
+    variant: str = ""
+    runner_up: str = ""
 
 
 @dataclass(frozen=True)

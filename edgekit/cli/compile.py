@@ -108,6 +108,14 @@ def _bits(
     show_default=True,
     help="Store zeros as a bitmask: smaller, but slower.",
 )
+@click.option(
+    "--optimize",
+    type=click.Choice(["balanced", "speed", "ram", "size"]),
+    default="balanced",
+    show_default=True,
+    help="What kernels are chosen for.",
+)
+@click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
 def compile_command(
@@ -118,6 +126,8 @@ def compile_command(
     bind: tuple[str, ...],
     validation: Path | None,
     sparse_weights: str,
+    optimize: str,
+    require_fast: bool,
     compiler: str,
     json_file: str | None,
     **options: Any,
@@ -141,6 +151,8 @@ def compile_command(
             budget=budget,
             validation=validation,
             sparse_weights=sparse_weights,
+            optimize=optimize,
+            require_fast=require_fast,
             compiler=compiler,
             progress=say,
         )
@@ -174,7 +186,7 @@ def print_report(report: Report, output: str) -> None:
             layer.input_shape[1:],
             layer.output_shape[1:],
             layer.macs,
-            layer.family,
+            layer.variant or layer.family,
             layer.constant_bytes,
             layer.scratch_bytes,
             layer.cycles,

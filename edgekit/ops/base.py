@@ -23,6 +23,8 @@ class Operator:
     """
 
     name: str = ""
+    #: Made by the compiler only: importers, exporters and users never see it.
+    internal: bool = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         """Shapes and dtypes of the outputs; raises GraphError on illegal operands."""

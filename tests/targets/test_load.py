@@ -86,8 +86,12 @@ def test_a_counter_needs_its_timer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('families = ["arm_dsp", "c99"]', "families = []", "'families' is empty"),
-        ('families = ["arm_dsp", "c99"]', "families = [1]", "must be a list of strings"),
+        ('families = ["thumb_dsp", "arm_dsp", "c99"]', "families = []", "'families' is empty"),
+        (
+            'families = ["thumb_dsp", "arm_dsp", "c99"]',
+            "families = [1]",
+            "must be a list of strings",
+        ),
         ("[zig]", "[zag]", "key 'zig' is missing"),
         ("flags = []", "flags = []\nfast = 1", "unknown key 'fast'"),
     ],

@@ -1,0 +1,146 @@
+"""Requantization in two to four instructions: which form a layer allows, its constants, its code.
+
+All forms give SPEC's two roundings exactly (DESIGN "Cheap requantization"), for results of int8
+whose clamp is [-128, 127], |acc| < 2^30 and right shifts e of 2 to 30. They take an accumulator
+that is a multiple of the true one, since that is what the high multiplies need:
+
+========  =======================================================  ============================
+form      accumulator                                              instructions
+========  =======================================================  ============================
+fast      acc * 2^(1+k), k = E - e by channel, E one of the layer  SMMLA, SSAT asr #E
+relu      2 * acc                                                  SMMULR, SMMLAR, SSAT
+general   2 * acc                                                  SMMULR, ADD asr #31, SMMLAR, SSAT
+========  =======================================================  ============================
+
+*fast* and *relu* need a clamp at the zero point (ReLU), and *fast* needs weights that can take
+the factor 2^(1+k), so int16 ones. Its multiply-add truncates: 2^(k-1) in the addend makes that the
+first rounding, 2^(E-1) the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.channels import Channels
+from codegen.kernel import NotApplicable
+from codegen.thumb.routine import Routine
+
+#: The largest k of the fast form.
+MAX_PRESCALE = 7
+#: The largest E of the fast form: the sum of a product below 2^30 and 128 * 2^E stays in 32 bits.
+MAX_SHIFT = 23
+
+
+@dataclass(frozen=True)
+class Requant:
+    """How a layer's accumulators become int8.
+
+    `scale` [O] is the power of two that accumulators are multiples by; `bias` [O] is already
+    multiplied by it. `multiplier` and `power` [O] are int32 operands of the form; `shift` is the
+    fast form's E.
+    """
+
+    form: str
+    shift: int
+    zero_point: int
+    scale: np.ndarray
+    bias: np.ndarray
+    multiplier: np.ndarray
+    power: np.ndarray
+
+    @property
+    def params(self) -> dict[str, int | str]:
+        """What a kernel's text depends on."""
+        return {"requant": self.form, "requant_shift": self.shift, "zy": self.zero_point}
+
+    @property
+    def triples(self) -> np.ndarray:
+        """int32 [O, 3]: bias, multiplier, power."""
+        return np.stack([self.bias, self.multiplier, self.power], 1).astype(np.int32)
+
+
+def plan(channels: Channels, weights: np.ndarray | None = None) -> Requant:
+    """The cheapest form for `channels`.
+
+    Args:
+        weights: integers [O, ...] that will be multiplied by `Requant.scale` and stored as int16
+            (Winograd's transformed ones, say); None where weights stay int8, which rules out
+            the fast form.
+
+    Raises:
+        NotApplicable: where no form is exact, or results are not int8 in [-128, 127].
+    """
+    if channels.types["y_dtype"] != "int8":
+        raise NotApplicable(f"{channels.types['y_dtype']} results")
+    if (channels.qmin, channels.qmax) != (-128, 127):
+        raise NotApplicable(f"results are clamped to [{channels.qmin}, {channels.qmax}]")
+    if not channels.cheap:
+        raise NotApplicable(
+            f"accumulators reach {channels.bound}, right shifts are "
+            f"{-int(channels.shift.max())} to {-int(channels.shift.min())}; the limits are 2^30 "
+            "and 2 to 30"
+        )
+    right = -channels.shift.astype(np.int64)
+    relu = channels.relu
+    if relu and weights is not None:
+        last = int(right.max()) + 1
+        prescale = last - right
+        scale = np.int64(1) << (1 + prescale)
+        largest = np.abs(weights.reshape(len(right), -1).astype(np.int64)).max(1)
+        if (
+            int(prescale.max()) <= MAX_PRESCALE
+            and last <= MAX_SHIFT
+            and int((largest * scale).max()) < 1 << 15
+            and channels.bound * int(scale.max()) < 1 << 31
+        ):
+            power = (
+                (1 << (last - 1))
+                + (np.int64(1) << (prescale - 1))
+                + channels.output_zero_point * (1 << last)
+            )
+            return Requant(
+                "fast", last, channels.output_zero_point, scale, channels.bias * scale,
+                channels.multiplier, power,
+            )  # fmt: skip
+    two = np.full(len(right), 2, np.int64)
+    return Requant(
+        "relu" if relu else "general", 0, channels.output_zero_point, two, channels.bias * 2,
+        channels.multiplier, np.int64(1) << (32 - right),
+    )  # fmt: skip
+
+
+def emit(
+    routine: Routine,
+    form: str,
+    shift: int,
+    accumulators: Sequence[str],
+    multipliers: Sequence[str],
+    powers: Sequence[str],
+    zero_point: str = "",
+) -> None:
+    """Requantize registers in place; each ends as int8 in a word.
+
+    Args:
+        form: `Requant.form`.
+        shift: `Requant.shift`.
+        accumulators: registers; multipliers, powers: the operands of each.
+        zero_point: a register that holds it, which all forms but "fast" read.
+    """
+    if form == "fast":
+        for a, m, p in zip(accumulators, multipliers, powers, strict=True):
+            routine(f"smmla {a}, {a}, {m}, {p}")
+        for a in accumulators:
+            routine(f"ssat {a}, #8, {a}, asr #{shift}")
+        return
+    for a, m in zip(accumulators, multipliers, strict=True):
+        routine(f"smmulr {a}, {a}, {m}")
+    if form == "general":
+        for a in accumulators:
+            routine(f"add {a}, {a}, {a}, asr #31")
+    for a, p in zip(accumulators, powers, strict=True):
+        routine(f"smmlar {a}, {a}, {p}, {zero_point}")
+    for a in accumulators:
+        routine(f"ssat {a}, #8, {a}")

@@ -1,0 +1,217 @@
+"""A routine in Thumb-2: instructions, loops, and what they cost.
+
+A `Routine` is one C function. Its instructions are assembled on a core with the DSP extension and
+become C elsewhere (`codegen.thumb.as_c`), so that there is one source of what a kernel does. Loops
+are structured, hence the number of executed instructions is known for any trip counts.
+
+Arguments arrive as the procedure call standard has them: r0 to r3, further ones on the stack. A
+routine that changes r4 to r11 saves them (`Routine.enter` and `Routine.leave`). Spilled registers
+are whole words of the stack; nothing else may be addressed through sp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from codegen.kernel import Cost
+from codegen.thumb.as_c import REGISTERS, operands, register_list, statement
+
+#: Words of the stack that the C form has: saved registers, spills and stack arguments.
+STACK_WORDS = 64
+REFILL = 2  # cycles of a taken branch's pipeline refill, as edgekit.devices.cycles has it
+
+
+@dataclass
+class _Block:
+    """Lines and loops in order; `loop` is "" for the routine itself."""
+
+    loop: str
+    items: list[str | _Block] = field(default_factory=list)
+
+
+class Routine:
+    """Instructions of one function under a stem; `parameters` are C declarations in order.
+
+    `name` is the stem with a hash of the text, so that equal routines are one function and
+    different ones never clash.
+    """
+
+    def __init__(self, stem: str, *parameters: str) -> None:
+        self.stem = stem
+        self.parameters = parameters
+        self.body = _Block("")
+        self._stack = [self.body]
+        self._labels = 0
+
+    def __call__(self, *lines: str) -> None:
+        """Append instructions, in unified syntax."""
+        self._stack[-1].items += lines
+
+    def label(self) -> int:
+        """A new label's number; place it as ``f"{n}:"``, jump to ``f"{n}f"`` or ``f"{n}b"``."""
+        self._labels += 1
+        return self._labels
+
+    def constant(self, register: str, value: int) -> None:
+        """Load a 32-bit constant."""
+        value &= 0xFFFFFFFF
+        if value < 1 << 16:
+            self(f"movw {register}, #{value}")
+        elif (~value & 0xFFFFFFFF) < 256:
+            self(f"mvn {register}, #{~value & 0xFFFFFFFF}")
+        else:
+            self(f"movw {register}, #{value & 0xFFFF}", f"movt {register}, #{value >> 16}")
+
+    @contextmanager
+    def loop(self, name: str, counter: str, step: int = 1) -> Iterator[None]:
+        """Repeat until `counter`, lowered by `step` at the end of each round, is zero."""
+        with self._loop(name):
+            yield
+            self(f"subs {counter}, {counter}, #{step}", f"bne {self._inner()}b")
+
+    @contextmanager
+    def until(self, name: str, left: str, right: str, condition: str = "ne") -> Iterator[None]:
+        """Repeat while `left` `condition` `right` at the end of a round ("ne", "lo", ...)."""
+        with self._loop(name):
+            yield
+            self(f"cmp {left}, {right}", f"b{condition} {self._inner()}b")
+
+    @contextmanager
+    def _loop(self, name: str) -> Iterator[None]:
+        block = _Block(name)
+        block.items.append(f"{self.label()}:")
+        self._stack[-1].items.append(block)
+        self._stack.append(block)
+        yield
+        self._stack.pop()
+
+    def _inner(self) -> int:
+        first = self._stack[-1].items[0]
+        assert isinstance(first, str)
+        return int(first[:-1])
+
+    def enter(self, words: int = 0) -> int:
+        """Save r4 to r11 and lr, reserve `words` on the stack; sp offset of the fifth argument."""
+        self("push {r4-r11, lr}")
+        if words:
+            self(f"sub sp, #{4 * words}")
+        return 4 * (9 + words)
+
+    def leave(self, words: int = 0) -> None:
+        """Undo `enter` and return."""
+        if words:
+            self(f"add sp, #{4 * words}")
+        self("pop {r4-r11, pc}")
+
+    # ---- results
+
+    @property
+    def lines(self) -> list[str]:
+        """All instructions and labels in order."""
+        return list(_flat(self.body))
+
+    @property
+    def name(self) -> str:
+        text = "\n".join((*self.parameters, *self.lines))
+        return f"ek_{self.stem}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of the assembled routine: an estimate from above, 4 for each instruction."""
+        return 4 * sum(not line.endswith(":") for line in self.lines)
+
+    def cost(self, **trips: int) -> Cost:
+        """Instructions and estimated cycles of one call, given each loop's trips by name.
+
+        The caller's share of the call (setting arguments) is not in it.
+        """
+        return _cost(self.body, trips)
+
+    def text(self) -> str:
+        """The function in C: naked with its instructions, or as C statements."""
+        declared = ", ".join(f"{p} EK_UNUSED" for p in self.parameters)
+        plain = ", ".join(self.parameters)
+        assembly = "\n".join(f'        "{line}\\n"' for line in self.lines)
+        return (
+            f"#if defined(EK_THUMB_DSP)\n"
+            f"EK_NAKED void {self.name}({declared})\n{{\n    __asm volatile(\n{assembly});\n}}\n"
+            f"#else\nstatic void {self.name}({plain})\n{{\n{self._c_body()}}}\n#endif\n"
+        )
+
+    def _c_body(self) -> str:
+        statements = [statement(line) for line in self.lines]
+        text = "\n".join(statements)
+        targets = set(re.findall(r"goto L(\d+);", text))
+        statements = [
+            s for s in statements if not (m := re.fullmatch(r"L(\d+):;", s)) or m[1] in targets
+        ]
+        used = [r for r in REGISTERS if re.search(rf"\b{r}\b", text)]
+        names = [re.split(r"[ *]+", p)[-1] for p in self.parameters]
+        values = {
+            f"r{i}" if i < 4 else f"sp[{i - 4}]": _register(p, n)
+            for i, (p, n) in enumerate(zip(self.parameters, names, strict=True))
+        }
+        lines = []
+        if re.search(r"\bsp\b", text) or len(names) > 4:
+            lines.append(f"ek_t_reg stack[{STACK_WORDS}];")
+            lines.append(f"ek_t_reg *sp = stack + {STACK_WORDS - max(len(names) - 4, 0)};")
+        if re.search(r"\bfa\b", text):
+            lines.append("ek_t_reg fa = 0u, fb = 0u;")
+        lines += [f"ek_t_reg {r} = {values.get(r, '0u')};" for r in used]
+        lines += [f"{place} = {value};" for place, value in values.items() if place[0] == "s"]
+        unused = [n for i, n in enumerate(names) if i < 4 and f"r{i}" not in used]
+        lines += [f"(void){n};" for n in unused]
+        tail = [f"(void){r};" for r in used]
+        return "".join(f"    {line}\n" for line in [*lines, *tail, *statements])
+
+
+def _register(declaration: str, name: str) -> str:
+    return f"(ek_t_reg){name}" if "*" in declaration else f"EK_T_R({name})"
+
+
+def _flat(block: _Block) -> Iterator[str]:
+    for item in block.items:
+        if isinstance(item, str):
+            yield item
+        else:
+            yield from _flat(item)
+
+
+def _cost(block: _Block, trips: dict[str, int]) -> Cost:
+    instructions = cycles = 0
+    previous = ""
+    for item in block.items:
+        if isinstance(item, _Block):
+            rounds = trips[item.loop]
+            inner = _cost(item, trips)
+            instructions += rounds * inner.instructions
+            # The branch back refills the pipeline each time but the last.
+            cycles += rounds * inner.cycles + max(rounds - 1, 0) * REFILL
+            previous = ""
+        elif not item.endswith(":"):
+            instructions += 1
+            cycles += _cycles(item, previous)
+            previous = item.partition(" ")[0]
+    return Cost(instructions, cycles)
+
+
+def _cycles(line: str, previous: str) -> int:
+    """Cycles of one instruction, by the rules of `edgekit.devices.cycles` (Cortex-M4)."""
+    mnemonic, _, rest = line.partition(" ")
+    mnemonic = mnemonic.removesuffix(".w")
+    if mnemonic in ("ldrd", "strd"):
+        return 3
+    if mnemonic in ("push", "pop"):
+        refill = REFILL if "pc" in rest else 0
+        return 1 + len(register_list(rest)) + refill
+    if mnemonic.startswith(("ldm", "stm")):
+        return 1 + len(register_list(operands(rest)[1]))
+    if mnemonic.startswith("ldr"):
+        return 1 if previous.startswith(("ldr", "str")) else 2
+    if mnemonic in ("b", "bx"):
+        return 1 + REFILL
+    return 6 if mnemonic == "sdiv" else 1
