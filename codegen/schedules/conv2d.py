@@ -6,7 +6,7 @@ from typing import Any
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
-from codegen.schedules import _float, _gemm, _requant, _sparse, _window
+from codegen.schedules import _float, _gemm, _requant, _sparse, _tiles, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
@@ -29,8 +29,14 @@ def select_c99(layer: Layer) -> Candidate:
 def _select_c99(layer: Layer) -> Candidate:
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
-    packed = pack_in_order(channels.weights, weight_bits(layer))
-    packed, sparse, note = _sparse.choose(layer, packed, weight_bits(layer))
+    p = _params(layer)
+    tiles = _tiles.Tiles(p)
+    if tiles.applies:
+        packed = tiles.pack(channels.weights)
+        packed, sparse, note = _sparse.choose(layer, packed, 8, tiled=tiles.patch)
+    else:
+        packed = pack_in_order(channels.weights, p["weight_bits"])
+        packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"])
     spec = KernelSpec(
         "conv2d",
         "c99",
@@ -40,15 +46,26 @@ def _select_c99(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**_params(layer), **_requant.params(channels), **sparse},
+        {
+            **p,
+            **_requant.params(channels),
+            "right": channels.cheap,
+            "tiled": tiles.applies,
+            **sparse,
+        },
     )
-    constants = {"w": packed, "rq": _requant.general(channels)}
+    constants = {"w": packed, "rq": _requant.portable(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
     if p.get("float"):
         return _float.schedule_conv(p)
+    return _tiles.schedule(p) if p["tiled"] else _schedule_loops(p)
+
+
+def _schedule_loops(p: dict[str, Any]) -> Any:
+    """One result at a time: groups, and four-bit weights."""
     from tvm import s_tir, te
 
     from codegen.tvm_api import int32
@@ -75,7 +92,7 @@ def schedule_c99(p: dict[str, Any]) -> Any:
     acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
     y = te.compute(
         acc.shape,
-        lambda oh, ow, o: _requant.apply_general(p, acc[oh, ow, o], rq, o),
+        lambda oh, ow, o: _requant.apply_portable(p, acc[oh, ow, o], rq, o),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))

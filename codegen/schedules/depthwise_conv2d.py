@@ -49,9 +49,9 @@ def _select_c99(layer: Layer) -> Candidate:
         "depthwise_conv2d",
         "c99",
         _operands(layer, taps_first.size, alias=False),
-        {**_params(layer), **_requant.params(channels)},
+        {**_params(layer), **_requant.params(channels), "right": channels.cheap},
     )
-    constants = {"w": taps_first, "rq": _requant.general(channels)}
+    constants = {"w": taps_first, "rq": _requant.portable(channels)}
     return Candidate(spec, (layer.inputs[0].name,), constants)
 
 
@@ -77,7 +77,7 @@ def _schedule_c99(p: dict[str, Any]) -> Any:
     acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
     y = te.compute(
         acc.shape,
-        lambda oh, ow, o: _requant.apply_general(p, acc[oh, ow, o], rq, o),
+        lambda oh, ow, o: _requant.apply_portable(p, acc[oh, ow, o], rq, o),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
