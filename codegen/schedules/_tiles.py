@@ -50,7 +50,10 @@ def schedule(p: dict[str, Any]) -> Any:
 
     size = Tiles(p)
     tiles = -(-size.count // size.pixels)
-    x = te.placeholder((p["H"] * p["W"] * p["C"],), p["x_dtype"], name="x")
+    # The intrinsic wants two rows where it reads two pixels in place.
+    one_axis = size.patch or size.pixels == 1
+    shape = (p["H"] * p["W"] * p["C"],) if one_axis else (size.count, size.taps)
+    x = te.placeholder(shape, p["x_dtype"], name="x")
     w = te.placeholder((size.groups, size.channels, size.taps), "int8", name="w")
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     rows = _rows(size, x, tiles)
@@ -101,7 +104,7 @@ def _rows(size: Tiles, x: Any, tiles: int) -> Any:
 
     p = size.p
     if not size.patch:
-        return lambda t, i, k: x[(t * size.pixels + i) * size.taps + k]
+        return lambda t, i, k: x[k] if size.pixels == 1 else x[t * size.pixels + i, k]
     outside = tirx.const(p["zx"], p["x_dtype"])
 
     def gather(t: Any, i: Any, tap: Any) -> Any:
