@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from targets.model import (
     COUNTERS,
+    KERNEL_OPTS,
     PORTS,
     REGION_KINDS,
     ROUTES,
@@ -105,6 +106,7 @@ def load_target(path: Path) -> Target:
         gcc_flags=gcc.texts("flags"),
         gcc_package=gcc.take("package", str),
         gcc_libraries=gcc.texts("libraries"),
+        kernel_opt=top.one_of("kernel_opt", KERNEL_OPTS) if top.has("kernel_opt") else "-O2",
     )
     for table in (top, zig, gcc):
         table.done()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 ROUTES = ("virtual", "qemu-gdb")
 REGION_KINDS = ("flash", "ram")
+KERNEL_OPTS = ("-O1", "-O2", "-O3", "-Os")
 PORTS = ("cortex_m", "riscv")
 UART_KINDS = ("cmsdk", "nrf51", "ns16550")
 TIMER_KINDS = ("cmsdk",)
@@ -38,6 +39,7 @@ class Target:
     start-up code. `cycle_model` and `unicorn_cpu` name the entries that the virtual board uses; the
     model "instructions" says that no cycles are estimated. `gcc_package` is what to install where
     `gcc_command` is missing, `gcc_libraries` are linked last.
+    `kernel_opt` is the optimisation level of kernels and runtime.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     gcc_flags: tuple[str, ...]
     gcc_package: str
     gcc_libraries: tuple[str, ...]
+    kernel_opt: str = "-O2"
 
     @property
     def estimates_cycles(self) -> bool:

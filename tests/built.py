@@ -13,7 +13,7 @@ from codegen.program import Program
 from codegen.sources import c_name, kernel_sources
 from edgekit.devices.bench import Bench, Out, link_functions
 from edgekit.devices.build import firmware_folder
-from edgekit.devices.model import KERNEL_OPT, SUPPORT
+from edgekit.devices.model import SUPPORT
 from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_library
 from targets import board
@@ -51,7 +51,7 @@ def run_m4(
     cc = find_compiler(compiler, M4.target)
     include = [folder, firmware_folder() / "include"]
     entry = f"{c_name(program.name)}_invoke"
-    bench = Bench(link_functions(cc.objects(sources, include=include, opt=KERNEL_OPT), M4, [entry],
+    bench = Bench(link_functions(cc.objects(sources, include=include, opt=M4.target.kernel_opt), M4, [entry],
                                  compiler), M4)  # fmt: skip
     arguments = [feeds[t.name].tobytes() for t in program.inputs]
     done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])

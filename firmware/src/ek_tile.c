@@ -58,7 +58,7 @@
         d += p * w3[i];          \
     } while (0)
 
-#if !defined(__ARM_ARCH_6M__) /* there, ek_tile_v6m.S */
+#if !defined(__thumb__) /* there, ek_tile_v6m.S and ek_tile_v7m.S */
 TILE_2X2(ek_tile_2x2, int8_t)
 TILE_1X4(ek_tile_1x4, int8_t)
 #endif
