@@ -33,6 +33,7 @@ class Core:
         alone: whether nothing can issue beside it.
         first_only: whether it cannot be the second of a pair.
         issue: cycles that it keeps the issue stage.
+        predicts: whether branches go where they did last time, before their flags are known.
     """
 
     refill: int
@@ -43,6 +44,7 @@ class Core:
     alone: Callable[[Instruction], bool]
     first_only: Callable[[Instruction], bool]
     issue: Callable[[Instruction], int]
+    predicts: bool
 
 
 def cycles_of(instructions: Sequence[Instruction], core: Core) -> int:
@@ -53,7 +55,8 @@ def cycles_of(instructions: Sequence[Instruction], core: Core) -> int:
     end = 0
     for instruction in instructions:
         start = now
-        for register in instruction.reads:
+        waits = () if core.predicts and instruction.kind == "branch" else instruction.reads
+        for register in waits:
             if register in ready:
                 when, writer = ready[register]
                 start = max(start, when + core.early(instruction, register, writer))
@@ -148,6 +151,7 @@ M7 = Core(
     alone=lambda i: i.kind in _ALONE or (i.memory and i.words == 2),
     first_only=lambda i: i.kind in ("media", "saturate"),
     issue=_m7_issue,
+    predicts=True,
 )
 
 # ---- Cortex-M33
@@ -177,6 +181,7 @@ M33 = Core(
     alone=lambda i: i.bytes != 2 or i.kind in (*_ALONE, *_FLOATS),
     first_only=lambda i: False,
     issue=_m33_issue,
+    predicts=False,
 )
 
 CORES = {"cortex-m7": M7, "cortex-m33": M33}

@@ -38,7 +38,8 @@ _KINDS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _PATTERNS = tuple((re.compile(pattern), kind) for pattern, kind in _KINDS)
 _CONDITION = re.compile(r"(\w+?)(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)")
-_CALLS = (arm.ARM_INS_BL, arm.ARM_INS_BLX)
+#: Bytes of a load by the end of its name.
+_NARROW = {"b": 1, "sb": 1, "bt": 1, "sbt": 1, "h": 2, "sh": 2, "ht": 2, "sht": 2}
 JUMPS = ("branch", "call")
 
 
@@ -52,7 +53,8 @@ class Instruction:
         reads, writes: numbers of registers, the flags included.
         accumulator: the register that it adds a product to, or 0.
         address: registers that an access takes its address from.
-        words: 32-bit words that it moves.
+        words: 32-bit words that it moves, rounded up.
+        data_bytes: bytes that it moves.
         narrow_load: a byte or halfword load, which the Cortex-M7 extends a stage later.
         shifted: an operand passes the shifter first.
         jumps: whether it ends a block by writing the program counter.
@@ -66,6 +68,7 @@ class Instruction:
     accumulator: int
     address: frozenset[int]
     words: int
+    data_bytes: int
     narrow_load: bool
     shifted: bool
     jumps: bool
@@ -83,6 +86,11 @@ def decoder() -> Any:
     found = capstone.Cs(capstone.CS_ARCH_ARM, mode)
     found.detail = True
     return found
+
+
+def name_of(register: int) -> str:
+    """A register's name in assembly by capstone's number."""
+    return str(decoder().reg_name(register))
 
 
 def decode(code: bytes, address: int = 0) -> Iterator[Instruction]:
@@ -106,6 +114,7 @@ def _described(instruction: Any) -> Instruction:
         accumulator = registers[3] if len(registers) > 3 else 0
     elif kind == "float multiply-add":
         accumulator = registers[0]
+    words = _words(instruction, kind)
     jumps = kind in JUMPS or arm.ARM_REG_PC in writes
     return Instruction(
         kind=kind,
@@ -114,7 +123,8 @@ def _described(instruction: Any) -> Instruction:
         writes=writes,
         accumulator=accumulator,
         address=address,
-        words=_words(instruction, kind),
+        words=words,
+        data_bytes=_NARROW.get(instruction.mnemonic.split(".")[0].removeprefix("ldr"), 4 * words),
         narrow_load=kind == "load" and bool(re.match(r"ldrs?[bh]", instruction.mnemonic)),
         shifted=kind == "alu" and any(o.shift.type for o in operands),
         jumps=jumps,

@@ -19,6 +19,7 @@ import unicorn
 
 from edgekit.devices.cores import CORES, aligned_only
 from edgekit.devices.cycles import CycleModel
+from edgekit.devices.instructions import decode, name_of
 from edgekit.devices.image import FunctionSymbol
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import host_library
@@ -36,10 +37,13 @@ class Block(ctypes.Structure):
         ("address", ctypes.c_uint64),
         ("count", ctypes.c_uint64),
         ("taken", ctypes.c_uint64),
+        ("waited", ctypes.c_uint64),
         ("size", ctypes.c_uint32),
         ("instructions", ctypes.c_uint32),
         ("cycles", ctypes.c_uint32),
         ("refill", ctypes.c_uint32),
+        ("flash_bytes", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
     ]
 
 
@@ -62,6 +66,12 @@ class _Counters(ctypes.Structure):
         ("request", ctypes.c_uint32),
         ("stopped", ctypes.c_uint32),
         ("full", ctypes.c_uint32),
+        ("wait", ctypes.c_uint32),
+        ("line_bytes", ctypes.c_uint32),
+        ("pending", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
+        ("flash_start", ctypes.c_uint64),
+        ("flash_end", ctypes.c_uint64),
         ("first_seen", _FIRST_SEEN),
         ("stop", ctypes.c_void_p),
     ]
@@ -142,6 +152,39 @@ class Machine:
         if status:
             raise RuntimeError(f"unicorn refused a hook of type {type}: status {status}")
 
+    def charge_wait_states(self, flash: Region, states: int, line_bytes: int) -> None:
+        """From now on, count `states` cycles for each line of `flash` that has to be waited for.
+
+        That is where a branch leads to another line, and for each line of data that a block reads
+        (docs/CYCLES.md). A model that counts instructions stays one.
+        """
+        if states == 0 or self.model.name == "instructions":
+            return
+        counters = self._counters
+        counters.wait, counters.line_bytes = states, line_bytes
+        counters.flash_start, counters.flash_end = flash.start, flash.end
+
+    def _flash_bytes(self, code: bytes, address: int) -> int:
+        """Bytes of data that a block reads from flash, as far as its first run shows.
+
+        That is called before the block runs: a load's base is known where the block has not
+        calculated it. A literal counts as a line of its own.
+        """
+        counters, total = self._counters, 0
+        calculated: set[int] = set()
+        for instruction in decode(code, address):
+            if instruction.literal:
+                total += int(counters.line_bytes)
+            elif instruction.kind in ("load", "load many") and not instruction.address & calculated:
+                places = [self.register(name_of(r)) for r in instruction.address]
+                if any(counters.flash_start <= p < counters.flash_end for p in places):
+                    total += instruction.data_bytes
+            if not instruction.memory:
+                calculated |= instruction.writes
+            else:
+                calculated |= instruction.writes - instruction.address
+        return total
+
     def check_alignment(self) -> None:
         """From now on, fault where a real core does for an unaligned LDRD, LDM, VLDR and so on.
 
@@ -167,8 +210,11 @@ class Machine:
 
     def _price(self, address: int, size: int, block: Any) -> None:
         try:
-            cost = self.model.block(bytes(self.engine.mem_read(address, size)), address)
+            code = self.read(address, size)
+            cost = self.model.block(code, address)
             entry = block.contents
+            if self._counters.wait:
+                entry.flash_bytes = self._flash_bytes(code, address)
             entry.instructions, entry.cycles = cost.instructions, cost.cycles
             entry.refill = cost.refill
             self._seen.append(entry)
@@ -252,7 +298,7 @@ class Machine:
         for block in self._seen:
             total = totals.setdefault(self.where(block.address, offset=False), [0, 0])
             total[0] += block.count * block.instructions
-            total[1] += block.count * block.cycles + block.taken * block.refill
+            total[1] += block.count * block.cycles + block.taken * block.refill + block.waited
         ordered = sorted(totals.items(), key=lambda item: -item[1][0])
         return {name: Counts(*total) for name, total in ordered}
 

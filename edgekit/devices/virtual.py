@@ -58,6 +58,9 @@ class VirtualBoard:
         self.image = load_elf(image) if isinstance(image, Path) else image
         self.image.check_fits(board)
         self.machine = Machine(board.target, board.regions, self.image.functions)
+        self.machine.charge_wait_states(
+            board.flash, board.flash_wait_states, board.flash_line_bytes
+        )
         self._map_uart()
         self._registers: dict[int, int] = {}
         self._cycle_base = 0
