@@ -35,7 +35,7 @@ uint32_t ek_stack_used(void) {
 
 /* The kinds of fault that the link protocol knows are the bits of Armv7-M's CFSR. */
 static uint32_t kind_of(uint32_t cause, uint32_t value) {
-  enum { BELOW = 4096 };
+  enum { BELOW = 65536 };
   uintptr_t stack = (uintptr_t)__stack_start;
   switch (cause) {
     case 0: /* instruction address misaligned */
