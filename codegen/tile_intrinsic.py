@@ -20,9 +20,7 @@ def tile(pixels: int, channels: int, taps: int, dtype: str) -> str:
     return register(f"ek.{name}", _tile, pixels, channels, taps, dtype, function)
 
 
-def _tile(
-    pixels: int, channels: int, taps: int, dtype: str, function: str
-) -> tuple[Any, Any]:
+def _tile(pixels: int, channels: int, taps: int, dtype: str, function: str) -> tuple[Any, Any]:
     from tvm.script import tirx as T
 
     # A loop of one iteration would have been dropped.

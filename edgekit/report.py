@@ -52,8 +52,8 @@ class Report:
     """Totals of a compiled model for its target's reference board.
 
     `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated; None where the target
-    has no cycle model) at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with float on the
-    calibration data, by tensor.
+    has no cycle model) at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with
+    float on the calibration data, by tensor.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
     """

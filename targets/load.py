@@ -175,11 +175,9 @@ def _flash_timing(top: _Table) -> dict[str, int]:
     if top.has("flash_wait_states"):
         found["flash_wait_states"] = top.number("flash_wait_states", 0, 15)
     if top.has("flash_line_bytes"):
-        found["flash_line_bytes"] = top.number("flash_line_bytes", 4, 64)
-        if found["flash_line_bytes"] & (found["flash_line_bytes"] - 1):
-            raise TargetFileError(
-                f"{top.where}: 'flash_line_bytes' is {found['flash_line_bytes']}, must be a power of 2"
-            )
+        found["flash_line_bytes"] = size = top.number("flash_line_bytes", 4, 64)
+        if size & (size - 1):
+            raise TargetFileError(f"{top.where}: 'flash_line_bytes' is {size}, not a power of 2")
     return found
 
 

@@ -51,8 +51,8 @@ def run_m4(
     cc = find_compiler(compiler, M4.target)
     include = [folder, firmware_folder() / "include"]
     entry = f"{c_name(program.name)}_invoke"
-    bench = Bench(link_functions(cc.objects(sources, include=include, opt=M4.target.kernel_opt), M4, [entry],
-                                 compiler), M4)  # fmt: skip
+    objects = cc.objects(sources, include=include, opt=M4.target.kernel_opt)
+    bench = Bench(link_functions(objects, M4, [entry], compiler), M4)
     arguments = [feeds[t.name].tobytes() for t in program.inputs]
     done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])
     outputs = [

@@ -47,9 +47,9 @@ def apply_portable(p: dict[str, Any], acc: Any, rq: Any, channel: Any) -> Any:
 
     if not p["right"]:
         return apply_general(p, acc, rq, channel)
-    biased = acc + rq[channel, 0]
+    biased, (low, high) = acc + rq[channel, 0], p["clamp"]
     y = call("int32", "ek_rescaled_right", biased, rq[channel, 1], rq[channel, 2], int32(p["zy"]))
-    return clamped(p["y_dtype"], y, *p["clamp"], saturate=False)
+    return clamped(p["y_dtype"], y, low, high, saturate=False)
 
 
 def params(channels: Channels) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
 from codegen.schedules import _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
-
 #: Windows of at most so many taps are written out by the portable kernels.
 UNROLLED_TAPS = 12
 

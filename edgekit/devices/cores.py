@@ -116,9 +116,9 @@ CORES = {
 def aligned_only(code: bytes, core: Core) -> str:
     """The mnemonic of the first instruction where it faults on an unaligned address, or "".
 
-    On Armv6-M and on RISC-V cores without such support every access does. On Armv7-M LDRD, STRD, LDM,
-    STM and the floating-point loads and stores always do (reference manual, A3.2.1); LDR, STR and
-    their halfword forms do not.
+    On Armv6-M and on RISC-V cores without such support every access does. On Armv7-M LDRD, STRD,
+    LDM, STM and the floating-point loads and stores always do (reference manual, A3.2.1); LDR, STR
+    and their halfword forms do not.
     """
     disassembler = capstone.Cs(*core.disassembler)
     disassembler.detail = True

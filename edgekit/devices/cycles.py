@@ -1,7 +1,7 @@
 """Estimated cycles of basic blocks: which model a core has, and what a block costs.
 
-The cores without dual issue are in `in_order`, Cortex-M7 and M33 in `dual_issue`. docs/CYCLES.md has
-the assumptions, their sources, and what the models were checked against.
+The cores without dual issue are in `in_order`, Cortex-M7 and M33 in `dual_issue`. docs/CYCLES.md
+has the assumptions, their sources, and what the models were checked against.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def _m33_issue(i: Instruction) -> int:
 M33 = Core(
     refill=1,  # branches are resolved in the second of three stages
     units=_M33_UNITS,
-    uses=lambda i: (("memory",) if i.memory else ("third stage",) if i.kind in _MULTIPLIES else ()),
+    uses=lambda i: ("memory",) if i.memory else ("third stage",) if i.kind in _MULTIPLIES else (),
     latency=lambda i: 2 if i.kind in _M33_LATE else 1,
     early=_m33_early,
     alone=lambda i: i.bytes != 2 or i.kind in (*_ALONE, *_FLOATS),

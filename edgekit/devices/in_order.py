@@ -1,9 +1,9 @@
 """Cycles of Cortex-M0, M0+, M3 and M4: one instruction after the other, by Arm's tables.
 
-Sources, with zero-wait-state memory: M0 ARM DDI 0432C, table 3-1; M0+ ARM DDI 0484C, table 3-1 (both
-with the single-cycle multiplier); M3 ARM DDI 0337I, table 3-1; M4 ARM DDI 0439, tables 3-1 and 7-1.
-Taken as means where a manual gives ranges: a pipeline refill of M3 and M4 is 2 (1 to 3), a division 6
-(2 to 12), a long multiplication of M3 4 (3 to 5) and with accumulation 5 (4 to 7).
+Sources, with zero-wait-state memory: M0 ARM DDI 0432C, table 3-1; M0+ ARM DDI 0484C, table 3-1
+(both with the single-cycle multiplier); M3 ARM DDI 0337I, table 3-1; M4 ARM DDI 0439, tables 3-1
+and 7-1. Taken as means where a manual gives ranges: a pipeline refill of M3 and M4 is 2 (1 to 3), a
+division 6 (2 to 12), a long multiplication of M3 4 (3 to 5) and with accumulation 5 (4 to 7).
 """
 
 from __future__ import annotations
@@ -64,10 +64,9 @@ def _cost(instruction: Instruction, previous: Instruction | None, costs: Costs) 
     stall = 1 if depends and previous is not None and previous.kind in _FLOAT_RESULT else 0
     if kind == "load":
         double = instruction.words - 1
-        if costs.pipelined and previous is not None and previous.kind in ("load", "store"):
-            if not (depends and previous.kind == "load"):
-                return 1 + double
-        return costs.load + double
+        before = previous.kind if previous is not None else ""
+        overlaps = before == "store" or (before == "load" and not depends)
+        return (1 if costs.pipelined and overlaps else costs.load) + double
     if kind == "store":
         return costs.store + stall
     return costs.fixed.get(kind, 1) + stall

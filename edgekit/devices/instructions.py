@@ -1,4 +1,4 @@
-"""Thumb instructions as the cycle models see them: a kind, registers read and written, words moved."""
+"""Thumb instructions as the cycle models see them: kind, registers read and written, words."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ import unicorn
 
 from edgekit.devices.cores import CORES, aligned_only
 from edgekit.devices.cycles import CycleModel
-from edgekit.devices.instructions import decode, name_of
 from edgekit.devices.image import FunctionSymbol
+from edgekit.devices.instructions import decode, name_of
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import host_library
 from targets import Region, Target

@@ -121,7 +121,9 @@ def flash_parts(
     defines = {**board_defines(board), "EK_PROFILE": "", "EK_MAX_LAYERS": "128u"}
     parts: dict[str, str] = {}
     for part, files in (("kernels", sources.kernels), ("runtime", sources.runtime)):
-        for path in cc.objects(files, include=include, defines=defines, opt=board.target.kernel_opt):
+        for path in cc.objects(
+            files, include=include, defines=defines, opt=board.target.kernel_opt
+        ):
             parts |= {s.name: part for s in read_sizes(path).symbols}
     sizes = {"kernels": 0, "runtime": 0, "constants": constants}
     for symbol, nbytes in firmware.sizes.flash_by_symbol().items():

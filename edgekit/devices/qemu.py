@@ -78,7 +78,7 @@ class QemuMachine:
         self.gdb = self._stack.enter_context(GdbClient(("127.0.0.1", gdb_port)))
 
     def _accept(self, listener: socket.socket) -> socket.socket:
-        assert self._process is not None
+        assert self._process is not None and self.board.qemu is not None
         end = time.monotonic() + _START_SECONDS
         listener.settimeout(0.05)
         while True:

@@ -1,8 +1,8 @@
 """The virtual board: pip packages only, exact instructions, estimated cycles.
 
 A `Machine` with the board's flash and RAM, a CMSDK UART, and the counters that profiling firmware
-uses: DWT's cycle counter and the CMSDK timer count the estimated cycles. There are no interrupts and
-no SysTick. Writes to flash fault, as does everything that is not mapped.
+uses: DWT's cycle counter and the CMSDK timer count the estimated cycles. There are no interrupts
+and no SysTick. Writes to flash fault, as does everything that is not mapped.
 """
 
 from __future__ import annotations

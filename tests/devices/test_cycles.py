@@ -135,7 +135,7 @@ def test_wait_states_of_flash(tmp_path: Path) -> None:
     """A line of flash is waited for once: 4 of the 8 loads' words, and where the loop leads."""
     source = tmp_path / "wait.S"
     source.write_text(
-        ".syntax unified\n.thumb\n.section .text.f, \"ax\"\n.global f\n.thumb_func\n.p2align 5\n"
+        '.syntax unified\n.thumb\n.section .text.f, "ax"\n.global f\n.thumb_func\n.p2align 5\n'
         "f: movs r2, #8\n b 1f\n.p2align 5\n nop\n nop\n nop\n"
         "1: ldr r3, [r0], #4\n nop.w\n subs r2, #1\n bne 1b\n bx lr\n"
     )
