@@ -4,8 +4,8 @@ Candidates of a layer differ in time, in flash (constants) and in RAM (scratch, 
 output may share the input's memory). `Objective` says what is traded for what:
 
 =========  ====================================================================================
-balanced   the fastest with constants of at most 1.25 times the model's int8 weights and, layer by
-           layer, at most 1.2 times the RAM that the thriftiest kernels need
+balanced   the fastest with constants of at most 1.25 times the model's int8 weights, in as much
+           RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
 speed      the fastest
 ram        the least RAM at the peak, then the fastest within balanced's flash
 size       the fewest constants, then the fastest
@@ -17,6 +17,7 @@ first and then upgraded, best ratio of cycles saved per byte first.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +31,11 @@ from targets import Target
 OBJECTIVES = ("balanced", "speed", "ram", "size")
 #: Constants of the balanced and ram builds in proportion to the model's int8 weights.
 FLASH_RATIO = 1.25
-#: RAM of any layer in the balanced build in proportion to the least possible peak.
-RAM_RATIO = 1.2
+#: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
+#: The first few kilobytes count less, since every board has them.
+RAM_POWER, RAM_FREE = 0.3, 4096
+#: Limits of RAM that the balanced build tries, up to this multiple of the least.
+LIMITS, RAM_RATIO = 24, 1.5
 _UNKNOWN = 1 << 60
 
 
@@ -53,6 +57,14 @@ class Option:
     def flash(self) -> int:
         """Bytes of constants."""
         return sum(data.nbytes for data in self.candidate.constants.values())
+
+    @cached_property
+    def constants_hash(self) -> bytes:
+        """Equal where two options read the same constants."""
+        digest = hashlib.sha256()
+        for name, data in sorted(self.candidate.constants.items()):
+            digest.update(name.encode() + str(data.dtype).encode() + data.tobytes())
+        return digest.digest()
 
     @property
     def cycles(self) -> int:
@@ -121,10 +133,19 @@ def options(layer: Layer, target: Target, *, every: bool = False) -> list[Option
 
 @dataclass(frozen=True)
 class Slot:
-    """A layer's options, and the RAM in bytes that each would need while it runs."""
+    """A layer's options, and the RAM in bytes that each would need while it runs.
+
+    `weights` names what the layer multiplies by: layers with the same (stripes of one layer) take
+    kernels that read the same constants, which then are there once.
+    """
 
     options: Sequence[Option]
     need: Callable[[Option], int]
+    weights: str = ""
+
+
+#: Options by slot that read the same constants.
+_Bundle = dict[int, Option]
 
 
 def choose(slots: Sequence[Slot], objective: str, weight_bytes: int) -> list[Choice]:
@@ -134,43 +155,102 @@ def choose(slots: Sequence[Slot], objective: str, weight_bytes: int) -> list[Cho
         objective: one of `OBJECTIVES`.
         weight_bytes: int8 weights of the model, which limit the constants of "balanced" and "ram".
     """
-    pools = [list(slot.options) for slot in slots]
-    if objective in ("balanced", "ram"):
-        needs = [[slot.need(o) for o in slot.options] for slot in slots]
-        limit = max((min(row) for row in needs), default=0)
-        limit = int(limit * RAM_RATIO) if objective == "balanced" else limit
+    flash = int(weight_bytes * FLASH_RATIO)
+    if objective in ("speed", "size"):
+        taken = _pick(slots, [list(slot.options) for slot in slots], objective, flash)
+    else:
+        taken = _within(slots, objective, flash)
+    return [Choice(o, _runner_up(slot.options, o)) for slot, o in zip(slots, taken, strict=True)]
+
+
+def _within(slots: Sequence[Slot], objective: str, flash: int) -> list[Option]:
+    """The least RAM at the peak, or for "balanced" as much as pays."""
+    needs = [[slot.need(o) for o in slot.options] for slot in slots]
+    least = max((min(row) for row in needs), default=0)
+    limits = [least]
+    if objective == "balanced":
+        ceiling = max(int(least * RAM_RATIO), least + RAM_FREE)
+        more = sorted({n for row in needs for n in row if least < n <= ceiling})
+        limits += more[:: max(1, -(-len(more) // LIMITS))]
+
+    def at(limit: int) -> tuple[float, list[Option]]:
         # The thriftiest option always stays.
         pools = [
             [o for o, n in zip(slot.options, row, strict=True) if n <= max(limit, min(row))]
             for slot, row in zip(slots, needs, strict=True)
         ]
+        taken = _pick(slots, pools, objective, flash)
+        time = sum(o.cycles for o in taken if o.candidate.cost)
+        return time * float(limit + RAM_FREE) ** RAM_POWER, taken
+
+    return min((at(limit) for limit in limits), key=lambda found: found[0])[1]
+
+
+def _pick(
+    slots: Sequence[Slot], pools: Sequence[Sequence[Option]], objective: str, flash: int
+) -> list[Option]:
+    """One option of each pool."""
+    groups = _groups(slots, pools)
     if objective == "speed":
-        taken = [min(pool, key=lambda o: (o.cycles, o.flash)) for pool in pools]
+        taken = [min(group, key=lambda b: (_cycles(b), _flash(b))) for group in groups]
     else:
-        taken = [min(pool, key=lambda o: (o.flash, o.cycles)) for pool in pools]
+        taken = [min(group, key=lambda b: (_flash(b), _cycles(b))) for group in groups]
         if objective != "size":
-            taken = _upgrade(pools, taken, int(weight_bytes * FLASH_RATIO))
-    return [Choice(t, _runner_up(slot.options, t)) for slot, t in zip(slots, taken, strict=True)]
+            taken = _upgrade(groups, taken, flash)
+    by_slot = {i: option for bundle in taken for i, option in bundle.items()}
+    return [by_slot[i] for i in range(len(slots))]
 
 
-def _upgrade(pools: Sequence[Sequence[Option]], taken: list[Option], limit: int) -> list[Option]:
+def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[list[_Bundle]]:
+    """What can be taken for each set of slots with the same weights: the fastest options that read
+    the same constants."""
+    members: dict[str, list[int]] = {}
+    for i, slot in enumerate(slots):
+        members.setdefault(slot.weights or f"slot {i}", []).append(i)
+    groups = []
+    for indices in members.values():
+        bundles: dict[bytes, _Bundle] = {}
+        for i in indices:
+            for option in pools[i]:
+                bundle = bundles.setdefault(option.constants_hash, {})
+                if i not in bundle or option.cycles < bundle[i].cycles:
+                    bundle[i] = option
+        whole = [b for b in bundles.values() if len(b) == len(indices)]
+        if whole:
+            groups.append(whole)
+        else:  # nothing that all can share
+            groups += [[{i: option} for option in pools[i]] for i in indices]
+    return groups
+
+
+def _flash(bundle: _Bundle) -> int:
+    return next(iter(bundle.values())).flash
+
+
+def _cycles(bundle: _Bundle) -> int:
+    return sum(option.cycles for option in bundle.values())
+
+
+def _upgrade(
+    groups: Sequence[Sequence[_Bundle]], taken: list[_Bundle], limit: int
+) -> list[_Bundle]:
     """Spend flash up to `limit` where it saves the most cycles per byte."""
     taken = list(taken)
-    spent = sum(o.flash for o in taken)
+    spent = sum(map(_flash, taken))
     while True:
         best, at = 0.0, -1
-        for i, pool in enumerate(pools):
-            for option in pool:
-                more = option.flash - taken[i].flash
-                saved = taken[i].cycles - option.cycles
+        for i, group in enumerate(groups):
+            for bundle in group:
+                more = _flash(bundle) - _flash(taken[i])
+                saved = _cycles(taken[i]) - _cycles(bundle)
                 if saved <= 0 or (spent + more > limit and more > 0):
                     continue
                 ratio = saved / max(more, 1)
                 if ratio > best:
-                    best, at, upgrade = ratio, i, option
+                    best, at, upgrade = ratio, i, bundle
         if at < 0:
             return taken
-        spent += upgrade.flash - taken[at].flash
+        spent += _flash(upgrade) - _flash(taken[at])
         taken[at] = upgrade
 
 

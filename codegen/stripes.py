@@ -3,13 +3,15 @@
 `stripe` rewrites an integer graph: the last layer's rows are divided into bands, and for each band
 every layer of the chain computes just the rows that the band needs. Rows that two bands need are
 computed twice. Inputs of the chain are read through views of their rows (`slice_rows`), the bands
-of its result are parts of one buffer (`concat_rows`), and a global average pool at the end takes its
-sums band by band. It is an ordinary graph with the same integers, so the reference runs it as well.
+of its result are parts of one buffer (`concat_rows`), and a global average pool at the end takes
+its sums band by band. It is an ordinary graph with the same integers, so the reference runs it as
+well.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from edgekit.graph import Graph, Node, Value
 from edgekit.ops import windows as win
@@ -118,7 +120,7 @@ def recomputed(graph: Graph, first: int, last: int, bands: int) -> list[int]:
     height = graph.values[body[-1].output].shape[1]
     edges = [height * b // bands for b in range(bands + 1)]
     total = [0] * len(body)
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         need = demands(graph, body, (begin, end))
         for i, node in enumerate(body):
             total[i] += need[node.output][1] - need[node.output][0]

@@ -76,8 +76,7 @@ def build(
 
     say("kernels", 0.0)
     program = build_program(graph, target, sparse_weights=sparse_weights, optimize=optimize)
-    reshapes = {n.output: n.inputs[0] for n in graph.nodes if n.op == "reshape"}
-    memory_check.check(program, reshapes)
+    memory_check.check(program)
     sample = dict(quality.sample) if quality else None
     bundle = bundle_of(program, golden_samples(graph, sample))
     files: dict[str, bytes | str] = {BUNDLE: write_bundle(bundle), GRAPH: text.dumps(graph)}

@@ -28,14 +28,14 @@ def check(
     """
     from codegen.choose import options
     from codegen.kernel import NotApplicable
-    from codegen.program import layer_of
+    from codegen.program import layer_of, reduced
     from codegen.templates import families_of
 
     chosen = find_target(target)
     unknown = importers.unsupported(Path(model), bind=bind)
     if unknown:
         return [Finding(u.node, u.op, "", u.reason) for u in unknown]
-    graph = importers.load(Path(model), bind=bind)
+    graph, found = reduced(importers.load(Path(model), bind=bind))
     findings = []
     for node in graph.nodes:
         name = node.name or node.output
@@ -48,7 +48,7 @@ def check(
             findings.append(Finding(name, node.op, available[0] if available else "", reason))
         else:
             try:
-                best = options(layer_of(graph, node), chosen)[0]
+                best = options(layer_of(graph, node, found), chosen)[0]
                 findings.append(Finding(name, node.op, best.candidate.spec.family, best.slower))
             except NotApplicable as why:
                 findings.append(Finding(name, node.op, "", str(why)))

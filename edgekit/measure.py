@@ -11,7 +11,7 @@ from edgekit.bundle import Bundle
 from edgekit.devices.model import FlashParts, flash_parts, model_firmware
 from edgekit.devices.session import connect
 from edgekit.output import BUNDLE, SOURCES
-from edgekit.report import LayerReport, Quality, Report
+from edgekit.report import LayerReport, Quality, RegionReport, Report
 from targets import Board
 
 
@@ -125,9 +125,38 @@ def report_of(
             "stack": measured.stack_bytes,
         },
         arena_lower_bound=program.arena_lower_bound,
+        model_macs=program.model_macs,
         cycles=measured.total,
         instructions=measured.instructions,
         sqnr_db=dict(quality.sqnr_db) if quality else {},
         logits_sqnr_db=quality.logits_sqnr_db if quality else None,
         calibration_samples=quality.samples if quality else 0,
+        ram_regions=ram_regions(program, board, measured.static_ram + measured.stack_bytes),
     )
+
+
+def ram_regions(program: Any, board: Board, used: int) -> tuple[RegionReport, ...]:
+    """The buffers of `program` over the RAMs of `board`, fastest first; () where it has only one.
+
+    Args:
+        used: bytes of the board's first RAM that stack and data of the program take.
+
+    Raises:
+        EdgekitError: E335 where they do not fit.
+    """
+    from codegen.regions import Memory, plan_regions
+
+    rams = [r for r in board.regions if r.kind == "ram"]
+    if len(rams) < 2:
+        return ()
+    memories = [
+        Memory(r.name, max(r.size - used, 0) if r is board.ram else r.size, r.wait_states)
+        for r in rams
+    ]
+    plans = plan_regions(program.buffers, program.sharings, program.traffic, memories)
+    sizes = {r.name: r.size for r in rams}
+    return tuple(
+        RegionReport(p.memory.name, p.memory.wait_states, sizes[p.memory.name],
+                     p.plan.arena_bytes, p.traffic, p.stall_cycles)
+        for p in plans
+    )  # fmt: skip

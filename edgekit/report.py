@@ -48,14 +48,30 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class RegionReport:
+    """What a plan over several memories puts into one RAM of the board, in bytes; `traffic` is read
+    and written per inference, `stall_cycles` what wait states cost at most. All estimated."""
+
+    name: str
+    wait_states: int
+    size: int
+    arena: int
+    traffic: int
+    stall_cycles: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Totals of a compiled model for its target's reference board.
 
     `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated; None where the target
     has no cycle model) at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with
     float on the calibration data, by tensor.
+    `macs` are those that run; `model_macs` those of the model, of which channels that are constant
+    for every input may be left out.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
+    `ram_regions` is empty where the board has one RAM.
     """
 
     name: str
@@ -71,8 +87,10 @@ class Report:
     sqnr_db: dict[str, float] = field(default_factory=dict)
     logits_sqnr_db: float | None = None
     calibration_samples: int = 0
+    model_macs: int | None = None
     agreement: float | None = None
     agreement_samples: int = 0
+    ram_regions: tuple[RegionReport, ...] = ()
 
     @property
     def macs(self) -> int:

@@ -172,8 +172,6 @@ def _qemu(table: _Table) -> Qemu:
 def _flash_timing(top: _Table) -> dict[str, int]:
     """The optional keys that the cycle model reads."""
     found = {}
-    if top.has("flash_wait_states"):
-        found["flash_wait_states"] = top.number("flash_wait_states", 0, 15)
     if top.has("flash_line_bytes"):
         found["flash_line_bytes"] = size = top.number("flash_line_bytes", 4, 64)
         if size & (size - 1):
@@ -191,6 +189,7 @@ def _regions(top: _Table) -> tuple[Region, ...]:
                 table.one_of("kind", REGION_KINDS),
                 table.number("start", 0, 2**32 - 1),
                 table.number("size", 1, 2**32),
+                table.number("wait_states", 0, 255) if table.has("wait_states") else 0,
             )
         )
         table.done()

@@ -66,12 +66,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Region:
-    """A memory of a board; `kind` is "flash" or "ram"."""
+    """A memory of a board; `kind` is "flash" or "ram". An access to it takes `wait_states` cycles
+    longer than one to the fastest memory."""
 
     name: str
     kind: str
     start: int
     size: int
+    wait_states: int = 0
 
     @property
     def end(self) -> int:
@@ -109,8 +111,8 @@ class Qemu:
 class Board:
     """A board: its target, memories, UART, cycle counters in the order to try, and its route.
 
-    `flash_wait_states` are what the cycle model charges where the flash has to be waited for, in
-    CPU cycles per line of `flash_line_bytes` (docs/CYCLES.md says when).
+    Where the flash has wait states, the cycle model charges them for each line of
+    `flash_line_bytes` that has to be waited for (docs/CYCLES.md says when).
     """
 
     name: str
@@ -124,12 +126,16 @@ class Board:
     notes: str
     timer: Peripheral | None = None
     qemu: Qemu | None = None
-    flash_wait_states: int = 0
     flash_line_bytes: int = 16
 
     def region(self, kind: str) -> Region:
         """The first region of that kind; every board has a flash and a ram region."""
         return next(r for r in self.regions if r.kind == kind)
+
+    @property
+    def flash_wait_states(self) -> int:
+        """Wait states of the flash that code and constants lie in."""
+        return self.flash.wait_states
 
     @property
     def flash(self) -> Region:

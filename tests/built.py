@@ -30,6 +30,25 @@ def write_sources(program: Program, folder: Path) -> list[Path]:
     return [folder / "kernels.c", folder / f"{name}.c", *support]
 
 
+def host_kernels(program: Program, folder: Path) -> Path:
+    """The kernels of `program` alone as a library of this machine."""
+    include = [folder, firmware_folder() / "include"]
+    return host_library(_kernels(program, folder), include=include)
+
+
+def kernel_objects(program: Program, folder: Path) -> list[Path]:
+    """The kernels of `program` alone, compiled for the virtual M4."""
+    include = [folder, firmware_folder() / "include"]
+    compiler = find_compiler("zig", M4.target)
+    return compiler.objects(_kernels(program, folder), include=include, opt=M4.target.kernel_opt)
+
+
+def _kernels(program: Program, folder: Path) -> list[Path]:
+    for file, body in kernel_sources(program).items():
+        (folder / file).write_text(body)
+    return [folder / "kernels.c", *(firmware_folder() / "src" / file for file in SUPPORT)]
+
+
 def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     """``NAME_invoke`` in a library of this machine; feeds have no batch axis beyond 1."""
     sources = write_sources(program, folder)

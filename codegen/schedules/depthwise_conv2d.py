@@ -15,6 +15,7 @@ import numpy as np
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.overlap import row_steps, sharing, window_steps
 from codegen.schedules import _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
@@ -33,12 +34,12 @@ def _by_channel(layer: Layer) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(-1, w.shape[2]).T)
 
 
-def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ...]:
+def _operands(layer: Layer, weight_count: int) -> tuple[Operand, ...]:
     return (
-        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input", alias),
+        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
         Operand("w", "int8", weight_count, "constant"),
         Operand("rq", "int32", layer.output.shape[-1] * 3, "constant"),
-        Operand("y", layer.output.dtype, layer.output.size, "output", alias),
+        Operand("y", layer.output.dtype, layer.output.size, "output"),
     )
 
 
@@ -47,14 +48,19 @@ def _select_c99(layer: Layer) -> Candidate:
         return _float.select_depthwise(layer)
     channels = analyse(layer, _by_channel(layer))
     taps_first = pack_in_order(np.ascontiguousarray(channels.weights.T), weight_bits(layer))
+    p = _params(layer)
+    # With padding an output row's input rows are copied before any of it is written.
+    rows = _window.padded(p)
     spec = KernelSpec(
         "depthwise_conv2d",
         "c99",
-        _operands(layer, taps_first.size, alias=False),
-        {**_params(layer), **_requant.params(channels), "right": channels.cheap},
+        _operands(layer, taps_first.size),
+        {**p, **_requant.params(channels), "right": channels.cheap, "tile": p["OW"] if rows else 1},
     )
     constants = {"w": taps_first, "rq": _requant.portable(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants)
+    of = row_steps if rows else window_steps
+    steps = of(spec.params, layer.output.nbytes, layer.output.shape[-1])
+    return sharing(Candidate(spec, (layer.inputs[0].name,), constants), steps)
 
 
 def _schedule_c99(p: dict[str, Any]) -> Any:
@@ -127,18 +133,18 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
     _float.refuse(layer)
     channels = analyse(layer, _by_channel(layer))
     packed = pack_in_order(channels.weights, weight_bits(layer))
-    in_place = (layer.inputs[0].shape, layer.inputs[0].dtype) == (
-        layer.output.shape,
-        layer.output.dtype,
-    )
     spec = KernelSpec(
         "depthwise_conv2d",
         "arm_dsp",
-        _operands(layer, packed.size, alias=in_place),
+        _operands(layer, packed.size),
         {**_params(layer), **_requant.params(channels), "cheap": channels.cheap},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
+    # A channel's plane is read whole before its results are stored, which lie on bytes of that
+    # channel alone, whatever the stride.
+    x, y = layer.inputs[0], layer.output
+    same = (x.shape[-1], x.dtype) == (y.shape[-1], y.dtype)
+    return sharing(Candidate(spec, (x.name,), constants), same=same)
 
 
 def _schedule_arm_dsp(p: dict[str, Any]) -> Any:

@@ -20,11 +20,11 @@ first rounding, 2^(E-1) the second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codegen.channels import Channels
+from codegen.channels import CONSTANT_MULTIPLIER, CONSTANT_SHIFT, Channels
 from codegen.kernel import NotApplicable
 from codegen.thumb.routine import Routine
 
@@ -144,3 +144,57 @@ def emit(
         routine(f"smmlar {a}, {a}, {p}, {zero_point}")
     for a in accumulators:
         routine(f"ssat {a}, #8, {a}")
+
+
+def at_shift(fast: Requant, shift: int) -> Requant:
+    """The same fast form with a larger E: layers whose E agree share a routine."""
+    more = shift - fast.shift
+    prescale = np.log2(fast.scale).astype(np.int64) - 1 + more
+    power = (
+        (1 << (shift - 1))
+        + (np.int64(1) << (prescale - 1))
+        + fast.zero_point * (np.int64(1) << shift)
+    )
+    return Requant(
+        fast.form, shift, fast.zero_point, fast.scale << more, fast.bias << more,
+        fast.multiplier, power,
+    )  # fmt: skip
+
+
+def settled(channels: Channels) -> Channels:
+    """Constant channels with the largest shift of the others, since a fast form's E is near it."""
+    constant = ~channels.weights.any(1) & (channels.shift == CONSTANT_SHIFT)
+    constant &= channels.multiplier == CONSTANT_MULTIPLIER
+    if constant.all() or not constant.any():
+        return channels
+    right = min(int(-channels.shift[~constant].min()), 16)
+    if right <= -CONSTANT_SHIFT:
+        return channels
+    # Powers of two all the way: the value is bias / 2^(1 + right), without rounding.
+    bias = np.where(constant, channels.bias << (right + CONSTANT_SHIFT), channels.bias)
+    return replace(
+        channels,
+        bias=bias,
+        shift=np.where(constant, -right, channels.shift).astype(channels.shift.dtype),
+        bound=max(channels.bound, int(np.abs(bias).max())),
+    )
+
+
+def highest_shift(fast: Requant, bound: int, largest: np.ndarray) -> int:
+    """The largest E that `at_shift` can take a fast form to.
+
+    Args:
+        bound: `Channels.bound`.
+        largest: the largest magnitude of each channel's weights [O].
+    """
+    shift = fast.shift
+    while shift < MAX_SHIFT:
+        scale = fast.scale << (shift + 1 - fast.shift)
+        if (
+            int(scale.max()) > 1 << (1 + MAX_PRESCALE)
+            or int((largest * scale).max()) >= 1 << 15
+            or bound * int(scale.max()) >= 1 << 31
+        ):
+            break
+        shift += 1
+    return shift

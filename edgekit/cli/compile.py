@@ -204,10 +204,20 @@ def print_report(report: Report, output: str) -> None:
     for layer in report.layers:
         if layer.note:
             click.echo(f"  {short_name(layer.name)}: {layer.note}")
+    if report.model_macs and report.macs < report.model_macs:
+        click.echo(
+            f"MACs     {cell(report.macs)} run of {cell(report.model_macs)}: channels that are "
+            "constant for every input are left out"
+        )
     click.echo(f"flash    {_b(report.flash_bytes)}: {_join(report.flash)}")
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
     if report.ram["arena"] == report.arena_lower_bound:
         click.echo("         the arena is as small as these kernels allow")
+    for region in report.ram_regions:
+        click.echo(
+            f"         {region.name} ({region.wait_states} wait states): {_b(region.arena)} of "
+            f"{_b(region.size)} by heat, {_b(region.traffic)} moved (estimated)"
+        )
     if report.latency_ms is not None:
         click.echo(
             f"latency  {report.latency_ms:.2f} ms estimated at {report.clock_hz / 1e6:g} MHz "

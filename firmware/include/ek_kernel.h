@@ -123,6 +123,8 @@ EK_INLINE int32_t ek_average(int32_t sum, int32_t count)
 
 /* Softmax: the reciprocal of a sum of exponentials with 12 integer bits (SPEC "softmax"). */
 int32_t ek_softmax_scale(int32_t sum);
+/* exp of minus a difference 0..255 to the largest element, scaled by multiplier and a left shift. */
+int32_t ek_softmax_exp(int32_t difference, int32_t multiplier, int32_t shift, int32_t radius);
 int32_t ek_softmax_shift(int32_t sum);
 
 EK_INLINE int8_t ek_softmax_value(int32_t exponential, int32_t scale, int32_t shift)

@@ -57,6 +57,8 @@ SEQUENCES = {
     "index": ["and r8, r4, #3", "sub r0, #12", "ldrb r7, [r0, r8]", "and r8, r5, #1",
               "ldr r8, [r0, r8, lsl #2]", "eor r7, r7, r8", "add r0, #12"],
     "store": ["strb r4, [r1]", "strb r5, [r1, #1]", "strh r6, [r1, #2]", "ldr r7, [r1]"],
+    "frame": ["push {r4-r6}", "ldm sp, {r7, r8}", "pop {r4-r6}", "sub r7, r7, r8, lsl #1",
+              "eor r7, r7, r4"],
     "branch": ["mov r7, r4", "cmp r4, r5", "bgt 90f", "mov r7, r5", "90:", "tst r6, #1", "bne 91f",
                "mvn r7, r7", "91:", "cmp r6, #77", "ble 92f", "adds r7, #1", "92:"],
     "shift": ["and r8, r5, #31", "lsl r7, r4, r8", "asr r8, r4, r8", "eor r7, r7, r8"],
