@@ -8,7 +8,7 @@ balanced   the fastest with constants of at most 1.25 times the model's int8 wei
            RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
 speed      the fastest
 ram        the least RAM at the peak at which the model takes at most `RAM_SLOWDOWN` times the
-           cycles of the balanced build, then the fastest within balanced's flash
+           instructions of the balanced build, then the fastest within balanced's flash
 size       the fewest constants, then the fastest
 =========  ====================================================================================
 
@@ -37,7 +37,7 @@ FLASH_RATIO = 1.25
 RAM_POWER, RAM_FREE = 0.3, 4096
 #: Limits of RAM that the balanced and ram builds try, up to this multiple of the least.
 LIMITS, RAM_RATIO = 24, 1.5
-RAM_SLOWDOWN = 1.2
+RAM_SLOWDOWN = 1.25
 _UNKNOWN = 1 << 60
 
 
@@ -151,24 +151,26 @@ _Bundle = dict[int, Option]
 
 
 def choose(
-    slots: Sequence[Slot], objective: str, weight_bytes: int, most_cycles: int = 0
+    slots: Sequence[Slot], objective: str, weight_bytes: int, most_instructions: int = 0
 ) -> list[Choice]:
     """One option for each slot.
 
     Args:
         objective: one of `OBJECTIVES`.
         weight_bytes: int8 weights of the model, which limit the constants of "balanced" and "ram".
-        most_cycles: what "ram" may take, 0 for no limit.
+        most_instructions: what "ram" may take, 0 for no limit.
     """
     flash = int(weight_bytes * FLASH_RATIO)
     if objective in ("speed", "size"):
         taken = _pick(slots, [list(slot.options) for slot in slots], objective, flash)
     else:
-        taken = _within(slots, objective, flash, most_cycles)
+        taken = _within(slots, objective, flash, most_instructions)
     return [Choice(o, _runner_up(slot.options, o)) for slot, o in zip(slots, taken, strict=True)]
 
 
-def _within(slots: Sequence[Slot], objective: str, flash: int, most_cycles: int) -> list[Option]:
+def _within(
+    slots: Sequence[Slot], objective: str, flash: int, most_instructions: int
+) -> list[Option]:
     """The least RAM at the peak that is not too slow, or for "balanced" as much as pays."""
     needs = [[slot.need(o) for o in slot.options] for slot in slots]
     least = max((min(row) for row in needs), default=0)
@@ -183,9 +185,10 @@ def _within(slots: Sequence[Slot], objective: str, flash: int, most_cycles: int)
             for slot, row in zip(slots, needs, strict=True)
         ]
         taken = _pick(slots, pools, objective, flash)
-        time = sum(o.cycles for o in taken if o.candidate.cost)
         if objective == "ram":
-            return max(time - most_cycles, 0) if most_cycles else 0, limit, taken
+            steps = sum(o.instructions or 0 for o in taken)
+            return max(steps - most_instructions, 0) if most_instructions else 0, limit, taken
+        time = sum(o.cycles for o in taken if o.candidate.cost)
         over = max(sum(o.flash for o in taken) - flash, 0)
         return over, time * float(limit + RAM_FREE) ** RAM_POWER, taken
 

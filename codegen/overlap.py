@@ -76,6 +76,14 @@ def window_steps(p: dict[str, Any], out_bytes: int, channels: int) -> Steps:
     return _pairs(lows, (np.arange(lows.size) + 1) * (out_bytes // lows.size))
 
 
+def row_steps(p: dict[str, Any], out_bytes: int, channels: int) -> Steps:
+    """Steps of a kernel that copies an output row's input rows before it writes any of it."""
+    rows = np.arange(p["OH"])
+    lows = np.maximum(rows * p["strides"][0] - p["pads"][0], 0).astype(np.int64)
+    row_bytes = p["W"] * p["C"] * BYTES[p["x_dtype"]]
+    return _pairs(lows * row_bytes, (rows + 1) * (out_bytes // p["OH"]))
+
+
 def element_steps(read: np.ndarray, x_dtype: str, y_dtype: str) -> Steps:
     """Steps of a kernel that writes element i after it has read the input's element `read[i]`."""
     count = np.arange(read.size) + 1

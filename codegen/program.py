@@ -147,9 +147,9 @@ def build_program(
     """
     smaller, found = reduced(graph)
 
-    def builder(g: Graph, objective: str, most_cycles: int = 0) -> _Builder:
+    def builder(g: Graph, objective: str, most_instructions: int = 0) -> _Builder:
         known = found if g is smaller else intervals(g)
-        return _Builder(graph, g, known, target, sparse_weights, objective, most_cycles)
+        return _Builder(graph, g, known, target, sparse_weights, objective, most_instructions)
 
     if optimize != "ram":
         return builder(smaller, optimize).build()
@@ -183,9 +183,9 @@ class _Builder:
         target: Target,
         sparse_weights: str,
         optimize: str,
-        most_cycles: int,
+        most_instructions: int,
     ) -> None:
-        self.most_cycles = most_cycles
+        self.most_instructions = most_instructions
         self.original = original
         self.graph = graph
         self.intervals = found
@@ -197,11 +197,11 @@ class _Builder:
         self.alive = Liveness(self.graph)
 
     def built(self) -> tuple[int, int]:
-        """Bytes of the arena, and the cycles of all kernels whose cost is known."""
+        """Bytes of the arena, and the instructions of all kernels whose cost is known."""
         chosen = self._choose()
         plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
         costs = [choice.option.candidate.cost for choice in chosen.values()]
-        return plan.arena_bytes, sum(cost.cycles for cost in costs if cost)
+        return plan.arena_bytes, sum(cost.instructions for cost in costs if cost)
 
     def build(self) -> Program:
         chosen = self._choose()
@@ -249,7 +249,7 @@ class _Builder:
                 help="edgekit ops lists what there is",
             )
         chosen = choose(
-            list(slots.values()), self.optimize, weight_bytes(self.original), self.most_cycles
+            list(slots.values()), self.optimize, weight_bytes(self.original), self.most_instructions
         )
         padded = share_kernels(choice.option.candidate for choice in chosen)
         for i, candidate in padded.items():

@@ -16,7 +16,7 @@ from codegen.stripes import ELEMENTWISE, NotStripable, recomputed, stripe
 from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 
-#: Bytes of the arena, and estimated cycles.
+#: Bytes of the arena, and instructions.
 Built = tuple[int, int]
 #: Stripes that are tried, and the most nodes that one chain has.
 BANDS, LONGEST = (2, 3, 4, 6, 8, 12, 16), 12
@@ -30,15 +30,15 @@ WORTH = 0.02
 DEPTHWISE_SCRATCH = 1024
 
 
-def thrifty(graph: Graph, build: Callable[[Graph], Built], most_cycles: int) -> Graph:
+def thrifty(graph: Graph, build: Callable[[Graph], Built], most_instructions: int) -> Graph:
     """The graph in the order and the stripes that need the least RAM.
 
     Args:
-        build: arena in bytes and cycles that a graph takes with real kernels.
-        most_cycles: what a changed graph may take.
+        build: arena in bytes and instructions that a graph takes with real kernels.
+        most_instructions: what a changed graph may take.
     """
-    arena, cycles = build(graph)
-    most_cycles = max(most_cycles, cycles)
+    arena, instructions = build(graph)
+    most_instructions = max(most_instructions, instructions)
     for _ in range(ROUNDS):
         peak, step = _peak(graph)
         tried = sorted(
@@ -46,7 +46,7 @@ def thrifty(graph: Graph, build: Callable[[Graph], Built], most_cycles: int) -> 
             key=lambda t: t[:3],
         )
         better = [(*build(g), i, g) for est, _, i, g in tried[:BUILT] if est < peak]
-        better = [b for b in better if b[0] <= arena * (1 - WORTH) and b[1] <= most_cycles]
+        better = [b for b in better if b[0] <= arena * (1 - WORTH) and b[1] <= most_instructions]
         if not better:
             return graph
         least = min(b[0] for b in better)

@@ -17,13 +17,17 @@ from targets import Board
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes by part; estimated cycles per layer and in all; exact instructions in all."""
+    """Bytes by part; per layer and in all, exact instructions and estimated cycles.
+
+    `cycles` and `total` are None where the target has no cycle model.
+    """
 
     parts: FlashParts
     static_ram: int
     stack_bytes: int
-    cycles: tuple[int, ...]
-    total: int
+    cycles: tuple[int, ...] | None
+    total: int | None
+    layer_instructions: tuple[int, ...]
     instructions: int
 
 
@@ -59,8 +63,17 @@ def measure(
     )
     counting = replace(board, target=replace(board.target, cycle_model="instructions"))
     with connect(counting, elf=firmware.elf) as session:
-        instructions = session.profile(list(sample.inputs), repeat=1).total
-    return Measured(parts, static, stack, profile.layers, profile.total, instructions)
+        exact = session.profile(list(sample.inputs), repeat=1)
+    estimated = board.target.estimates_cycles
+    return Measured(
+        parts,
+        static,
+        stack,
+        profile.layers if estimated else None,
+        profile.total if estimated else None,
+        exact.layers,
+        exact.total,
+    )
 
 
 #: RAM of the runtime besides the arena: the opened model and its table of kernels.
@@ -85,8 +98,15 @@ def report_of(
             info.note,
             call.variant,
             call.runner_up,
+            instructions,
         )
-        for info, call, cycles in zip(bundle.layers, program.calls, measured.cycles, strict=True)
+        for info, call, cycles, instructions in zip(
+            bundle.layers,
+            program.calls,
+            measured.cycles or [None] * len(bundle.layers),
+            measured.layer_instructions,
+            strict=True,
+        )
     )
     return Report(
         name=program.name,

@@ -84,6 +84,13 @@ def compile(
     output, limits = Path(output), check_budget(budget or Budget())
     chosen = find_target(target)
     board = find_board(chosen.default_board)
+    if limits.max_latency is not None and not chosen.estimates_cycles:
+        raise EdgekitError(
+            "E340",
+            f"a latency limit of {limits.max_latency:g} ms cannot be checked: target "
+            f"'{chosen.name}' has no cycle model",
+            help="leave the limit away; the report has exact instructions",
+        )
     check_writable(output)
     say("import", 0.0)
     graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)

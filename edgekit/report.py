@@ -24,7 +24,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One kernel call. Bytes in bytes; `cycles` is estimated, None where it was not.
+    """One kernel call. Bytes in bytes; `cycles` is estimated, None where it was not; `instructions`
+    is exact.
 
     `macs` are those that run: channels that are constant for every input are gone. `variant` is the
     kernel's algorithm, `runner_up` the fastest other one with its cost.
@@ -43,6 +44,7 @@ class LayerReport:
     note: str
     variant: str = ""
     runner_up: str = ""
+    instructions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class RegionReport:
 class Report:
     """Totals of a compiled model for its target's reference board.
 
-    `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated, zero wait states)
-    at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with float on the
-    calibration data, by tensor.
+    `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated; None where the target
+    has no cycle model) at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with
+    float on the calibration data, by tensor.
     `macs` are those that run; `model_macs` those of the model, of which channels that are constant
     for every input may be left out.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where

@@ -13,7 +13,7 @@ from codegen.program import Program
 from codegen.sources import c_name, kernel_sources
 from edgekit.devices.bench import Bench, Out, link_functions
 from edgekit.devices.build import firmware_folder
-from edgekit.devices.model import KERNEL_OPT, SUPPORT
+from edgekit.devices.model import SUPPORT
 from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_library
 from targets import board
@@ -40,7 +40,7 @@ def kernel_objects(program: Program, folder: Path) -> list[Path]:
     """The kernels of `program` alone, compiled for the virtual M4."""
     include = [folder, firmware_folder() / "include"]
     compiler = find_compiler("zig", M4.target)
-    return compiler.objects(_kernels(program, folder), include=include, opt=KERNEL_OPT)
+    return compiler.objects(_kernels(program, folder), include=include, opt=M4.target.kernel_opt)
 
 
 def _kernels(program: Program, folder: Path) -> list[Path]:
@@ -70,8 +70,8 @@ def run_m4(
     cc = find_compiler(compiler, M4.target)
     include = [folder, firmware_folder() / "include"]
     entry = f"{c_name(program.name)}_invoke"
-    bench = Bench(link_functions(cc.objects(sources, include=include, opt=KERNEL_OPT), M4, [entry],
-                                 compiler), M4)  # fmt: skip
+    objects = cc.objects(sources, include=include, opt=M4.target.kernel_opt)
+    bench = Bench(link_functions(objects, M4, [entry], compiler), M4)
     arguments = [feeds[t.name].tobytes() for t in program.inputs]
     done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])
     outputs = [

@@ -67,6 +67,60 @@ EK_DRIVER void @name@(const ek_wino2_t *p, const int8_t *x, const void *w, const
 """
 
 
+RUN4 = """\
+EK_DRIVER void @name@(const ek_wino4_t *p, const int8_t *x, const int32_t *u, const int32_t *rq,
+                      int8_t *y, int32_t *t)
+{
+    const int32_t groups = p->c / 4, left = p->left, width = p->ow + 2, pitch = 48 * width;
+    const int32_t right = ek_min(left + p->w, width);
+    int32_t *const v = t + 12 * groups * width;
+    const uint32_t u_of_zero = (uint32_t)(p->zx + 128);
+    for (int32_t i = 0; i < width; ++i) {
+        for (int32_t g = i; (i < left || i >= right) && g < groups * width; g += width) {
+            memset(t + 12 * g, 0, 48u);
+            t[12 * g + 1] = t[12 * g + 7] = (int32_t)(0u - 6u * 65537u * u_of_zero);
+        }
+    }
+    for (int32_t i = 0; i < p->oh; i += 4) {
+        const int32_t oh = ek_min(i, p->oh - 4);
+        const int8_t *row[6];
+        for (int32_t k = 0; k < 6; ++k) {
+            const int32_t ih = oh + k - p->top;
+            if (ih >= 0 && ih < p->h) {
+                row[k] = x + ih * p->w * p->c;
+            } else {
+                row[k] = (const int8_t *)v;
+                memset(v, p->zx, (size_t)(p->w * p->c));
+            }
+        }
+        @rows@(row[0], row[1], row[2], row[3], row[4], row[5], t + 12 * left, right - left,
+               p->c, pitch);
+        for (int32_t j = 0; j < p->ow; j += 8) {
+            const int32_t ow = ek_min(j, p->ow - 8);
+            int8_t *const to = y + (oh * p->ow + ow + 3) * p->n;
+            p->columns(t + 12 * ow, v, groups, pitch - 24);
+            p->products(v, u, rq, to, to + p->n, 4 * p->n, p->ow * p->n, p->zy);
+        }
+    }
+}
+"""
+TABLE4 = """\
+typedef struct {
+    int32_t h, w, c, oh, ow, n, top, left, zx, zy;
+    void (*columns)(const int32_t *t, int32_t *v, int32_t groups, int32_t next);
+    void (*products)(const int32_t *v, const int32_t *u, const int32_t *rq, int8_t *out,
+                     const int8_t *end, int32_t pixels, int32_t row, int32_t zero);
+} ek_wino4_t;
+"""
+
+
+def driver_4x4(rows: str) -> dict[str, str]:
+    """As `driver`, for tiles of 4x4 outputs; the last rows and columns are computed again."""
+    text = RUN4.replace("@rows@", rows)
+    name = f"ek_wino4_run_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return {"ek_wino4_t": TABLE4, name: text.replace("@name@", name)}
+
+
 def driver(rows: str, weights: str) -> dict[str, str]:
     """C functions by name, the last the one that runs a layer.
 

@@ -169,7 +169,7 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
     )  # fmt: skip
     at = r.enter(4)
     size = POSITIONS * step
-    r("mov r12, r1", *_add("r1", "r0", size), "strd r0, r1, [sp]", "strd r2, r3, [sp, #8]")
+    r("mov r12, r1", *add_constant("r1", "r0", size), "strd r0, r1, [sp]", "strd r2, r3, [sp, #8]")
     with r.until("pairs", "r5", "r6"):
         r("ldr lr, [sp]")
         with r.until("rows", "lr", "r4"):
@@ -208,7 +208,12 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
             r(f"bne {end}f")
         with r.part("between"):
             r("sub r4, r4, r5, lsr #1", "sub r4, #1", "str r4, [sp, #12]")
-            r("ldr lr, [sp]", *_add("lr", "lr", size - step - SLOT), "cmp lr, #0", f"b {again}b")
+            r(
+                "ldr lr, [sp]",
+                *add_constant("lr", "lr", size - step - SLOT),
+                "cmp lr, #0",
+                f"b {again}b",
+            )
         r(f"{end}:", "add r5, r4, r5, lsr #1", "add r5, #1", "ldr r4, [sp, #8]", "add r4, #24")
         r(f"ldr r6, [sp, #{at}]")
         r("strd r4, r5, [sp, #8]")
@@ -243,14 +248,14 @@ def _gemm(r: Routine, groups: int, block: int, name: str, first: bool = False) -
     """One position: r0 to r3 (tile 0 and 1 of output 0, of output 1) += V (lr) * U (r12)."""
     before, inner, rounds = _split(groups, block, first)
     for group in range(before):
-        _products_of_group(r, first and group == 0)
+        multiply_group(r, first and group == 0)
     if rounds:
         with r.until_aligned(f"gemm{name}", "r12", 16 * groups):
             for _ in range(inner):
-                _products_of_group(r, False)
+                multiply_group(r, False)
 
 
-def _products_of_group(r: Routine, first: bool) -> None:
+def multiply_group(r: Routine, first: bool) -> None:
     r("ldmia lr!, {r4-r7}", "ldmia r12!, {r8-r11}")
     for acc, tile, output in ((0, 0, 8), (1, 1, 8), (2, 0, 10), (3, 1, 10)):
         if first:
@@ -277,7 +282,7 @@ def _combine(r: Routine, row: int) -> None:
     r(*(f"add r{i}, r{4 + i}, r{i}, asr #1" for i in range(4)))
 
 
-def _add(target: str, source: str, amount: int) -> list[str]:
+def add_constant(target: str, source: str, amount: int) -> list[str]:
     """An addition of any constant below 2^20."""
     low = amount & 0xFFF
     lines = [f"addw {target}, {source}, #{low}"]

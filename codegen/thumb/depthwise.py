@@ -32,7 +32,7 @@ from codegen.thumb.depthwise_driver import Plan, driver
 from codegen.thumb.requant import Requant
 
 #: Columns of outputs at a time where the buffer shall be small.
-NARROW = (2, 3, 8)
+NARROW = (8, 3, 2)
 #: Narrow buffers are offered where scratch is at most this share of the whole one's.
 LESS = 0.75
 #: E of most layers of real models can be this one.
@@ -57,12 +57,20 @@ def _candidates(layer: Layer) -> list[Candidate]:
     rq = _requant(channels)
     by_tap = channels.weights.reshape(out, kh, kw)
     params = {**p, **rq.params, "zx": channels.input_zero_point, "template": "depthwise_columns"}
-    found: list[tuple[Candidate, int]] = []
-    for columns in (p["OW"], *(n for n in NARROW if n < p["OW"])):
+    found = []
+    widths = [p["OW"], *(n for n in NARROW if n < p["OW"])]
+    if (
+        Plan({**params, "columns": widths[-1], "packed": False}).pitch
+        < Plan({**params, "columns": widths[0], "packed": False}).pitch
+    ):
+        # An image higher than usual goes in strips, so that it has the usual routines.
+        widths = widths[1:]
+    for columns in widths:
         for packed in (False, True):
             plan = Plan({**params, "columns": columns, "packed": packed})
             plan.check()
-            if plan.narrow and plan.scratch_bytes > LESS * found[0][1]:
+            wide = Plan({**plan.p, "columns": widths[0]})
+            if columns != widths[0] and plan.scratch_bytes > LESS * wide.scratch_bytes:
                 continue
             depthwise_columns.check(plan.form)
             if packed:
@@ -70,16 +78,15 @@ def _candidates(layer: Layer) -> list[Candidate]:
             else:
                 scaled = by_tap.astype(np.int64) * rq.scale[:, None, None]
                 constants = np.concatenate([plan.form.taps.pack(scaled), rq.triples], 1)
-            candidate = _candidate(layer, plan, constants.astype(np.int32))
-            found.append((candidate, plan.scratch_bytes))
-    return [candidate for candidate, _ in found]
+            found.append(_candidate(layer, plan, constants.astype(np.int32)))
+    return found
 
 
 def _requant(channels: Channels) -> Requant:
     """The plan, with an E that is likely to be other layers' too."""
     rq = requant.plan(channels, channels.weights)
     if rq.form != "fast":
-        return rq
+        return requant.fitted(channels, channels.weights, USUAL_SHIFT) or rq
     largest = np.abs(channels.weights.astype(np.int64)).max(1)
     last = requant.highest_shift(rq, channels.bound, largest)
     return requant.at_shift(rq, min(max(rq.shift, USUAL_SHIFT), last))

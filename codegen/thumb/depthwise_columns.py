@@ -28,13 +28,17 @@ NAMES = [*(f"r{i}" for i in range(13)), "lr"]
 
 @dataclass(frozen=True)
 class Form:
-    """What the routine's text depends on; `requant` and `shift` are `codegen.thumb.requant`'s."""
+    """What the routine's text depends on; `requant` and `shift` are `codegen.thumb.requant`'s.
+
+    `single` says that there is one column of outputs only.
+    """
 
     taps: Taps
     stride: int
     pitch: int
     requant: str
     shift: int
+    single: bool = False
 
     @property
     def unroll(self) -> int:
@@ -128,17 +132,24 @@ def routine(form: Form) -> Routine:
         r(f"ldmia {table}!, {{{', '.join(sums[:3])}}}")
         r(f"strd {sums[0]}, {sums[0]}, [sp]", f"strd {sums[0]}, {sums[0]}, [sp, #8]")
         r(f"strd {sums[1]}, {sums[2]}, [sp, #16]", f"str {table}, {place['table']}")
-        with r.until("columns", sums[0], sums[1], "ne"):
+        if form.single:
             _column(r, form, regs, place)
-            r(f"ldrd {sums[0]}, {sums[1]}, {place['skip']}")
-            r(f"add {regs.pixels}, {regs.pixels}, {sums[0]}")
-            r(f"add {regs.out}, {regs.out}, {sums[1]}")
-            r(f"ldr {sums[0]}, {place['end']}", f"ldrd {sums[2]}, {sums[1]}, {place['step']}")
-            r(f"add {sums[0]}, {sums[0]}, {sums[2]}", f"str {sums[0]}, {place['end']}")
+        else:
+            with r.until("columns", sums[0], sums[1]):
+                _column(r, form, regs, place)
+                r(f"ldrd {sums[0]}, {sums[1]}, {place['skip']}")
+                r(f"add {regs.pixels}, {regs.pixels}, {sums[0]}")
+                r(f"add {regs.out}, {regs.out}, {sums[1]}")
+                r(f"ldr {sums[0]}, {place['end']}", f"ldrd {sums[2]}, {sums[1]}, {place['step']}")
+                r(f"add {sums[0]}, {sums[0]}, {sums[2]}", f"str {sums[0]}, {place['end']}")
         r(f"ldrd {sums[2]}, {sums[3]}, {place['next']}")
         r(f"add {regs.pixels}, {regs.pixels}, {sums[2]}", f"add {regs.out}, {regs.out}, {sums[3]}")
-        r(f"add {sums[0]}, {sums[0]}, {sums[3]}", f"str {sums[0]}, {place['end']}")
-        r(f"add {sums[1]}, {sums[1]}, #1", f"str {sums[1]}, {place['final']}")
+        if form.single:
+            r(f"ldr {sums[0]}, {place['end']}", f"add {sums[0]}, {sums[0]}, #1")
+            r(f"str {sums[0]}, {place['end']}")
+        else:
+            r(f"add {sums[0]}, {sums[0]}, {sums[3]}", f"str {sums[0]}, {place['end']}")
+            r(f"add {sums[1]}, {sums[1]}, #1", f"str {sums[1]}, {place['final']}")
         r(f"ldr {sums[0]}, {place['channels']}", f"sub {sums[0]}, {sums[0]}, #1")
         r(f"str {sums[0]}, {place['channels']}")
     r.leave(9)

@@ -23,7 +23,7 @@ from codegen.thumb.taps import Taps
 PITCH = 56
 SHARED = (
     "channels", "row_x", "row_y", "width", "columns", "left", "right", "zx", "zy", "shift", "table",
-    "stage", "saved", "base", "wide", "stride", "taps", "step", "strips",
+    "stage", "saved", "base", "wide", "stride", "taps", "step", "strips", "single",
 )  # fmt: skip
 STRIP = (
     "first_x", "first_y", "rows_y", "offset", "row_parts", "row_fours", "skip", "back", "parts",
@@ -65,7 +65,8 @@ class Plan:
         # A single row of outputs has no odd first rows, whatever the stride.
         stride = 2 if p["OH"] == 1 else p["strides"][0]
         taps = Taps(p["kernel"][0], p["kernel"][1], stride)
-        return Form(taps, p["strides"][1], self.pitch, p["requant"], p["requant_shift"])
+        return Form(taps, p["strides"][1], self.pitch, p["requant"], p["requant_shift"],
+                    single=p["OW"] == 1)  # fmt: skip
 
     def _padded(self, rows: int) -> int:
         """Rows of the padded image that `rows` rows of outputs read."""
@@ -199,7 +200,7 @@ class Plan:
             else CHANNELS * form.record, **self._offsets,
             "wide": self.buffer_columns * CHANNELS * self.pitch // blocks.BLOCK,
             "stride": form.stride, "taps": p["kernel"][1], "step": step,
-            "strips": len(self.strips),
+            "strips": len(self.strips), "single": int(form.single),
         }  # fmt: skip
         values = [shared[name] for name in SHARED]
         for s in self.strips:
@@ -321,7 +322,8 @@ def _whole(pitch: int) -> list[str]:
     column = CHANNELS * pitch
     return [
         *_names(
-            SHARED, "channels row_x row_y width left right zx zy shift table base wide stride taps"
+            SHARED,
+            "channels row_x row_y width left right zx zy shift table base wide stride taps single",
         ),
         f"s += {len(SHARED)};",
         *_names(STRIP, "rows_y offset row_parts row_fours skip back parts"),
@@ -335,7 +337,8 @@ def _whole(pitch: int) -> list[str]:
         "    const int8_t *const last = y + (rows_y & ~3) * row_y;",
         f"    compute((const int16_t *)buffer, weights, y, {CHANNELS}, 3 * row_y, row_y, last, "
         "channels, last + width * channels, skip, back, "
-        f"{pitch} - width * stride * {column}, 1 - width * channels, parts, zy);",
+        f"{pitch} - width * stride * {column} + single * skip, "
+        "1 - width * channels + single * back, parts, zy);",
         f"    y += {CHANNELS};",
         "}",
     ]

@@ -55,8 +55,7 @@ def unpack(taps: Taps, form: str) -> Routine:
         if form == "fast":
             r("ldr r4, [sp, #4]", "add lr, r4, lr, lsr #2")
         r(f"str lr, [r1, #{4 * count + 8}]")
-        by = "r3" if form == "fast" else "#1"
-        _words(r, taps, by)
+        _words(r, taps, shifted=form == "fast")
         r("ldr r3, [r0]", f"ldr lr, [r0, #{4 * CHANNELS}]", "strd r3, lr, [r1], #12")
         r("add r0, r0, #4", "add r2, r2, #1")
         r("ldr lr, [sp]", "sub lr, lr, #1", "str lr, [sp]")
@@ -64,30 +63,38 @@ def unpack(taps: Taps, form: str) -> Routine:
     return r
 
 
-def _words(r: Routine, taps: Taps, by: str) -> None:
-    """All words of one channel, two to a store."""
+def _words(r: Routine, taps: Taps, *, shifted: bool) -> None:
+    """All words of one channel, two to a store: times 2^r3 where `shifted`, else times two."""
     order = [(i, j) for i in range(taps.height) for j in range(taps.width)]
+    fits = len(order) <= RESIDENT
+    # The shift is needed until all weights are loaded.
+    results, free = (["r4", "r5"], range(6, 13)) if shifted and not fits else (
+        ["r3", "lr"], range(4, 13))  # fmt: skip
+    held: dict[Tap, str] = {}
+    unused = [f"r{n}" for n in free]
 
-    def load(register: str, tap: Tap) -> None:
-        r(f"ldrsb {register}, [r2, #{CHANNELS * (1 + order.index(tap))}]")
-        r(f"lsl {register}, {register}, {by}")
+    def load(tap: Tap, keep: Tap | None = None) -> str:
+        """The register of a weight; of all that are held, the one loaded first makes room."""
+        if tap not in held:
+            oldest = next((t for t in held if t != keep), None)
+            register = unused.pop(0) if unused else held.pop(oldest or tap)
+            held[tap] = register
+            r(f"ldrsb {register}, [r2, #{CHANNELS * (1 + order.index(tap))}]")
+            if shifted:
+                r(f"lsl {register}, {register}, r3")
+        return held[tap]
 
-    resident = len(order) <= RESIDENT
-    registers = {tap: f"r{4 + n}" for n, tap in enumerate(order)} if resident else {}
-    for tap, register in registers.items():
-        load(register, tap)
-    names = ("r3", "lr") if resident else ("r4", "r5")
+    if fits:
+        for tap in order:
+            load(tap)
     for n in range(0, len(taps.words), 2):
         words = taps.words[n : n + 2]
-        for name, (low, high) in zip(names, words, strict=False):
-            if resident:
-                a, b = registers[low], registers[high or low]
-            else:
-                a, b = "r6", "r7"
-                load(a, low)
-                load(b, high or low)
-            r(f"pkhbt {name}, {a}, {b}, lsl #16")
+        for name, (low, high) in zip(results, words, strict=False):
+            first = load(low)
+            r(f"pkhbt {name}, {first}, {load(high or low, low)}, lsl #16")
+            if not shifted:
+                r(f"sadd16 {name}, {name}, {name}")
         if len(words) == 2:
-            r(f"strd {names[0]}, {names[1]}, [r1], #8")
+            r(f"strd {results[0]}, {results[1]}, [r1], #8")
         else:
-            r(f"str {names[0]}, [r1], #4")
+            r(f"str {results[0]}, [r1], #4")

@@ -178,7 +178,11 @@ def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:
 
 def print_report(report: Report, output: str) -> None:
     """The report as tables on standard output."""
-    columns = ("layer", "operator", "in", "out", "MACs", "kernel", "constants B", "scratch B")
+    exact = report.cycles is None  # no cycle model, so no latency either
+    columns: tuple[str, ...] = (
+        *("layer", "operator", "in", "out", "MACs", "kernel"),
+        *("constants B", "scratch B"),
+    )
     rows = [
         (
             short_name(layer.name),
@@ -189,12 +193,14 @@ def print_report(report: Report, output: str) -> None:
             layer.variant or layer.family,
             layer.constant_bytes,
             layer.scratch_bytes,
-            layer.cycles,
+            layer.instructions if exact else layer.cycles,
         )
         for layer in report.layers
     ]
-    total = ("total", "", "", "", report.macs, "", None, None, report.cycles)
-    table(f"{report.name} for {report.target}", (*columns, "cycles (est.)"), rows, total)
+    spent = report.instructions if exact else report.cycles
+    total = ("total", "", "", "", report.macs, "", None, None, spent)
+    columns = (*columns, "instructions" if exact else "cycles (est.)")
+    table(f"{report.name} for {report.target}", columns, rows, total)
     for layer in report.layers:
         if layer.note:
             click.echo(f"  {short_name(layer.name)}: {layer.note}")
