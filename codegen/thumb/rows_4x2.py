@@ -100,7 +100,7 @@ def candidates(layer: Layer) -> list[Candidate]:
     if p["x_dtype"] != "int8":
         raise NotApplicable(f"{p['x_dtype']} activations")
     channels, weights = channels_of(layer, p["taps"])
-    q = requant.plan(channels, weights)
+    q = requant.plan(requant.settled(channels), weights)
     p |= {"template": "rows_4x2", "zx": channels.input_zero_point, **q.params}
     packed = pack_constants(q, weights)
     return [candidate(layer, p, packed, cost(p), note="int16 weights", tile=TILE)]
