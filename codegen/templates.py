@@ -12,7 +12,7 @@ from functools import cache
 from codegen.kernel import Template
 
 #: Family to the package that holds its templates.
-PACKAGES = {"thumb_dsp": "codegen.thumb"}
+PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve"}
 
 
 @cache

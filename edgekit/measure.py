@@ -1,4 +1,8 @@
-"""What `compile` finds out by building the firmware and running it once on the reference board."""
+"""What `compile` finds out by building the firmware and running it once on the reference board.
+
+On the virtual board that is cycles (estimated) and instructions, in QEMU instructions only. Where
+QEMU is not installed the firmware is built all the same, and what only a run tells is None.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,27 @@ from typing import Any
 
 from edgekit.bundle import Bundle
 from edgekit.devices.model import FlashParts, flash_parts, model_firmware
-from edgekit.devices.session import connect
+from edgekit.devices.session import Profile, connect
+from edgekit.errors import EdgekitError
 from edgekit.output import BUNDLE, SOURCES
 from edgekit.report import LayerReport, Quality, Report
+from edgekit.toolchain.link import STACK_BYTES
 from targets import Board
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes by part; estimated cycles per layer and in all; exact instructions in all."""
+    """Bytes by part; estimated cycles and exact instructions, per layer and in all.
+
+    None stands for what the board cannot tell; `why` says so where it did not run at all.
+    """
 
     parts: FlashParts
     static_ram: int
-    stack_bytes: int
-    cycles: tuple[int, ...]
-    total: int
-    instructions: int
+    stack_bytes: int | None = None
+    cycles: Profile | None = None
+    instructions: Profile | None = None
+    why: str = ""
 
 
 def measure(
@@ -45,22 +54,29 @@ def measure(
     parts = flash_parts(
         firmware, sources, name, board, constants=blob.stat().st_size, compiler=compiler
     )
+    static = sum(
+        s.bytes for s in firmware.sizes.symbols if s.section == ".bss" and s.name in _RUNTIME_STATE
+    )
     sample = bundle.golden[0]
-    with connect(board, elf=firmware.elf) as session:
-        profile = session.profile(list(sample.inputs), repeat=1)
-        found = session.outputs()
-        stack, _ = session.stack_used()
+    try:
+        with connect(board, elf=firmware.elf) as session:
+            profile = session.profile(list(sample.inputs), repeat=1)
+            found = session.outputs()
+            stack, _ = session.stack_used()
+    except EdgekitError as error:
+        if board.route == "virtual" or error.code != "E602":
+            raise
+        return Measured(parts, static, why=error.message)
     if found != list(sample.outputs):
         wrong = sum(a != b for f, s in zip(found, sample.outputs, strict=True)
                     for a, b in zip(f, s, strict=True))  # fmt: skip
         raise RuntimeError(f"{wrong} bytes differ between '{board.name}' and the reference")
-    static = sum(
-        s.bytes for s in firmware.sizes.symbols if s.section == ".bss" and s.name in _RUNTIME_STATE
-    )
+    if board.route != "virtual":
+        return Measured(parts, static, stack, instructions=profile)
     counting = replace(board, target=replace(board.target, cycle_model="instructions"))
     with connect(counting, elf=firmware.elf) as session:
-        instructions = session.profile(list(sample.inputs), repeat=1).total
-    return Measured(parts, static, stack, profile.layers, profile.total, instructions)
+        instructions = session.profile(list(sample.inputs), repeat=1)
+    return Measured(parts, static, stack, profile, instructions)
 
 
 #: RAM of the runtime besides the arena: the opened model and its table of kernels.
@@ -83,8 +99,15 @@ def report_of(
             info.scratch_bytes,
             cycles,
             info.note,
+            instructions,
         )
-        for info, call, cycles in zip(bundle.layers, program.calls, measured.cycles, strict=True)
+        for info, call, cycles, instructions in zip(
+            bundle.layers,
+            program.calls,
+            _layers(measured.cycles, len(program.calls)),
+            _layers(measured.instructions, len(program.calls)),
+            strict=True,
+        )
     )
     return Report(
         name=program.name,
@@ -100,12 +123,17 @@ def report_of(
         ram={
             "arena": program.arena_bytes,
             "runtime": measured.static_ram,
-            "stack": measured.stack_bytes,
+            "stack": STACK_BYTES if measured.stack_bytes is None else measured.stack_bytes,
         },
         arena_lower_bound=program.arena_lower_bound,
-        cycles=measured.total,
-        instructions=measured.instructions,
+        cycles=measured.cycles.total if measured.cycles else None,
+        instructions=measured.instructions.total if measured.instructions else None,
+        not_measured=measured.why,
         sqnr_db=dict(quality.sqnr_db) if quality else {},
         logits_sqnr_db=quality.logits_sqnr_db if quality else None,
         calibration_samples=quality.samples if quality else 0,
     )
+
+
+def _layers(profile: Profile | None, count: int) -> tuple[int | None, ...]:
+    return profile.layers if profile else (None,) * count

@@ -19,6 +19,7 @@ from edgekit.output import Output, check_writable, write_output
 from edgekit.report import Quality, Report
 from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
+from targets import Board
 
 Progress = Callable[[str, float], None]
 #: Options of `quantizer.quantize` that leave no widths to choose.
@@ -79,6 +80,7 @@ def compile(
     output, limits = Path(output), check_budget(budget or Budget())
     chosen = find_target(target)
     board = find_board(chosen.default_board)
+    _check_latency(limits, board)
     check_writable(output)
     say("import", 0.0)
     graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
@@ -108,6 +110,17 @@ def compile(
     say("write", 0.0)
     written = write_output(output, built.files, built.description(Path(model).name, compiler))
     return Compiled(written, built.report, built.graph, table)
+
+
+def _check_latency(budget: Budget, board: Board) -> None:
+    """Refuse a limit that nothing could judge, instead of ignoring it."""
+    if budget.max_latency is not None and board.route != "virtual":
+        raise EdgekitError(
+            "E345",
+            f"max_latency is {budget.max_latency:g} ms, but '{board.name}', the reference board of "
+            f"'{board.target.name}', counts instructions and knows no time",
+            help="leave the limit away, or measure on your board: edgekit profile",
+        )
 
 
 def _is_float(graph: Graph) -> bool:

@@ -24,7 +24,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One kernel call. Bytes in bytes; `cycles` is estimated, None where it was not."""
+    """One kernel call. Bytes in bytes; `cycles` estimated and `instructions` exact, or None."""
 
     name: str
     op: str
@@ -37,6 +37,7 @@ class LayerReport:
     scratch_bytes: int
     cycles: int | None
     note: str
+    instructions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Report:
     `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated, zero wait states)
     at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with float on the
     calibration data, by tensor.
+    Where the reference board could not run, `not_measured` says why, both are None and the stack
+    in `ram` is what is reserved, not what was used.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
     """
@@ -65,6 +68,7 @@ class Report:
     calibration_samples: int = 0
     agreement: float | None = None
     agreement_samples: int = 0
+    not_measured: str = ""
 
     @property
     def macs(self) -> int:

@@ -177,12 +177,15 @@ def print_report(report: Report, output: str) -> None:
             layer.family,
             layer.constant_bytes,
             layer.scratch_bytes,
-            layer.cycles,
+            layer.instructions if report.cycles is None else layer.cycles,
         )
         for layer in report.layers
     ]
-    total = ("total", "", "", "", report.macs, "", None, None, report.cycles)
-    table(f"{report.name} for {report.target}", (*columns, "cycles (est.)"), rows, total)
+    unit, spent = "cycles (est.)", report.cycles
+    if spent is None:
+        unit, spent = "instructions", report.instructions
+    total = ("total", "", "", "", report.macs, "", None, None, spent)
+    table(f"{report.name} for {report.target}", (*columns, unit), rows, total)
     for layer in report.layers:
         if layer.note:
             click.echo(f"  {short_name(layer.name)}: {layer.note}")
@@ -196,7 +199,10 @@ def print_report(report: Report, output: str) -> None:
             f"on {report.board} (zero wait states, +-20 %)"
         )
     if report.instructions is not None:
-        click.echo(f"         {cell(report.instructions)} instructions, exact")
+        where = "" if report.cycles is not None else f" on {report.board}; cycles are unknown"
+        click.echo(f"         {cell(report.instructions)} instructions, exact{where}")
+    if report.not_measured:
+        click.echo(f"speed    unknown: {report.not_measured}")
     if report.logits_sqnr_db is not None:
         click.echo(
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "

@@ -16,7 +16,7 @@ from targets import Board
 MODES = ("interpreter", "aot")
 RUNTIME = ("ek_runtime.c", "ek_verify.c")
 SUPPORT = ("ek_dsp.c", "ek_dsp_dot.S", "ek_softmax.c")
-HEADERS = ("edgekit.h", "ek_dsp.h", "ek_float.h", "ek_kernel.h", "ek_profile.h",
+HEADERS = ("edgekit.h", "ek_dsp.h", "ek_float.h", "ek_kernel.h", "ek_mve.h", "ek_profile.h",
            "ek_sparse.h")  # fmt: skip
 #: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
 #: go into any project as it is and does not change when edgekit does.
