@@ -98,6 +98,7 @@ def emit(
     zero_point: str,
     one: str,
     limits: Mapping[str, str],
+    loads: tuple[str, str, str] = ("", "", ""),
 ) -> None:
     """Requantize vectors in place; the lowest byte of each lane is the result.
 
@@ -106,15 +107,19 @@ def emit(
         zero_point: core register that holds it; one: one that holds 1, which "general" reads.
         limits: where there is a clamp, two free vector registers and the core registers that hold
             its lower and upper limit.
+        loads: instructions that fetch biases, multipliers and shifts right before they are read.
     """
+    routine(*filter(None, loads[:1]))
     for v, bias, _, _ in vectors:
         if bias:
             routine(f"vadd.i32 {v}, {v}, {bias}")
+    routine(*filter(None, loads[1:2]))
     for v, _, multiplier, _ in vectors:
         routine(f"vqrdmulh.s32 {v}, {v}, {multiplier}")
     if how.form == "general":
         for v, *_ in vectors:
             routine(f"vqdmlah.s32 {v}, {v}, {one}")
+    routine(*filter(None, loads[2:]))
     for v, _, _, shift in vectors:
         routine(f"vrshl.s32 {v}, {v}, {shift}")
     for v, *_ in vectors:

@@ -26,6 +26,7 @@ class MveRoutine(routine.Routine):
     guard = "EK_MVE"
 
     def enter(self, words: int = 0) -> int:
+        """As in a `Routine`, q4 to q7 too."""
         self("push {r4-r11, lr}", "vpush {d8-d15}")
         if words:
             self(f"sub sp, #{4 * words}")
