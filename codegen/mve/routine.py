@@ -7,6 +7,8 @@ q7 belong to the caller (`Routine.enter` and `leave` save them here).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from codegen.thumb import as_c, routine
 from codegen.thumb.as_c import UnknownInstruction, operands, register_list
@@ -17,7 +19,7 @@ SAVED_WORDS = 9 + 16
 _LANES = re.compile(r"(q\d)\[(\d)\]")
 _BITS = {"8": 8, "16": 16, "32": 32}
 #: Instructions that read their destination.
-_ACCUMULATE = ("vqdmlah", "vqmovnb", "vqmovnt", "vmovnb", "vmovnt", "vmladava", "vmla", "vaddva")
+_ACCUMULATE = ("vqdmlah", "vqmovnb", "vqmovnt", "vmovnb", "vmovnt", "vmladava", "vmlas", "vaddva")
 
 
 class MveRoutine(routine.Routine):
@@ -37,7 +39,16 @@ class MveRoutine(routine.Routine):
             self(f"add sp, #{4 * words}")
         self("vpop {d8-d15}", "pop {r4-r11, pc}")
 
+    @contextmanager
+    def low_overhead_loop(self, name: str) -> Iterator[None]:
+        """Repeat as often as lr says; lr is not to be touched inside."""
+        self("dls lr, lr")
+        with self._loop(name):
+            yield
+            self(f"le lr, {self._inner()}b")
+
     def statement(self, line: str) -> str:
+        """As in a `Routine`; vector instructions are functions of ek_mve.h."""
         mnemonic, _, rest = line.partition(" ")
         args = operands(rest.strip())
         if mnemonic == "vpush":
@@ -46,11 +57,16 @@ class MveRoutine(routine.Routine):
             return "sp += 16;"
         if mnemonic == "ldm" and args[0] == "sp":
             return " ".join(f"{r} = sp[{i}];" for i, r in enumerate(register_list(args[1])))
+        if mnemonic == "dls":
+            return ";" if args[0] == args[1] else f"{args[0]} = {args[1]};"
+        if mnemonic == "le":
+            return f"{args[0]} -= 1; if ({args[0]} != 0) {{ goto L{args[1][:-1]}; }}"
         if mnemonic[0] != "v":
             return as_c.statement(line)
         return _vector(mnemonic, args)
 
     def declarations(self, text: str) -> list[str]:
+        """The vector registers and the predicate that are used."""
         used = sorted(set(re.findall(r"\bq[0-7]\b", text)))
         lines = [f"ek_m_q {q} = ek_m_zero();" for q in used]
         if re.search(r"\bp0\b", text):
@@ -79,6 +95,8 @@ def _vector(mnemonic: str, args: list[str]) -> str:
         return f"{args[0]} = EK_T_R({function}(EK_T_I({args[0]}), {', '.join(args[1:])}));"
     if name == "vdup":
         return f"{args[0]} = ek_m_dup_{kind}(EK_T_I({args[1]}));"
+    if not kind:
+        return f"{args[0]} = {function.removesuffix('_')}({', '.join(args[1:])});"
     bits = _BITS[kind.lstrip("siu")]
     if len(args) == 2 and name in ("vrshl",):
         args = [args[0], *args]

@@ -133,6 +133,12 @@ EK_INLINE void ek_m_vstrb_8_p(ek_t_reg a, ek_m_q q, uint32_t p)
     EK_M_EACH(16) if ((p >> i & 1u) != 0u) ((int8_t *)a)[i] = q.b[i];
 }
 EK_INLINE void ek_m_vstrb_8(ek_t_reg a, ek_m_q q) { ek_m_vstrb_8_p(a, q, 0xffffu); }
+EK_INLINE void ek_m_vstrb_16_p(ek_t_reg a, ek_m_q q, uint32_t p)
+{
+    EK_M_EACH(8) if ((p >> (2 * i) & 1u) != 0u)
+        ((int8_t *)a)[i] = (int8_t)((uint32_t)q.h[i] & 0xffu);
+}
+EK_INLINE void ek_m_vstrb_16(ek_t_reg a, ek_m_q q) { ek_m_vstrb_16_p(a, q, 0xffffu); }
 EK_INLINE void ek_m_vstrb_32_p(ek_t_reg a, ek_m_q q, uint32_t p)
 {
     EK_M_EACH(4) if ((p >> (4 * i) & 1u) != 0u)
@@ -165,9 +171,43 @@ EK_INLINE ek_m_q ek_m_vsub_i32(ek_m_q x, ek_m_q y)
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] - (uint32_t)y.w[i]);
     return x;
 }
+EK_INLINE ek_m_q ek_m_vadd_i16(ek_m_q x, ek_m_q y)
+{
+    EK_M_EACH(8) x.h[i] = (int16_t)ek_t_b(x.h[i] + y.h[i]);
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vabs_s32(ek_m_q x)
+{
+    EK_M_EACH(4) x.w[i] = x.w[i] < 0 ? (int32_t)(0u - (uint32_t)x.w[i]) : x.w[i];
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vshr_s32(ek_m_q x, int32_t n)
+{
+    EK_M_EACH(4) x.w[i] = x.w[i] >> n;
+    return x;
+}
+EK_INLINE ek_m_q ek_m_veor(ek_m_q x, ek_m_q y)
+{
+    EK_M_EACH(4) x.w[i] = x.w[i] ^ y.w[i];
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vmulh_u32(ek_m_q x, ek_m_q y)
+{
+    EK_M_EACH(4)
+    {
+        const uint64_t product = (uint64_t)(uint32_t)x.w[i] * (uint32_t)y.w[i];
+        x.w[i] = (int32_t)(uint32_t)(product >> 32);
+    }
+    return x;
+}
 EK_INLINE ek_m_q ek_m_vmul_i32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] * (uint32_t)y.w[i]);
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vmlas_s32(ek_m_q x, ek_m_q y, ek_m_q add)
+{
+    EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] * (uint32_t)y.w[i] + (uint32_t)add.w[i]);
     return x;
 }
 EK_INLINE int32_t ek_m_saturate(int64_t x, int32_t low, int32_t high)
@@ -217,10 +257,41 @@ EK_INLINE ek_m_q ek_m_vmax_s32(ek_m_q x, ek_m_q y)
     EK_M_EACH(4) x.w[i] = ek_max(x.w[i], y.w[i]);
     return x;
 }
+EK_INLINE ek_m_q ek_m_vmax_s16(ek_m_q x, ek_m_q y)
+{
+    EK_M_EACH(8) x.h[i] = x.h[i] > y.h[i] ? x.h[i] : y.h[i];
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vmin_s16(ek_m_q x, ek_m_q y)
+{
+    EK_M_EACH(8) x.h[i] = x.h[i] < y.h[i] ? x.h[i] : y.h[i];
+    return x;
+}
 EK_INLINE ek_m_q ek_m_vmin_s32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = ek_min(x.w[i], y.w[i]);
     return x;
+}
+/* Widening of the lower or upper half of each lane, and narrowing into it; the other half stays. */
+EK_INLINE ek_m_q ek_m_vmovlb_s16(ek_m_q x)
+{
+    EK_M_EACH(4) x.w[i] = x.h[2 * i];
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vmovlt_s16(ek_m_q x)
+{
+    EK_M_EACH(4) x.w[i] = x.h[2 * i + 1];
+    return x;
+}
+EK_INLINE ek_m_q ek_m_vmovnb_i32(ek_m_q to, ek_m_q x)
+{
+    EK_M_EACH(4) to.h[2 * i] = (int16_t)ek_t_b(x.w[i]);
+    return to;
+}
+EK_INLINE ek_m_q ek_m_vmovnt_i32(ek_m_q to, ek_m_q x)
+{
+    EK_M_EACH(4) to.h[2 * i + 1] = (int16_t)ek_t_b(x.w[i]);
+    return to;
 }
 /* Saturating narrowing into the lower half of each lane; the upper half stays. */
 EK_INLINE ek_m_q ek_m_vqmovnb_s32(ek_m_q to, ek_m_q x)
