@@ -58,12 +58,15 @@ def spread_cost(partial: bool, columns: int, chunks: int) -> Cost:
 
 
 @cache
-def sums(words: int, shift: int, form: str, clamped: bool, partial: bool) -> MveRoutine:
+def sums(
+    words: int, shift: int, carry: bool, form: str, clamped: bool, partial: bool
+) -> MveRoutine:
     """Results of a row, or of two that share their columns, pixel by pixel.
 
     x: the first pixel's words; w: by channel its taps in `words` words, in as many vectors as that
     takes; q: the operands of requantization; `at`: byte offsets of the words from a pixel's first.
-    `shift`: bits by which the second row's taps are moved, 0 where there is one row only.
+    `shift`: bits by which the second row's taps are moved, 0 where there is one row only; `carry`: from
+    a word to the next one too.
     `partial`: the channels are no multiple of four.
     """
     r = MveRoutine(
@@ -73,16 +76,17 @@ def sums(words: int, shift: int, form: str, clamped: bool, partial: bool) -> Mve
     how = VectorRequant(form, 0, -128, 126 if clamped else 127)
     vectors = -(-words // 4)
     ends = [("zp", "r2"), ("one", "r4")] + ([("low", "r6"), ("high", "r8")] if clamped else [])
+    ends += [("y_next", "r10")] if shift else []
     slots = [name for name, _ in ends] + ["w", "q"]
     first = r.enter(len(slots))
     at = {name: f"[sp, #{first + 4 + 4 * i}]" for i, name in enumerate(_SUMS)}
-    for name in ("zp", "low", "high"):
+    for name in ("zp", "low", "high", "y_next"):
         if name in slots:
             r(f"ldr r4, {at[name]}", f"str r4, [sp, #{4 * slots.index(name)}]")
     at |= {name: f"[sp, #{4 * i}]" for i, name in enumerate(slots)}
     r("mov r4, #1", f"str r4, {at['one']}", f"str r1, {at['w']}", f"str r2, {at['q']}")
-    # r1 the words, r3 the taps, r5 the operands, r7 the results, r9 from row to row, r11 channels.
-    r("mov r7, r3", "mov r1, r0", f"ldr r0, [sp, #{first}]", f"ldr r9, {at['y_next']}")
+    # r1 the words, r3 the taps, r5 the operands, r7 the results, r9 zero, r11 channels.
+    r("mov r7, r3", "mov r1, r0", f"ldr r0, [sp, #{first}]", "mov r9, #0")
     if vectors == 1:
         r("vldrw.32 q4, [r0]", "mov r2, #4")
         r("vadd.i32 q5, q4, r2", "vadd.i32 q6, q5, r2", "vadd.i32 q7, q6, r2")
@@ -92,7 +96,7 @@ def sums(words: int, shift: int, form: str, clamped: bool, partial: bool) -> Mve
         r(f"ldr r3, {at['w']}", f"ldr r5, {at['q']}", f"ldr r11, {at['channels']}")
         with r.until("quads", "r11", "#0", "gt"):
             for channel in range(4):
-                _channel(r, channel, vectors, shift)
+                _channel(r, channel, vectors, shift, carry)
             _results(r, how, shift, partial, [register for _, register in ends])
             if vectors == 1:
                 r("add r1, #16")
@@ -104,7 +108,7 @@ def sums(words: int, shift: int, form: str, clamped: bool, partial: bool) -> Mve
     return r
 
 
-def _channel(r: MveRoutine, channel: int, vectors: int, shift: int) -> None:
+def _channel(r: MveRoutine, channel: int, vectors: int, shift: int, carry: bool) -> None:
     """The sums of one channel, the second row's too."""
     for i in range(vectors):
         multiply = "vmladava" if i else "vmladav"
@@ -112,7 +116,9 @@ def _channel(r: MveRoutine, channel: int, vectors: int, shift: int) -> None:
         r(f"vldrw.u32 q0, [r1, {offsets}]", "vldrb.8 q1, [r3], #16")
         r(f"{multiply}.s8 {EVEN[channel]}, q0, q1")
         if shift:
-            r(f"vshl.i32 q1, q1, #{shift}", f"{multiply}.s8 {EVEN[4 + channel]}, q0, q1")
+            # What leaves the uppermost word is zero, as r9 then stays.
+            r(f"vshlc q1, r9, #{shift}" if carry else f"vshl.i32 q1, q1, #{shift}")
+            r(f"{multiply}.s8 {EVEN[4 + channel]}, q0, q1")
     if vectors > 1:
         r("add r1, #4")
 
@@ -123,9 +129,11 @@ def _results(
     r("vmov q2[2], q2[0], r0, r4", "vmov q2[3], q2[1], r2, r6")
     found = ["q2"]
     if shift:
-        r("vmov q3[2], q3[0], r8, r12", "vmov q3[3], q3[1], r10, lr", "add r0, r7, r9")
+        r("vmov q3[2], q3[0], r8, r12", "vmov q3[3], q3[1], r10, lr")
         found = ["q2", "q3"]
     r(f"ldm sp, {{{', '.join(ends)}}}")
+    if shift:
+        r("add r0, r7, r10")
     loads = ("vldrw.32 q0, [r5], #16", "vldrw.32 q1, [r5], #16", "vldrb.s32 q0, [r5], #4")
     vectors = [(v, "q0", "q1", "q0") for v in found]
     requant.emit(r, how, vectors, "r2", "r4", {"q0": "r6", "q1": "r8"}, loads)

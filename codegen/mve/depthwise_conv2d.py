@@ -26,6 +26,7 @@ from codegen.kernel import (
 from codegen.mve import columns, requant
 from codegen.mve.conv2d import int8_only
 from codegen.mve.requant import VectorRequant
+from codegen.mve.routine import MveRoutine
 from codegen.schedules import _window
 
 #: Bytes of scratch that a block of channels should not exceed.
@@ -49,9 +50,11 @@ class _Plan:
         self.top, self.left = p["pads"][:2]
         self.tall = p["W"] == p["OW"] == self.kw == 1 and self.left == 0
         groups = -(-self.kh // 4)
-        # Two rows of results share their words where the second one's taps are in them as well.
+        # Two rows of results share their words where the second one's taps are in them as well, and
+        # moving taps down by a row is a shift of words, or of one vector of consecutive words.
         fits = self.dh == 1 and -(-(self.kh + self.sh) // 4) == groups
-        self.rows = 2 if fits and p["OH"] > 1 else 1
+        shifts = groups == 1 or (self.kw == 1 and groups <= 4)
+        self.rows = 2 if fits and shifts and p["OH"] > 1 else 1
         self.groups = groups
         self.words = groups * self.kw
         needed = (p["OW"] - 1) * self.sw + (self.kw - 1) * self.dw + 1
@@ -86,8 +89,11 @@ class _Plan:
         return self.block + planes * self.columns * self.column_bytes
 
     @property
-    def partial(self) -> bool:
-        return self.p["C"] % 4 != 0
+    def routine(self) -> MveRoutine:
+        how = self.how
+        return columns.sums(
+            self.words, self.shift, self.groups > 1, how.form, how.clamped, self.p["C"] % 4 != 0
+        )
 
     @property
     def shift(self) -> int:
@@ -153,9 +159,7 @@ def _cost(plan: _Plan) -> Cost:
     total = Cost(0, 0)
     ragged = p["C"] % LANES != 0
     rounds = -(-p["OH"] // plan.rows)
-    routine = columns.sums(
-        plan.words, plan.shift, plan.how.form, plan.how.clamped, plan.partial
-    )
+    routine = plan.routine
     for channels in _blocks(plan):
         chunks, quads = -(-channels // LANES), -(-channels // 4)
         if plan.tall:
@@ -185,7 +189,7 @@ def write(spec: KernelSpec) -> Written:
     """The driver in C, and its routines."""
     plan = _Plan(spec.params)
     p = plan.p
-    sums = columns.sums(plan.words, plan.shift, plan.how.form, plan.how.clamped, plan.partial)
+    sums = plan.routine
     spread = columns.spread(p["C"] % LANES != 0)
     offsets = ", ".join(map(str, plan.offsets))
     head = (

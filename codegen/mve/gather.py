@@ -87,6 +87,8 @@ class Window:
         )
         if always:
             return text + self._inner() + "}\n"
+        if last_row <= 0 or last_column <= 0:
+            return text + self._border(zero_point) + "}\n"
         return (
             text + f"    if ({inside}) {{\n{self._inner()}        return;\n    }}\n"
             f"{self._border(zero_point)}}}\n"

@@ -88,6 +88,13 @@ def _vector(mnemonic: str, args: list[str]) -> str:
         base = args[1].rstrip("!").strip("[]")
         after = f" {base} += 64u;" if args[1].endswith("!") else ""
         return f"ek_m_vst4_8({base}, {args[0].strip('{}')});{after}"
+    if name == "vshlc":
+        q, carry, n = args[0], args[1], args[2][1:]
+        return (
+            f"{{ const int32_t carry = EK_T_I({carry}); "
+            f"{carry} = EK_T_R(ek_m_vshlc_out({q}, {n})); "
+            f"{q} = ek_m_vshlc({q}, carry, {n}); }}"
+        )
     function = f"ek_m_{name}_{kind}"
     if name in ("vmladav", "vaddv"):
         return f"{args[0]} = EK_T_R({function.replace('v_', 'va_')}(0, {', '.join(args[1:])}));"

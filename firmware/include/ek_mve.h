@@ -252,6 +252,22 @@ EK_INLINE ek_m_q ek_m_vshl_i32(ek_m_q x, int32_t n)
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] << n);
     return x;
 }
+/* The whole vector to the left by 1 to 31 bits; those that enter and those that leave. */
+EK_INLINE ek_m_q ek_m_vshlc(ek_m_q x, int32_t carry, int32_t n)
+{
+    uint32_t in = (uint32_t)carry & ((1u << n) - 1u);
+    EK_M_EACH(4)
+    {
+        const uint32_t word = (uint32_t)x.w[i];
+        x.w[i] = (int32_t)(word << n | in);
+        in = word >> (32 - n);
+    }
+    return x;
+}
+EK_INLINE int32_t ek_m_vshlc_out(ek_m_q x, int32_t n)
+{
+    return (int32_t)((uint32_t)x.w[3] >> (32 - n));
+}
 EK_INLINE ek_m_q ek_m_vmax_s32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = ek_max(x.w[i], y.w[i]);
