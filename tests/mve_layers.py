@@ -112,10 +112,8 @@ def pool_layers(draw: st.DrawFn) -> Graph:
 @st.composite
 def layers(draw: st.DrawFn) -> list[Graph]:
     """A few of every operator."""
-    found = [draw(conv_layers("conv2d")) for _ in range(5)]
-    found += [draw(conv_layers("depthwise_conv2d")) for _ in range(5)]
-    found += [draw(conv_layers("fully_connected")) for _ in range(2)]
-    found += [draw(pair_layers("add")) for _ in range(2)]
-    found += [draw(pair_layers("mul"))]
-    found += [draw(pool_layers()) for _ in range(2)]
+    found = [draw(conv_layers("conv2d")) for _ in range(4)]
+    found += [draw(conv_layers("depthwise_conv2d")) for _ in range(4)]
+    found += [draw(conv_layers("fully_connected")), draw(pool_layers())]
+    found += [draw(pair_layers(op)) for op in ("add", "mul")]
     return found

@@ -68,7 +68,7 @@ class MveRoutine(routine.Routine):
     def declarations(self, text: str) -> list[str]:
         """The vector registers and the predicate that are used."""
         used = sorted(set(re.findall(r"\bq[0-7]\b", text)))
-        lines = [f"ek_m_q {q} = ek_m_zero();" for q in used]
+        lines = [f"ek_m_q {q} = ek_m_zero(); (void){q};" for q in used]
         if re.search(r"\bp0\b", text):
             lines.append("uint32_t p0 = 0u;")
         return lines

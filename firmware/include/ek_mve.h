@@ -54,6 +54,9 @@ EK_INLINE void ek_m_fill(int8_t *to, int32_t value, int32_t n)
 
 #if !defined(EK_THUMB_DSP)
 
+/* Calls, not copies: a routine is hundreds of instructions, and compilers would take minutes. */
+#define EK_M static __attribute__((unused, noinline))
+
 /* A vector register: bytes, halfwords or words. */
 typedef union {
     int8_t b[16];
@@ -63,24 +66,24 @@ typedef union {
 
 #define EK_M_EACH(n) for (uint32_t i = 0; i < (n); i++)
 
-EK_INLINE ek_m_q ek_m_zero(void)
+EK_M ek_m_q ek_m_zero(void)
 {
     const ek_m_q q = {{0}};
     return q;
 }
-EK_INLINE ek_m_q ek_m_dup_8(int32_t v)
+EK_M ek_m_q ek_m_dup_8(int32_t v)
 {
     ek_m_q q;
     EK_M_EACH(16) q.b[i] = (int8_t)((uint32_t)v & 0xffu);
     return q;
 }
-EK_INLINE ek_m_q ek_m_dup_16(int32_t v)
+EK_M ek_m_q ek_m_dup_16(int32_t v)
 {
     ek_m_q q;
     EK_M_EACH(8) q.h[i] = (int16_t)((uint32_t)v & 0xffffu);
     return q;
 }
-EK_INLINE ek_m_q ek_m_dup_32(int32_t v)
+EK_M ek_m_q ek_m_dup_32(int32_t v)
 {
     ek_m_q q;
     EK_M_EACH(4) q.w[i] = v;
@@ -88,65 +91,65 @@ EK_INLINE ek_m_q ek_m_dup_32(int32_t v)
 }
 
 /* Predicates have a bit for each byte of a vector. */
-EK_INLINE uint32_t ek_m_vctp_8(int32_t n) { return n > 15 ? 0xffffu : (1u << n) - 1u; }
-EK_INLINE uint32_t ek_m_vctp_16(int32_t n) { return n > 7 ? 0xffffu : (1u << (2 * n)) - 1u; }
-EK_INLINE uint32_t ek_m_vctp_32(int32_t n) { return n > 3 ? 0xffffu : (1u << (4 * n)) - 1u; }
+EK_M uint32_t ek_m_vctp_8(int32_t n) { return n > 15 ? 0xffffu : (1u << n) - 1u; }
+EK_M uint32_t ek_m_vctp_16(int32_t n) { return n > 7 ? 0xffffu : (1u << (2 * n)) - 1u; }
+EK_M uint32_t ek_m_vctp_32(int32_t n) { return n > 3 ? 0xffffu : (1u << (4 * n)) - 1u; }
 
 /* Loads; inactive lanes are zero. Those of halfwords and words fault on addresses off alignment. */
-EK_INLINE ek_m_q ek_m_vldrb_8_p(ek_t_reg a, uint32_t p)
+EK_M ek_m_q ek_m_vldrb_8_p(ek_t_reg a, uint32_t p)
 {
     ek_m_q q = ek_m_zero();
     EK_M_EACH(16) if ((p >> i & 1u) != 0u) q.b[i] = ((const int8_t *)a)[i];
     return q;
 }
-EK_INLINE ek_m_q ek_m_vldrb_8(ek_t_reg a) { return ek_m_vldrb_8_p(a, 0xffffu); }
-EK_INLINE ek_m_q ek_m_vldrb_s16_p(ek_t_reg a, uint32_t p)
+EK_M ek_m_q ek_m_vldrb_8(ek_t_reg a) { return ek_m_vldrb_8_p(a, 0xffffu); }
+EK_M ek_m_q ek_m_vldrb_s16_p(ek_t_reg a, uint32_t p)
 {
     ek_m_q q = ek_m_zero();
     EK_M_EACH(8) if ((p >> (2 * i) & 1u) != 0u) q.h[i] = ((const int8_t *)a)[i];
     return q;
 }
-EK_INLINE ek_m_q ek_m_vldrb_s16(ek_t_reg a) { return ek_m_vldrb_s16_p(a, 0xffffu); }
-EK_INLINE ek_m_q ek_m_vldrb_s32_p(ek_t_reg a, uint32_t p)
+EK_M ek_m_q ek_m_vldrb_s16(ek_t_reg a) { return ek_m_vldrb_s16_p(a, 0xffffu); }
+EK_M ek_m_q ek_m_vldrb_s32_p(ek_t_reg a, uint32_t p)
 {
     ek_m_q q = ek_m_zero();
     EK_M_EACH(4) if ((p >> (4 * i) & 1u) != 0u) q.w[i] = ((const int8_t *)a)[i];
     return q;
 }
-EK_INLINE ek_m_q ek_m_vldrb_s32(ek_t_reg a) { return ek_m_vldrb_s32_p(a, 0xffffu); }
-EK_INLINE ek_m_q ek_m_vldrw_32(ek_t_reg a)
+EK_M ek_m_q ek_m_vldrb_s32(ek_t_reg a) { return ek_m_vldrb_s32_p(a, 0xffffu); }
+EK_M ek_m_q ek_m_vldrw_32(ek_t_reg a)
 {
     ek_m_q q;
     EK_T_ALIGNED(a);
     memcpy(&q, (const void *)a, sizeof q);
     return q;
 }
-EK_INLINE ek_m_q ek_m_vldrw_u32_at(ek_t_reg a, ek_m_q offsets)
+EK_M ek_m_q ek_m_vldrw_u32_at(ek_t_reg a, ek_m_q offsets)
 {
     ek_m_q q;
     EK_T_ALIGNED(a);
     EK_M_EACH(4) q.w[i] = ek_t_ldr(a + (uint32_t)offsets.w[i]);
     return q;
 }
-EK_INLINE void ek_m_vstrb_8_p(ek_t_reg a, ek_m_q q, uint32_t p)
+EK_M void ek_m_vstrb_8_p(ek_t_reg a, ek_m_q q, uint32_t p)
 {
     EK_M_EACH(16) if ((p >> i & 1u) != 0u) ((int8_t *)a)[i] = q.b[i];
 }
-EK_INLINE void ek_m_vstrb_8(ek_t_reg a, ek_m_q q) { ek_m_vstrb_8_p(a, q, 0xffffu); }
-EK_INLINE void ek_m_vstrb_16_p(ek_t_reg a, ek_m_q q, uint32_t p)
+EK_M void ek_m_vstrb_8(ek_t_reg a, ek_m_q q) { ek_m_vstrb_8_p(a, q, 0xffffu); }
+EK_M void ek_m_vstrb_16_p(ek_t_reg a, ek_m_q q, uint32_t p)
 {
     EK_M_EACH(8) if ((p >> (2 * i) & 1u) != 0u)
         ((int8_t *)a)[i] = (int8_t)((uint32_t)q.h[i] & 0xffu);
 }
-EK_INLINE void ek_m_vstrb_16(ek_t_reg a, ek_m_q q) { ek_m_vstrb_16_p(a, q, 0xffffu); }
-EK_INLINE void ek_m_vstrb_32_p(ek_t_reg a, ek_m_q q, uint32_t p)
+EK_M void ek_m_vstrb_16(ek_t_reg a, ek_m_q q) { ek_m_vstrb_16_p(a, q, 0xffffu); }
+EK_M void ek_m_vstrb_32_p(ek_t_reg a, ek_m_q q, uint32_t p)
 {
     EK_M_EACH(4) if ((p >> (4 * i) & 1u) != 0u)
         ((int8_t *)a)[i] = (int8_t)((uint32_t)q.w[i] & 0xffu);
 }
-EK_INLINE void ek_m_vstrb_32(ek_t_reg a, ek_m_q q) { ek_m_vstrb_32_p(a, q, 0xffffu); }
+EK_M void ek_m_vstrb_32(ek_t_reg a, ek_m_q q) { ek_m_vstrb_32_p(a, q, 0xffffu); }
 /* VST40 to VST43 store a quarter each; here each stores all: bytes of four vectors in turn. */
-EK_INLINE void ek_m_vst4_8(ek_t_reg a, ek_m_q q0, ek_m_q q1, ek_m_q q2, ek_m_q q3)
+EK_M void ek_m_vst4_8(ek_t_reg a, ek_m_q q0, ek_m_q q1, ek_m_q q2, ek_m_q q3)
 {
     EK_M_EACH(16)
     {
@@ -156,42 +159,42 @@ EK_INLINE void ek_m_vst4_8(ek_t_reg a, ek_m_q q0, ek_m_q q1, ek_m_q q2, ek_m_q q
 }
 
 /* Sums of products and of lanes, modulo 2^32. */
-EK_INLINE int32_t ek_m_vmladava_s8(int32_t acc, ek_m_q x, ek_m_q y)
+EK_M int32_t ek_m_vmladava_s8(int32_t acc, ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(16) acc = ek_t_add(acc, x.b[i] * y.b[i]);
     return acc;
 }
-EK_INLINE ek_m_q ek_m_vadd_i32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vadd_i32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = ek_t_add(x.w[i], y.w[i]);
     return x;
 }
-EK_INLINE ek_m_q ek_m_vsub_i32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vsub_i32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] - (uint32_t)y.w[i]);
     return x;
 }
-EK_INLINE ek_m_q ek_m_vadd_i16(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vadd_i16(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(8) x.h[i] = (int16_t)ek_t_b(x.h[i] + y.h[i]);
     return x;
 }
-EK_INLINE ek_m_q ek_m_vabs_s32(ek_m_q x)
+EK_M ek_m_q ek_m_vabs_s32(ek_m_q x)
 {
     EK_M_EACH(4) x.w[i] = x.w[i] < 0 ? (int32_t)(0u - (uint32_t)x.w[i]) : x.w[i];
     return x;
 }
-EK_INLINE ek_m_q ek_m_vshr_s32(ek_m_q x, int32_t n)
+EK_M ek_m_q ek_m_vshr_s32(ek_m_q x, int32_t n)
 {
     EK_M_EACH(4) x.w[i] = x.w[i] >> n;
     return x;
 }
-EK_INLINE ek_m_q ek_m_veor(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_veor(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = x.w[i] ^ y.w[i];
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmulh_u32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vmulh_u32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4)
     {
@@ -200,21 +203,21 @@ EK_INLINE ek_m_q ek_m_vmulh_u32(ek_m_q x, ek_m_q y)
     }
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmul_i32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vmul_i32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] * (uint32_t)y.w[i]);
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmlas_s32(ek_m_q x, ek_m_q y, ek_m_q add)
+EK_M ek_m_q ek_m_vmlas_s32(ek_m_q x, ek_m_q y, ek_m_q add)
 {
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] * (uint32_t)y.w[i] + (uint32_t)add.w[i]);
     return x;
 }
-EK_INLINE int32_t ek_m_saturate(int64_t x, int32_t low, int32_t high)
+EK_M int32_t ek_m_saturate(int64_t x, int32_t low, int32_t high)
 {
     return x < low ? low : x > high ? high : (int32_t)x;
 }
-EK_INLINE ek_m_q ek_m_vqrdmulh_s32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vqrdmulh_s32(ek_m_q x, ek_m_q y)
 {
     /* Twice the product overflows 64 bits only for the one pair that saturates. */
     EK_M_EACH(4)
@@ -224,7 +227,7 @@ EK_INLINE ek_m_q ek_m_vqrdmulh_s32(ek_m_q x, ek_m_q y)
     }
     return x;
 }
-EK_INLINE ek_m_q ek_m_vqdmlah_s32(ek_m_q acc, ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vqdmlah_s32(ek_m_q acc, ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4)
     {
@@ -234,7 +237,7 @@ EK_INLINE ek_m_q ek_m_vqdmlah_s32(ek_m_q acc, ek_m_q x, ek_m_q y)
     return acc;
 }
 /* The lowest byte of a lane says how far, negative is right. */
-EK_INLINE ek_m_q ek_m_vrshl_s32(ek_m_q x, ek_m_q by)
+EK_M ek_m_q ek_m_vrshl_s32(ek_m_q x, ek_m_q by)
 {
     EK_M_EACH(4)
     {
@@ -247,13 +250,13 @@ EK_INLINE ek_m_q ek_m_vrshl_s32(ek_m_q x, ek_m_q by)
     }
     return x;
 }
-EK_INLINE ek_m_q ek_m_vshl_i32(ek_m_q x, int32_t n)
+EK_M ek_m_q ek_m_vshl_i32(ek_m_q x, int32_t n)
 {
     EK_M_EACH(4) x.w[i] = (int32_t)((uint32_t)x.w[i] << n);
     return x;
 }
 /* The whole vector to the left by 1 to 31 bits; those that enter and those that leave. */
-EK_INLINE ek_m_q ek_m_vshlc(ek_m_q x, int32_t carry, int32_t n)
+EK_M ek_m_q ek_m_vshlc(ek_m_q x, int32_t carry, int32_t n)
 {
     uint32_t in = (uint32_t)carry & ((1u << n) - 1u);
     EK_M_EACH(4)
@@ -264,58 +267,58 @@ EK_INLINE ek_m_q ek_m_vshlc(ek_m_q x, int32_t carry, int32_t n)
     }
     return x;
 }
-EK_INLINE int32_t ek_m_vshlc_out(ek_m_q x, int32_t n)
+EK_M int32_t ek_m_vshlc_out(ek_m_q x, int32_t n)
 {
     return (int32_t)((uint32_t)x.w[3] >> (32 - n));
 }
-EK_INLINE ek_m_q ek_m_vmax_s32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vmax_s32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = ek_max(x.w[i], y.w[i]);
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmax_s16(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vmax_s16(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(8) x.h[i] = x.h[i] > y.h[i] ? x.h[i] : y.h[i];
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmin_s16(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vmin_s16(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(8) x.h[i] = x.h[i] < y.h[i] ? x.h[i] : y.h[i];
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmin_s32(ek_m_q x, ek_m_q y)
+EK_M ek_m_q ek_m_vmin_s32(ek_m_q x, ek_m_q y)
 {
     EK_M_EACH(4) x.w[i] = ek_min(x.w[i], y.w[i]);
     return x;
 }
 /* Widening of the lower or upper half of each lane, and narrowing into it; the other half stays. */
-EK_INLINE ek_m_q ek_m_vmovlb_s16(ek_m_q x)
+EK_M ek_m_q ek_m_vmovlb_s16(ek_m_q x)
 {
     EK_M_EACH(4) x.w[i] = x.h[2 * i];
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmovlt_s16(ek_m_q x)
+EK_M ek_m_q ek_m_vmovlt_s16(ek_m_q x)
 {
     EK_M_EACH(4) x.w[i] = x.h[2 * i + 1];
     return x;
 }
-EK_INLINE ek_m_q ek_m_vmovnb_i32(ek_m_q to, ek_m_q x)
+EK_M ek_m_q ek_m_vmovnb_i32(ek_m_q to, ek_m_q x)
 {
     EK_M_EACH(4) to.h[2 * i] = (int16_t)ek_t_b(x.w[i]);
     return to;
 }
-EK_INLINE ek_m_q ek_m_vmovnt_i32(ek_m_q to, ek_m_q x)
+EK_M ek_m_q ek_m_vmovnt_i32(ek_m_q to, ek_m_q x)
 {
     EK_M_EACH(4) to.h[2 * i + 1] = (int16_t)ek_t_b(x.w[i]);
     return to;
 }
 /* Saturating narrowing into the lower half of each lane; the upper half stays. */
-EK_INLINE ek_m_q ek_m_vqmovnb_s32(ek_m_q to, ek_m_q x)
+EK_M ek_m_q ek_m_vqmovnb_s32(ek_m_q to, ek_m_q x)
 {
     EK_M_EACH(4) to.h[2 * i] = ek_clamp16(x.w[i], -32768, 32767);
     return to;
 }
-EK_INLINE ek_m_q ek_m_vqmovnb_s16(ek_m_q to, ek_m_q x)
+EK_M ek_m_q ek_m_vqmovnb_s16(ek_m_q to, ek_m_q x)
 {
     EK_M_EACH(8) to.b[2 * i] = ek_clamp8(x.h[i], -128, 127);
     return to;

@@ -20,7 +20,7 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 
 CHECKED = settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -40,8 +40,7 @@ def built(graphs: list[Graph]) -> tuple[Graph, Program]:
             taken.append(graph)
         else:
             assert "arm_mve: " in calls[0].note, calls[0]
-    # Pooling with padding, a window of one pixel, taps all in the padding: little is refused.
-    assert len(taken) >= len(graphs) - 5
+    assert len(taken) >= len(graphs) - 3  # what is refused, such as taps all in the padding, is rare
     graph = merged(taken)
     program = build_program(graph, M55.target)
     memory_check.check(program)
@@ -63,7 +62,7 @@ def test_exact_on_this_machine(graphs: list[Graph], seed: int, tmp_path: Path) -
         same(program, run_host(program, tmp_path, feeds), reference.run(graph, feeds), "host")
 
 
-@settings(CHECKED, max_examples=2)
+@settings(CHECKED, max_examples=1)
 @given(graphs=layers(), extreme=st.sampled_from([None, -128, 127]))
 def test_no_finding_and_exact_in_qemu(
     graphs: list[Graph], extreme: int | None, tmp_path: Path
