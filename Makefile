@@ -31,7 +31,8 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 bench: $(READY)
-	for b in cortex_m4 accuracy compile_time; do \
+	$(BIN)/python -m benchmarks.cortex_m --models $(SHARED)/models --update docs/BENCHMARKS.md
+	for b in accuracy compile_time; do \
 	    $(BIN)/python -m benchmarks.$$b --shared $(SHARED) --update docs/BENCHMARKS.md || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.quantization --shared $(SHARED) --update docs/QUANTIZATION.md

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import QEMU, VIRTUAL, Measured
+from benchmarks.measure import Measured
 
 Cell = str | int | float | None
 
@@ -49,105 +49,99 @@ def _mean_row(rows: Sequence[Sequence[Cell]], columns: Sequence[int], width: int
     return row
 
 
-def speed(all_: Sequence[Measured], peers: dict[str, Any]) -> str:
-    """Exact instructions and estimated cycles of the ahead-of-time build beside the peers'."""
-    columns = ("model", "MACs", "instructions", "per MAC", "TFLM + CMSIS-NN", "ratio", "TinyEngine",
-               "ratio", "onnx2c (float)", "ratio")  # fmt: skip
+def builds(all_: Sequence[Measured], peers: dict[str, Any]) -> str:
+    """Every build of every model on the Cortex-M4, each whole in one row, beside the peers."""
+    columns = ("model", "build", "instructions", "TFLM ratio", "TinyEngine ratio", "cycles (est.)",
+               "TFLM ratio", "silicon ratio", "RAM B", "TFLM ratio", "heliaAOT ratio", "stack B",
+               "code B", "TFLM ratio", "constants B")  # fmt: skip
     rows: list[list[Cell]] = []
     for m in all_:
-        run = m.run(QEMU, "aot")
-        ours = run.total if run else None
-        row: list[Cell] = [m.label, m.macs, ours, ours / m.macs if ours else None]
-        for tool in ("tflm", "tinyengine", "onnx2c"):
-            theirs = peers[m.name].get(tool, {}).get("instructions")
-            row += [theirs, _ratio(theirs, ours)]
-        rows.append(row)
-    means = _mean_row(rows, (5, 7, 9), len(columns))
-    return table(columns, [*rows, means])
+        theirs = peers[m.name]
+        tflm, tiny = theirs.get("tflm", {}), theirs.get("tinyengine", {})
+        code = m.flash["aot"].code
+        rows.append([
+            m.label, m.build, m.instructions,
+            _ratio(tflm.get("instructions"), m.instructions),
+            _ratio(tiny.get("instructions"), m.instructions),
+            m.cycles, _ratio(tflm.get("cycles"), m.cycles),
+            _ratio(theirs.get("silicon", {}).get("cycles"), m.cycles),
+            m.arena, _ratio(tflm.get("ram"), m.arena),
+            _ratio(theirs.get("helia", {}).get("ram"), m.arena), m.stack,
+            code, _ratio(tflm.get("code"), code), m.constants,
+        ])  # fmt: skip
+    for build in dict.fromkeys(m.build for m in all_):
+        mean = _mean_row([r for r in rows if r[1] == build], (3, 4, 6, 7, 9, 10, 13), len(columns))
+        mean[1] = build
+        rows.append(mean)
+    return table(columns, rows)
 
 
-def cycles(all_: Sequence[Measured], peers: dict[str, Any]) -> str:
-    columns = (
-        *("model", "cycles (est.)", "per MAC", "TFLM + CMSIS-NN (est.)", "ratio"),
-        *("TinyEngine (est.)", "ratio", "best published silicon", "ratio", "whose"),
-    )
+def theirs(peers: dict[str, Any], names: Sequence[str]) -> str:
+    """The peers' own figures that the ratios above are to."""
+    columns = ("model", "TFLM instructions", "cycles (est.)", "RAM B", "code B", "model B",
+               "TinyEngine instructions", "RAM B", "code B", "onnx2c (float) instructions",
+               "heliaAOT RAM B", "best published silicon, cycles", "whose")  # fmt: skip
+    rows: list[list[Cell]] = []
+    for name in names:
+        p = peers[name]
+        tflm, tiny = p.get("tflm", {}), p.get("tinyengine", {})
+        rows.append([
+            p["label"], *(tflm.get(k) for k in ("instructions", "cycles", "ram", "code", "model")),
+            *(tiny.get(k) for k in ("instructions", "ram", "code")),
+            p.get("onnx2c", {}).get("instructions"), p.get("helia", {}).get("ram"),
+            p.get("silicon", {}).get("cycles"), p.get("silicon", {}).get("who"),
+        ])  # fmt: skip
+    return table(columns, rows)
+
+
+def cores(all_: Sequence[Measured], peers: dict[str, Any]) -> str:
+    """Instructions by core, beside what is to be beaten there."""
+    columns = ("core", "model", "instructions", "beside", "ratio", "cycles (est.)", "RAM B",
+               "code B", "constants B")  # fmt: skip
     rows: list[list[Cell]] = []
     for m in all_:
-        run = m.run(VIRTUAL, "aot")
-        ours = run.total if run else None
-        row: list[Cell] = [m.label, ours, ours / m.macs if ours else None]
-        for tool in ("tflm", "tinyengine", "silicon"):
-            theirs = peers[m.name].get(tool, {}).get("cycles")
-            row += [theirs, _ratio(theirs, ours)]
-        rows.append([*row, peers[m.name].get("silicon", {}).get("who")])
-    return table(columns, [*rows, _mean_row(rows, (4, 6, 8), len(columns))])
-
-
-def ram(all_: Sequence[Measured], peers: dict[str, Any]) -> str:
-    columns = ("model", "arena B", "lower bound B", "runtime B", "stack B", "TFLM arena B", "ratio",
-               "TinyEngine B", "ratio", "heliaAOT B", "ratio")  # fmt: skip
-    rows: list[list[Cell]] = []
-    for m in all_:
-        stacks = [r.stack for r in m.runs if r.way == "interpreter"]
-        row: list[Cell] = [m.label, m.arena, m.arena_lower_bound, m.runtime_ram,
-                           max(stacks, default=0)]  # fmt: skip
-        for tool in ("tflm", "tinyengine", "helia"):
-            theirs = peers[m.name].get(tool, {}).get("ram")
-            row += [theirs, _ratio(theirs, m.arena)]
-        rows.append(row)
-    return table(columns, [*rows, _mean_row(rows, (6, 8, 10), len(columns))])
-
-
-def flash(all_: Sequence[Measured], peers: dict[str, Any]) -> str:
-    columns = ("model", "kernels B", "runtime B", "bundle B", "AOT kernels B", "AOT constants B",
-               "TFLM code B", "ratio", "TFLM model B", "ratio", "TinyEngine code B",
-               "ratio")  # fmt: skip
-    rows: list[list[Cell]] = []
-    for m in all_:
-        ours, aot, tflm = m.flash["interpreter"], m.flash["aot"], peers[m.name].get("tflm", {})
-        tiny = peers[m.name].get("tinyengine", {}).get("code")
-        code = ours.kernels + ours.runtime
-        rows.append([m.label, ours.kernels, ours.runtime, ours.constants, aot.kernels,
-                     aot.constants, tflm.get("code"), _ratio(tflm.get("code"), code),
-                     tflm.get("model"), _ratio(tflm.get("model"), ours.constants), tiny,
-                     _ratio(tiny, aot.kernels)])  # fmt: skip
-    return table(columns, [*rows, _mean_row(rows, (7, 9, 11), len(columns))])
+        beside = peers[m.name].get("cores", {}).get(m.core)
+        if beside is None:
+            beside = peers[m.name].get("tflm_reference", {}).get("instructions")
+        rows.append([m.core, m.label, m.instructions, beside, _ratio(beside, m.instructions),
+                     m.cycles, m.arena, m.flash["aot"].code, m.constants])  # fmt: skip
+    return table(columns, rows)
 
 
 def interpreter(all_: Sequence[Measured]) -> str:
     """What the interpreter costs over ahead-of-time code."""
     columns = ("model", "source", "AOT instructions", "interpreter", "more %", "AOT cycles (est.)",
-               "interpreter", "more %")  # fmt: skip
+               "interpreter", "more %", "AOT code B", "interpreter B", "RAM besides the arena B",
+               "bundle B")  # fmt: skip
     rows: list[list[Cell]] = []
     for m in all_:
         row: list[Cell] = [m.label, m.source]
-        for board in (QEMU, VIRTUAL):
-            aot, through = m.run(board, "aot"), m.run(board, "interpreter")
+        for unit in ("instructions", "cycles"):
+            aot, through = m.run(unit, "aot"), m.run(unit, "interpreter")
             if aot and through:
                 row += [aot.total, through.total, 100 * (through.total / aot.total - 1)]
             else:
                 row += [None, None, None]
-        rows.append(row)
+        ours = m.flash["interpreter"]
+        rows.append([*row, m.flash["aot"].code, ours.code, m.runtime_ram, ours.constants])
     return table(columns, rows)
 
 
 def sources(all_: Sequence[Measured]) -> str:
     """Every model and source: what it needs here, without peers."""
-    columns = ("model", "source", "instructions", "cycles (est.)", "arena B", "kernels B",
+    columns = ("model", "source", "build", "instructions", "cycles (est.)", "RAM B", "code B",
                "constants B", "golden vectors exact")  # fmt: skip
     rows: list[list[Cell]] = []
     for m in all_:
-        exact, virtual = m.run(QEMU, "aot"), m.run(VIRTUAL, "aot")
         vectors = sum(r.golden for r in m.runs)
-        rows.append([m.label, m.source, exact.total if exact else None,
-                     virtual.total if virtual else None, m.arena, m.flash["aot"].kernels,
-                     m.constants, f"{vectors} of {vectors}"])  # fmt: skip
+        rows.append([m.label, m.source, m.build, m.instructions, m.cycles, m.arena,
+                     m.flash["aot"].code, m.constants, f"{vectors} of {vectors}"])  # fmt: skip
     return table(columns, rows)
 
 
 def layers(m: Measured, peers: dict[str, Any]) -> str:
     """A row per layer of the ahead-of-time build."""
-    exact, virtual = m.run(QEMU, "aot"), m.run(VIRTUAL, "aot")
+    exact, virtual = m.run("instructions", "aot"), m.run("cycles", "aot")
     theirs: list[int | None] = list(peers["layers"].get(m.name, []))
     if m.source != "tflite" or len(theirs) != len(m.layers):
         theirs = [None] * len(m.layers)

@@ -1,9 +1,10 @@
 """Interval analysis of accumulators, channel by channel.
 
-Weights are constants, so the accumulator of an output channel lies in an interval known at compile
-time. It decides three things: whether 32 bits suffice at all, whether the cheap requantization is
-exact, and whether a channel is constant for every input. Constant channels are rewritten, since
-they are the ones that carry biases and shifts on which the cheap forms would be wrong.
+Weights are constants and a layer's input has an interval per channel (`edgekit.intervals`), so the
+accumulator of an output channel lies in an interval known at compile time. It decides three things:
+whether 32 bits suffice at all, whether the cheap requantization is exact, and whether a channel is
+constant for every input. Most constant channels are gone from the graph by now; those that are left
+are rewritten, since they carry biases and shifts on which the cheap forms would be wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 
 from codegen.kernel import Layer
 from edgekit.errors import EdgekitError
-from edgekit.ops import fixedpoint as fp
+from edgekit.ops.accumulators import accumulators, results
+from edgekit.ops.interval import full
 from edgekit.ops.requant import channel_requant, tensor_quant
 
 # A constant channel's value v is written as the bias 8*v with the multiplier 2^30 and a right
@@ -30,7 +32,9 @@ class Channels:
 
     `weights` int8 [O, K] in the operator's own order of taps; `bias` int64 [O] with the input zero
     point folded in; `multiplier`, `shift` int32 [O]; `bound` the largest magnitude that any
-    accumulator or partial sum can take; `constant` the number of channels rewritten.
+    accumulator or partial sum can take, in whatever order it is summed; `final` that of the
+    accumulators that requantization reads (for kernels whose sums may wrap); `constant` the number
+    of channels rewritten.
     """
 
     weights: np.ndarray
@@ -38,6 +42,7 @@ class Channels:
     multiplier: np.ndarray
     shift: np.ndarray
     bound: int
+    final: int
     constant: int
     input_zero_point: int
     output_zero_point: int
@@ -66,48 +71,36 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
     Raises:
         EdgekitError: E310 where an accumulator can leave 32 bits for some input.
     """
-    requant = channel_requant(layer.node, list(layer.inputs), layer.output)
+    values = list(layer.inputs)
+    requant = channel_requant(layer.node, values, layer.output)
     _, zx = tensor_quant(layer.inputs[0])
     _, zy = tensor_quant(layer.output)
-    w = weights.astype(np.int64)
+    of_x = layer.x_interval or full(layer.inputs[0])
     bias = layer.constants[layer.inputs[2].name].astype(np.int64)
     multiplier, shift = requant.multiplier.copy(), requant.shift.copy()
 
-    x = np.iinfo(layer.inputs[0].dtype)
-    low, high = w * (x.min - zx), w * (x.max - zx)
-    smallest = bias + np.minimum(low, high).sum(1)
-    largest = bias + np.maximum(low, high).sum(1)
-    # Requantization is monotone, which the test for constants needs, as long as nothing wraps.
-    left = np.maximum(shift, 0).astype(np.int64)
-    fits = np.maximum(np.abs(smallest), np.abs(largest)) << left < 1 << 31
-
-    def output(acc: np.ndarray) -> np.ndarray:
-        y = fp.multiply_by_quantized_multiplier(acc, requant.multiplier, requant.shift) + zy
-        return np.clip(y, requant.qmin, requant.qmax)
-
-    at_smallest = output(np.where(fits, smallest, 0))
-    constant = fits & (at_smallest == output(np.where(fits, largest, 0)))
-    folded = bias - zx * w.sum(1)
-    reach = -int(x.min)
-    partial = np.abs(folded) + reach * np.abs(w).sum(1)
-    if (overflow := ~constant & (partial >= 1 << 31)).any():
+    sums = accumulators(layer.node, layer.inputs[0], _taps(layer, weights), bias, of_x)
+    result = results(layer.node, values, layer.output, sums)
+    constant = result.constant
+    if (overflow := ~constant & (sums.partial >= 1 << 31)).any():
         channel = int(np.flatnonzero(overflow)[0])
         raise EdgekitError(
             "E310",
             f"layer '{layer.name}': the accumulator of channel {channel} can reach "
-            f"{int(partial[channel])}, 32 bits hold {2**31 - 1}",
+            f"{int(sums.partial[channel])}, 32 bits hold {2**31 - 1}",
             help="quantize the layer with a larger output or weight scale, or split it",
         )
-    w = np.where(constant[:, None], 0, w)
-    folded = np.where(constant, CONSTANT_BIAS * (at_smallest - zy), folded)
+    w = np.where(constant[:, None], 0, weights.astype(np.int64))
+    small = CONSTANT_BIAS * (result.lo - zy)
+    folded = np.where(constant, small, bias - zx * weights.astype(np.int64).sum(1))
     multiplier[constant], shift[constant] = CONSTANT_MULTIPLIER, CONSTANT_SHIFT
-    bound = int((np.abs(folded) + reach * np.abs(w).sum(1)).max())
     return Channels(
         w.astype(np.int8),
         folded,
         multiplier,
         shift,
-        bound,
+        int(np.where(constant, np.abs(small), sums.partial).max()),
+        int(np.where(constant, np.abs(small), sums.final.magnitude).max()),
         int(constant.sum()),
         zx,
         zy,
@@ -115,3 +108,12 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
         requant.qmax,
         layer.types,
     )
+
+
+def _taps(layer: Layer, weights: np.ndarray) -> np.ndarray:
+    """Weights [O, K] in the operator's order as [O, KH, KW, inputs of one output channel]."""
+    if layer.node.op == "fully_connected":
+        return weights[:, None, None, :]
+    shape = layer.inputs[1].shape
+    kernel = shape[:2] if layer.node.op == "depthwise_conv2d" else shape[1:3]
+    return weights.reshape(len(weights), *kernel, -1)

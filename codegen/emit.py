@@ -54,7 +54,17 @@ def _generate(spec: KernelSpec, out: Path) -> None:
 
 
 def _written(spec: KernelSpec) -> Kernel:
-    """A kernel of a template: text at once, no TVM and no cache."""
+    """A kernel of a template: text at once, no TVM and no file."""
+    if spec.key not in _texts:
+        _texts[spec.key] = _write(spec)
+    return _texts[spec.key]
+
+
+#: Kernels of templates by the key of their spec.
+_texts: dict[str, Kernel] = {}
+
+
+def _write(spec: KernelSpec) -> Kernel:
     written = templates()[spec.family][spec.params["template"]].write(spec)
     text = f"/* {spec.op} ({spec.family}, {spec.params['template']}): {_describe(spec)} */\n"
     return Kernel(spec, text + written.text, written.scratch_bytes, written.parts)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Node, Value
+from edgekit.ops.interval import Interval
 
 BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
 
@@ -128,6 +129,8 @@ class Layer:
     output: Value
     #: When weights with zeros are stored as a bitmask and values: `schedules._sparse.MODES`.
     sparse_weights: str = "off"
+    #: What the first operand can hold, per channel; None is everything that its dtype holds.
+    x_interval: Interval | None = None
 
     @property
     def name(self) -> str:
@@ -144,15 +147,24 @@ class Candidate:
     """A kernel that fits a layer: the spec, the values its inputs read, its packed constants.
 
     `inputs` names graph values in the order of the spec's "input" operands; `constants` maps the
-    names of its "constant" operands to arrays of their dtype. `in_place` says that the output may
-    take the memory of the first input; `note` goes into the report. `cost` is what a call executes
-    on the target, None where nobody counted it: such candidates are taken only where no other is.
+    names of its "constant" operands to arrays of their dtype. `note` goes into the report. `cost`
+    is what a call executes on the target, None where nobody counted it: such candidates are taken
+    only where no other is.
+
+    Two ways for the output to share memory with the first input, which dies there; both need
+    `alias` on the two operands, and `codegen.overlap.sharing` declares them:
+
+    * `in_place`: the output may start exactly where the input starts.
+    * `overlap`, d bytes: the output may start at any place up to input start - d (above it where d
+      is negative), because the kernel goes forward and never reads an input byte after an output
+      byte has been written over it (`codegen.overlap`). None: no such place.
     """
 
     spec: KernelSpec
     inputs: tuple[str, ...]
     constants: dict[str, np.ndarray]
     in_place: bool = False
+    overlap: int | None = None
     note: str = ""
     cost: Cost | None = None
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from codegen import memory
-from codegen.emit import emit
-from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
-from codegen.schedules import families
+from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
+from codegen.kernel import Kernel, Layer, NotApplicable
+from codegen.liveness import VIEWS, Liveness
 from codegen.schedules._sparse import share_kernels
-from codegen.templates import templates
+from codegen.thrift import thrifty
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
+from edgekit.intervals import Intervals, intervals, remove_constant_channels
 from edgekit.ops import operator
 from edgekit.ops.base import INTEGERS
 from targets import Target
+
+#: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
+CHANNEL_MULTIPLE = 4
+
+
+WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,13 @@ class Argument:
 class Call:
     """One kernel call, with what a report says of it.
 
-    `note` says why a faster family was not taken and how weights are stored, "" where the fastest
-    was taken with plain weights.
+    Shapes and `macs` are those that run: channels that are constant for every input may be gone
+    (`edgekit.intervals`). `in_place` and `overlap` are what the kernel allows
+    (`codegen.kernel.Candidate`) where its output does share memory with its first input; False and
+    None where the two lie apart. `note` says how many channels are left, why a faster family was
+    not taken and how weights are stored, "" where the fastest was taken with all channels and plain
+    weights. `variant` is the kernel's algorithm; `runner_up` says which other one was the fastest
+    and what it would cost.
     """
 
     layer: str
@@ -51,10 +64,13 @@ class Call:
     kernel: Kernel
     arguments: tuple[Argument, ...]
     in_place: bool
+    overlap: int | None
     input_shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
     macs: int
     note: str
+    variant: str = ""
+    runner_up: str = ""
 
     @property
     def constant_bytes(self) -> int:
@@ -84,7 +100,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Program:
-    """A model for one target. `constants` is one aligned blob in the order of use."""
+    """A model for one target. `constants` is one aligned blob in the order of use.
+
+    `shares` maps values that are bytes of another value (reshapes, rows) to that value.
+    """
 
     name: str
     target: str
@@ -94,7 +113,15 @@ class Program:
     constants: bytes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    shares: dict[str, str] = field(default_factory=dict)
+    #: Multiply-accumulates of the graph as it was; `calls` have those that run.
+    model_macs: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: What the memory plan was made of, and the bytes that each buffer's readers and writers move
+    #: (`codegen.regions`).
+    buffers: tuple[memory.Buffer, ...] = ()
+    sharings: tuple[memory.Sharing, ...] = ()
+    traffic: dict[str, int] = field(default_factory=dict)
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -102,10 +129,15 @@ class Program:
         return list({c.kernel.fingerprint: c.kernel for c in self.calls}.values())
 
 
-def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto") -> Program:
+def build_program(
+    graph: Graph, target: Target, *, sparse_weights: str = "auto", optimize: str = "balanced"
+) -> Program:
     """Choose a kernel for every node, lay out memory and pack constants.
 
+    The program computes what `graph` does, without channels that are constant for every input.
+
     Args:
+        optimize: one of `codegen.choose.OBJECTIVES`.
         sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
             that saves a quarter of a layer's bytes, "smallest" wherever it saves, "off" never.
 
@@ -113,64 +145,69 @@ def build_program(graph: Graph, target: Target, *, sparse_weights: str = "auto")
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
             accumulator can overflow, E320 where the installed TVM is not the pinned one.
     """
-    return _Builder(graph, target, sparse_weights).build()
+    smaller, found = reduced(graph)
+
+    def builder(g: Graph, objective: str, most_instructions: int = 0) -> _Builder:
+        known = found if g is smaller else intervals(g)
+        return _Builder(graph, g, known, target, sparse_weights, objective, most_instructions)
+
+    if optimize != "ram":
+        return builder(smaller, optimize).build()
+    most = int(builder(smaller, "balanced").built()[1] * RAM_SLOWDOWN)
+    changed = thrifty(smaller, lambda g: builder(g, "ram", most).built(), most)
+    return builder(changed, "ram", most).build()
 
 
-def layer_of(graph: Graph, node: Node, sparse_weights: str = "off") -> Layer:
-    """A node of an integer graph as schedules look at it."""
+def reduced(graph: Graph) -> tuple[Graph, Intervals]:
+    """The graph that a program runs instead of `graph`, and what its tensors can hold."""
+    smaller = remove_constant_channels(graph, CHANNEL_MULTIPLE)
+    return smaller, intervals(smaller)
+
+
+def layer_of(
+    graph: Graph, node: Node, found: Intervals | None = None, sparse_weights: str = "off"
+) -> Layer:
+    """A node of an integer graph as schedules look at it; without `found`, for any operands."""
     values = tuple(graph.values[i] for i in node.inputs)
     constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
-    return Layer(node, values, constants, graph.values[node.output], sparse_weights)
-
-
-def select(layer: Layer, target: Target) -> tuple[Candidate, str]:
-    """The best candidate for `layer` in the target's families, and why none better applies."""
-    reasons: list[str] = []
-    op = layer.node.op
-    for name in target.families:
-        found: list[Candidate] = []
-        why = []
-        for template in templates().get(name, {}).values():
-            if op not in template.ops:
-                continue
-            try:
-                found += template.candidates(layer)
-            except NotApplicable as reason:
-                why.append(f"{template.name}: {reason}")
-        family = families().get(op, {}).get(name)
-        if family is not None:
-            try:
-                found.append(family.select(layer))
-            except NotApplicable as reason:
-                why.append(str(reason))
-        if found:
-            best = min(found, key=lambda c: c.cost.instructions if c.cost else 1 << 62)
-            return best, "; ".join([*reasons, *filter(None, [best.note])])
-        reasons.append(f"{name}: {', '.join(why) or f'no {op} kernel'}")
-    raise NotApplicable("; ".join(reasons))
+    of_x = found.values.get(node.inputs[0]) if found else None
+    return Layer(node, values, constants, graph.values[node.output], sparse_weights, of_x)
 
 
 class _Builder:
-    def __init__(self, graph: Graph, target: Target, sparse_weights: str) -> None:
+    def __init__(
+        self,
+        original: Graph,
+        graph: Graph,
+        found: Intervals,
+        target: Target,
+        sparse_weights: str,
+        optimize: str,
+        most_instructions: int,
+    ) -> None:
+        self.most_instructions = most_instructions
+        self.original = original
         self.graph = graph
+        self.intervals = found
         self.target = target
         self.sparse_weights = sparse_weights
+        self.optimize = optimize
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
-        self.alias: dict[str, str] = {}
+        self.alive = Liveness(self.graph)
+
+    def built(self) -> tuple[int, int]:
+        """Bytes of the arena, and the instructions of all kernels whose cost is known."""
+        chosen = self._choose()
+        plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
+        costs = [choice.option.candidate.cost for choice in chosen.values()]
+        return plan.arena_bytes, sum(cost.instructions for cost in costs if cost)
 
     def build(self) -> Program:
         chosen = self._choose()
-        for node, _, _ in chosen:
-            if node.op == "reshape":
-                self.alias[node.output] = self._root(node.inputs[0])
-        steps = [(n, c, why, emit(c.spec)) for n, c, why in chosen if c is not None]
-        in_place = self._in_place(steps)
-        plan = memory.plan(self._buffers(steps))
-        calls = [
-            self._call(i, node, candidate, why, kernel, node.output in in_place, plan)
-            for i, (node, candidate, why, kernel) in enumerate(steps)
-        ]
+        buffers, sharings = self._buffers(chosen), self._sharings(chosen)
+        plan = memory.plan(buffers, sharings)
+        calls = [self._call(step, choice, plan) for step, choice in chosen.items()]
         return Program(
             name=self.graph.name,
             target=self.target.name,
@@ -180,20 +217,27 @@ class _Builder:
             constants=bytes(self.constants),
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
+            shares={name: place[0] for name, place in self.alive.shares.items()},
+            model_macs=_macs(self.original),
+            buffers=tuple(buffers),
+            sharings=tuple(sharings),
+            traffic=self._traffic(dict(zip(chosen, calls, strict=True))),
         )
 
     # ---- kernels
 
-    def _choose(self) -> list[tuple[Node, Candidate | None, str]]:
-        chosen: list[tuple[Node, Candidate | None, str]] = []
+    def _choose(self) -> dict[int, Choice]:
+        """A kernel for every step that runs one."""
+        slots: dict[int, Slot] = {}
         missing = []
-        for node in self.graph.nodes:
-            if node.op == "reshape":
-                chosen.append((node, None, ""))
+        for step, node in enumerate(self.graph.nodes):
+            if node.op in VIEWS:
                 continue
             try:
-                layer = layer_of(self.graph, node, self.sparse_weights)
-                chosen.append((node, *select(layer, self.target)))
+                layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
+                found = options(layer, self.target, every=self.optimize == "size")
+                weights = node.inputs[1] if node.op in WEIGHTED else ""
+                slots[step] = Slot(found, partial(_need, self.alive, step), weights)
             except NotApplicable as reason:
                 missing.append(f"{node.name or node.output} ({node.op}): {reason}")
         if missing:
@@ -204,66 +248,74 @@ class _Builder:
                 details=missing,
                 help="edgekit ops lists what there is",
             )
-        padded = share_kernels(candidate for _, candidate, _ in chosen)
-        return [(n, padded.get(i, c), why) for i, (n, c, why) in enumerate(chosen)]
+        chosen = choose(
+            list(slots.values()), self.optimize, weight_bytes(self.original), self.most_instructions
+        )
+        padded = share_kernels(choice.option.candidate for choice in chosen)
+        for i, candidate in padded.items():
+            chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
+        return dict(zip(slots, chosen, strict=True))
+
+    def _channels_kept(self, node: Node) -> str:
+        """How many of the result's channels are left, "" where all are."""
+        if node.output not in self.original.values:
+            return ""
+        after, before = (g.values[node.output].shape for g in (self.graph, self.original))
+        return "" if after[-1] == before[-1] else f"{after[-1]} of {before[-1]} channels kept"
 
     # ---- memory
 
-    def _root(self, name: str) -> str:
-        """The value whose buffer `name` lies in (reshapes and in-place results share one)."""
-        while name in self.alias:
-            name = self.alias[name]
-        return name
+    def _sharings(self, chosen: dict[int, Choice]) -> list[memory.Sharing]:
+        """Buffers that may lie over others that are read while they are made."""
+        own = {step: choice.option.candidate for step, choice in chosen.items()}
+        sharings = []
+        for output, first in self.alive.first.items():
+            for source in self.alive.first:
+                if source == output or self.alive.first[source] >= first:
+                    continue
+                if self.alive.alive(source, first):
+                    found = self.alive.distance(output, source, own)
+                    if found.same or found.below is not None:
+                        sharings.append(memory.Sharing(output, source, found.same, found.below))
+        return sharings
 
-    def _last_use(self, steps: list[Any]) -> dict[str, int]:
-        """Last step that reads each buffer; outputs are read after the end."""
-        last: dict[str, int] = {}
-        for i, (_, candidate, _, _) in enumerate(steps):
-            for name in candidate.inputs:
-                last[self._root(name)] = i
-        for name in self.graph.outputs:
-            last[self._root(name)] = len(steps)
-        return last
-
-    def _in_place(self, steps: list[Any]) -> set[str]:
-        """Let results take over the buffer of an input that dies there; returns those results."""
-        taken = set()
-        for i, (node, candidate, _, _) in enumerate(steps):
-            if not candidate.in_place:
-                continue
-            source = self._root(candidate.inputs[0])
-            # Asked anew each time: an earlier takeover lengthens the life of a buffer.
-            if self._last_use(steps)[source] == i:
-                self.alias[node.output] = source
-                taken.add(node.output)
-        return taken
-
-    def _buffers(self, steps: list[Any]) -> list[memory.Buffer]:
-        last = self._last_use(steps)
+    def _buffers(self, chosen: dict[int, Choice]) -> list[memory.Buffer]:
+        alive = self.alive
         buffers = [
-            memory.Buffer(name, self.graph.values[name].nbytes, -1, last.get(name, -1))
-            for name in self.graph.inputs
+            memory.Buffer(name, alive.nbytes(name), first, alive.last.get(name, first))
+            for name, first in alive.first.items()
         ]
-        for i, (node, _, _, kernel) in enumerate(steps):
-            if self._root(node.output) == node.output:
-                nbytes = self.graph.values[node.output].nbytes
-                buffers.append(memory.Buffer(node.output, nbytes, i, last.get(node.output, i)))
-            if kernel.scratch_bytes:
-                buffers.append(memory.Buffer(_scratch(i), kernel.scratch_bytes, i, i))
+        for step, choice in chosen.items():
+            if scratch := choice.option.kernel.scratch_bytes:
+                buffers.append(memory.Buffer(_scratch(step), scratch, step, step))
         return buffers
+
+    def _offset(self, name: str, plan: memory.Plan) -> int:
+        root, offset = self.alive.place(name)
+        return plan.offsets[root] + offset
+
+    def _traffic(self, calls: dict[int, Call]) -> dict[str, int]:
+        """Bytes that are read from and written to every buffer, estimated (`codegen.regions`)."""
+        traffic: dict[str, int] = {}
+        for step, call in calls.items():
+            products = 2 * call.macs
+            for a in call.arguments:
+                if not a.in_arena:
+                    continue
+                name = self.alive.place(a.value)[0] if a.value else _scratch(step)
+                moved = a.nbytes
+                if a.role == "scratch":
+                    moved = a.nbytes + products
+                elif a.role == "input" and not call.scratch_bytes:
+                    moved = max(a.nbytes, products // 2)
+                traffic[name] = traffic.get(name, 0) + moved
+        return traffic
 
     # ---- calls
 
-    def _call(
-        self,
-        index: int,
-        node: Node,
-        candidate: Candidate,
-        why: str,
-        kernel: Kernel,
-        in_place: bool,
-        plan: memory.Plan,
-    ) -> Call:
+    def _call(self, step: int, choice: Choice, plan: memory.Plan) -> Call:
+        node, candidate = self.graph.nodes[step], choice.option.candidate
+        kernel = choice.option.kernel
         inputs = iter(candidate.inputs)
         arguments = []
         for operand in candidate.spec.operands:
@@ -273,12 +325,18 @@ class _Builder:
                 arguments.append(Argument("constant", self._pack(data), operand.nbytes))
                 continue
             value = next(inputs) if operand.role == "input" else node.output
-            offset = plan.offsets[self._root(value)]
+            offset = self._offset(value, plan)
             arguments.append(Argument(operand.role, offset, operand.nbytes, value))
         if kernel.scratch_bytes:
             arguments.append(
-                Argument("scratch", plan.offsets[_scratch(index)], kernel.scratch_bytes)
+                Argument("scratch", plan.offsets[_scratch(step)], kernel.scratch_bytes)
             )
+        shares = _share(arguments)
+        assert not shares or all(
+            o.alias
+            for role in ("input", "output")
+            for o in [next(o for o in candidate.spec.operands if o.role == role)]
+        ), candidate.spec.name
         values = [self.graph.values[i] for i in node.inputs]
         out = self.graph.values[node.output]
         return Call(
@@ -286,11 +344,14 @@ class _Builder:
             op=node.op,
             kernel=kernel,
             arguments=tuple(arguments),
-            in_place=in_place,
+            in_place=shares and candidate.in_place,
+            overlap=candidate.overlap if shares else None,
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
             macs=operator(node.op).macs(node, values, out),
-            note=why,
+            note="; ".join(filter(None, [self._channels_kept(node), choice.note])),
+            variant=choice.option.variant,
+            runner_up=_runner_up(choice),
         )
 
     def _pack(self, data: np.ndarray) -> int:
@@ -311,8 +372,7 @@ class _Builder:
                 "int8 or int16",
                 help="quantize the model with --calibration",
             )
-        root = self._root(name)
-        if root not in plan.offsets:
+        if self.alive.place(name)[0] not in plan.offsets:
             raise EdgekitError("E313", f"output '{name}' does not depend on any input")
         return Tensor(
             name=name,
@@ -320,10 +380,42 @@ class _Builder:
             dtype=value.dtype,
             scale=float(value.quant.scale[0]),
             zero_point=int(value.quant.zero_point[0]),
-            offset=plan.offsets[root],
+            offset=self._offset(name, plan),
             nbytes=value.nbytes,
             layout=self.graph.metadata.get("layout", {}).get(name, ""),
         )
+
+
+def weight_bytes(graph: Graph) -> int:
+    """Bytes of the weights that layers multiply by, as int8."""
+    return sum(graph.constants[node.inputs[1]].size for node in graph.nodes if node.op in WEIGHTED)
+
+
+def _need(alive: Liveness, step: int, option: Option) -> int:
+    scratch = option.kernel.scratch_bytes if option.candidate.cost else 0
+    return alive.need(step, option.candidate, scratch)
+
+
+def _runner_up(choice: Choice) -> str:
+    other, taken = choice.runner_up, choice.option
+    if other is None or not taken.candidate.cost:
+        return ""
+    flash = other.flash - taken.flash
+    return f"{other.variant}: ~{other.instructions} instructions, {flash:+d} B of constants"
+
+
+def _share(arguments: list[Argument]) -> bool:
+    """Whether the output has bytes in common with the first input."""
+    x = next((a for a in arguments if a.role == "input"), None)
+    y = next(a for a in arguments if a.role == "output")
+    return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
+
+
+def _macs(graph: Graph) -> int:
+    values = graph.values
+    return sum(
+        operator(n.op).macs(n, [values[i] for i in n.inputs], values[n.output]) for n in graph.nodes
+    )
 
 
 def _scratch(step: int) -> str:

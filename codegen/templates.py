@@ -10,9 +10,10 @@ import pkgutil
 from functools import cache
 
 from codegen.kernel import Template
+from codegen.schedules import families
 
 #: Family to the package that holds its templates.
-PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve"}
+PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve", "c99": "codegen.portable"}
 
 
 @cache
@@ -31,5 +32,6 @@ def _of(package: str) -> dict[str, Template]:
 
 
 def families_of(op: str) -> list[str]:
-    """Families that have templates for operator `op`."""
-    return [f for f, known in templates().items() if any(op in t.ops for t in known.values())]
+    """Families that have kernels for operator `op`, by templates or by schedules."""
+    written = [f for f, known in templates().items() if any(op in t.ops for t in known.values())]
+    return [*written, *families().get(op, {})]

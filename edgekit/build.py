@@ -13,6 +13,7 @@ from edgekit import text
 from edgekit.assemble import bundle_of, golden_samples
 from edgekit.bundle import write_bundle
 from edgekit.devices.model import RUNTIME_FOLDER, runtime_files
+from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.measure import measure, report_of
 from edgekit.output import BUNDLE, GRAPH, SOURCES
@@ -56,13 +57,17 @@ def build(
     compiler: str,
     say: Progress,
     sparse_weights: str = "auto",
+    optimize: str = "balanced",
+    require_fast: bool = False,
 ) -> Build:
     """Choose and generate kernels, plan memory, build the firmware and run it once on `board`.
 
-    `sparse_weights` as for `codegen.program.build_program`.
+    `sparse_weights` and `optimize` as for `codegen.program.build_program`; `require_fast` refuses
+    a model of which the portable kernels take a noticeable share.
 
     Raises:
-        EdgekitError: E31x where the target cannot run the graph, E50x from the C compiler.
+        EdgekitError: E315 for `require_fast`, E31x where the target cannot run the graph, E50x
+            from the C compiler.
     """
     from codegen import memory_check
     from codegen.aot import aot_sources
@@ -70,9 +75,8 @@ def build(
     from codegen.sources import c_name, kernel_sources
 
     say("kernels", 0.0)
-    program = build_program(graph, target, sparse_weights=sparse_weights)
-    reshapes = {n.output: n.inputs[0] for n in graph.nodes if n.op == "reshape"}
-    memory_check.check(program, reshapes)
+    program = build_program(graph, target, sparse_weights=sparse_weights, optimize=optimize)
+    memory_check.check(program)
     sample = dict(quality.sample) if quality else None
     bundle = bundle_of(program, golden_samples(graph, sample))
     files: dict[str, bytes | str] = {BUNDLE: write_bundle(bundle), GRAPH: text.dumps(graph)}
@@ -83,4 +87,32 @@ def build(
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         measured = measure(Path(folder), files, c_name(program.name), board, bundle, compiler)
     report = report_of(program, bundle, board, measured, quality)
+    if require_fast:
+        _refuse_slow(report, target)
     return Build(graph, program, files, report, bundle.hash)
+
+
+#: Share of the cycles from which on a layer with portable kernels is refused by --require-fast.
+NOTICEABLE = 0.01
+
+
+def _refuse_slow(report: Report, target: Target) -> None:
+    """E315 where portable kernels take a noticeable share though the target has faster ones."""
+    portable = target.families[-1]
+    if len(target.families) == 1:
+        return
+    slow = [
+        f"{layer.name} ({layer.op}): {100 * (layer.cycles or 0) / (report.cycles or 1):.1f} % of "
+        f"the cycles; {layer.note}"
+        for layer in report.layers
+        if layer.family == portable
+        and (report.cycles is None or (layer.cycles or 0) >= NOTICEABLE * report.cycles)
+    ]
+    if slow:
+        raise EdgekitError(
+            "E315",
+            f"{len(slow)} of {len(report.layers)} layers have only portable kernels on "
+            f"'{target.name}'",
+            details=slow,
+            help="change those layers, or leave --require-fast away",
+        )

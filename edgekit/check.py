@@ -26,19 +26,20 @@ def check(
 
     Where the importer does not know operators, only those are listed.
     """
+    from codegen.choose import options
     from codegen.kernel import NotApplicable
-    from codegen.program import layer_of, select
-    from codegen.schedules import families
+    from codegen.program import layer_of, reduced
+    from codegen.templates import families_of
 
     chosen = find_target(target)
     unknown = importers.unsupported(Path(model), bind=bind)
     if unknown:
         return [Finding(u.node, u.op, "", u.reason) for u in unknown]
-    graph = importers.load(Path(model), bind=bind)
+    graph, found = reduced(importers.load(Path(model), bind=bind))
     findings = []
     for node in graph.nodes:
         name = node.name or node.output
-        available = [f for f in chosen.families if f in families().get(node.op, {})]
+        available = [f for f in chosen.families if f in families_of(node.op)]
         if node.op == "reshape":
             findings.append(Finding(name, node.op, "none needed", ""))
         elif graph.values[node.output].quant is None:
@@ -47,8 +48,8 @@ def check(
             findings.append(Finding(name, node.op, available[0] if available else "", reason))
         else:
             try:
-                candidate, note = select(layer_of(graph, node), chosen)
-                findings.append(Finding(name, node.op, candidate.spec.family, note))
+                best = options(layer_of(graph, node, found), chosen)[0]
+                findings.append(Finding(name, node.op, best.candidate.spec.family, best.slower))
             except NotApplicable as why:
                 findings.append(Finding(name, node.op, "", str(why)))
     return findings

@@ -13,26 +13,29 @@ from typing import Any
 
 from edgekit.bundle import Bundle
 from edgekit.devices.model import FlashParts, flash_parts, model_firmware
-from edgekit.devices.session import Profile, connect
+from edgekit.devices.session import connect
 from edgekit.errors import EdgekitError
 from edgekit.output import BUNDLE, SOURCES
-from edgekit.report import LayerReport, Quality, Report
+from edgekit.report import LayerReport, Quality, RegionReport, Report
 from edgekit.toolchain.link import STACK_BYTES
 from targets import Board
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes by part; estimated cycles and exact instructions, per layer and in all.
+    """Bytes by part; per layer and in all, exact instructions and estimated cycles.
 
-    None stands for what the board cannot tell; `why` says so where it did not run at all.
+    `cycles` and `total` are None where the target has no cycle model, all that a run tells where
+    the board could not run; `why` says why not.
     """
 
     parts: FlashParts
     static_ram: int
     stack_bytes: int | None = None
-    cycles: Profile | None = None
-    instructions: Profile | None = None
+    cycles: tuple[int, ...] | None = None
+    total: int | None = None
+    layer_instructions: tuple[int, ...] | None = None
+    instructions: int | None = None
     why: str = ""
 
 
@@ -72,11 +75,20 @@ def measure(
                     for a, b in zip(f, s, strict=True))  # fmt: skip
         raise RuntimeError(f"{wrong} bytes differ between '{board.name}' and the reference")
     if board.route != "virtual":
-        return Measured(parts, static, stack, instructions=profile)
+        return Measured(parts, static, stack, None, None, profile.layers, profile.total)
     counting = replace(board, target=replace(board.target, cycle_model="instructions"))
     with connect(counting, elf=firmware.elf) as session:
-        instructions = session.profile(list(sample.inputs), repeat=1)
-    return Measured(parts, static, stack, profile, instructions)
+        exact = session.profile(list(sample.inputs), repeat=1)
+    estimated = board.target.estimates_cycles
+    return Measured(
+        parts,
+        static,
+        stack,
+        profile.layers if estimated else None,
+        profile.total if estimated else None,
+        exact.layers,
+        exact.total,
+    )
 
 
 #: RAM of the runtime besides the arena: the opened model and its table of kernels.
@@ -99,16 +111,19 @@ def report_of(
             info.scratch_bytes,
             cycles,
             info.note,
+            call.variant,
+            call.runner_up,
             instructions,
         )
         for info, call, cycles, instructions in zip(
             bundle.layers,
             program.calls,
-            _layers(measured.cycles, len(program.calls)),
-            _layers(measured.instructions, len(program.calls)),
+            measured.cycles or [None] * len(bundle.layers),
+            measured.layer_instructions or [None] * len(bundle.layers),
             strict=True,
         )
     )
+    stack = STACK_BYTES if measured.stack_bytes is None else measured.stack_bytes
     return Report(
         name=program.name,
         target=program.target,
@@ -123,17 +138,42 @@ def report_of(
         ram={
             "arena": program.arena_bytes,
             "runtime": measured.static_ram,
-            "stack": STACK_BYTES if measured.stack_bytes is None else measured.stack_bytes,
+            "stack": stack,
         },
         arena_lower_bound=program.arena_lower_bound,
-        cycles=measured.cycles.total if measured.cycles else None,
-        instructions=measured.instructions.total if measured.instructions else None,
+        model_macs=program.model_macs,
+        cycles=measured.total,
+        instructions=measured.instructions,
         not_measured=measured.why,
         sqnr_db=dict(quality.sqnr_db) if quality else {},
         logits_sqnr_db=quality.logits_sqnr_db if quality else None,
         calibration_samples=quality.samples if quality else 0,
+        ram_regions=ram_regions(program, board, measured.static_ram + stack),
     )
 
 
-def _layers(profile: Profile | None, count: int) -> tuple[int | None, ...]:
-    return profile.layers if profile else (None,) * count
+def ram_regions(program: Any, board: Board, used: int) -> tuple[RegionReport, ...]:
+    """The buffers of `program` over the RAMs of `board`, fastest first; () where it has only one.
+
+    Args:
+        used: bytes of the board's first RAM that stack and data of the program take.
+
+    Raises:
+        EdgekitError: E335 where they do not fit.
+    """
+    from codegen.regions import Memory, plan_regions
+
+    rams = [r for r in board.regions if r.kind == "ram"]
+    if len(rams) < 2:
+        return ()
+    memories = [
+        Memory(r.name, max(r.size - used, 0) if r is board.ram else r.size, r.wait_states)
+        for r in rams
+    ]
+    plans = plan_regions(program.buffers, program.sharings, program.traffic, memories)
+    sizes = {r.name: r.size for r in rams}
+    return tuple(
+        RegionReport(p.memory.name, p.memory.wait_states, sizes[p.memory.name],
+                     p.plan.arena_bytes, p.traffic, p.stall_cycles)
+        for p in plans
+    )  # fmt: skip

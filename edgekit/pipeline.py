@@ -19,7 +19,6 @@ from edgekit.output import Output, check_writable, write_output
 from edgekit.report import Quality, Report
 from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
-from targets import Board
 
 Progress = Callable[[str, float], None]
 #: Options of `quantizer.quantize` that leave no widths to choose.
@@ -50,6 +49,8 @@ def compile(
     budget: Budget | None = None,
     validation: Path | None = None,
     sparse_weights: str = "auto",
+    optimize: str = "balanced",
+    require_fast: bool = False,
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
@@ -69,6 +70,9 @@ def compile(
         sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
             instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
             it saves, "off" never.
+        optimize: what kernels are chosen for: "balanced", "speed", "ram" or "size"
+            (`codegen.choose`).
+        require_fast: refuse a model of which portable kernels take a noticeable share.
         compiler: "zig" or "gcc".
         progress: called with a stage's name and its share done, 0 to 1.
 
@@ -80,7 +84,13 @@ def compile(
     output, limits = Path(output), check_budget(budget or Budget())
     chosen = find_target(target)
     board = find_board(chosen.default_board)
-    _check_latency(limits, board)
+    if limits.max_latency is not None and not chosen.estimates_cycles:
+        raise EdgekitError(
+            "E340",
+            f"a latency limit of {limits.max_latency:g} ms cannot be checked: target "
+            f"'{chosen.name}' has no cycle model",
+            help="leave the limit away; the report has exact instructions",
+        )
     check_writable(output)
     say("import", 0.0)
     graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
@@ -88,7 +98,7 @@ def compile(
     def made(integer: Graph, quality: Quality | None) -> Build:
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,
-            sparse_weights=sparse_weights,
+            sparse_weights=sparse_weights, optimize=optimize, require_fast=require_fast,
         )  # fmt: skip
 
     options, table = dict(quantization or {}), None
@@ -110,17 +120,6 @@ def compile(
     say("write", 0.0)
     written = write_output(output, built.files, built.description(Path(model).name, compiler))
     return Compiled(written, built.report, built.graph, table)
-
-
-def _check_latency(budget: Budget, board: Board) -> None:
-    """Refuse a limit that nothing could judge, instead of ignoring it."""
-    if budget.max_latency is not None and board.route != "virtual":
-        raise EdgekitError(
-            "E345",
-            f"max_latency is {budget.max_latency:g} ms, but '{board.name}', the reference board of "
-            f"'{board.target.name}', counts instructions and knows no time",
-            help="leave the limit away, or measure on your board: edgekit profile",
-        )
 
 
 def _is_float(graph: Graph) -> bool:

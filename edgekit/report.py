@@ -24,7 +24,12 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One kernel call. Bytes in bytes; `cycles` estimated and `instructions` exact, or None."""
+    """One kernel call. Bytes in bytes; `cycles` is estimated, `instructions` are exact, and both
+    are None where nobody counted.
+
+    `macs` are those that run: channels that are constant for every input are gone. `variant` is the
+    kernel's algorithm, `runner_up` the fastest other one with its cost.
+    """
 
     name: str
     op: str
@@ -37,20 +42,38 @@ class LayerReport:
     scratch_bytes: int
     cycles: int | None
     note: str
+    variant: str = ""
+    runner_up: str = ""
     instructions: int | None = None
+
+
+@dataclass(frozen=True)
+class RegionReport:
+    """What a plan over several memories puts into one RAM of the board, in bytes; `traffic` is read
+    and written per inference, `stall_cycles` what wait states cost at most. All estimated."""
+
+    name: str
+    wait_states: int
+    size: int
+    arena: int
+    traffic: int
+    stall_cycles: int
 
 
 @dataclass(frozen=True)
 class Report:
     """Totals of a compiled model for its target's reference board.
 
-    `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated, zero wait states)
-    at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with float on the
-    calibration data, by tensor.
-    Where the reference board could not run, `not_measured` says why, both are None and the stack
-    in `ram` is what is reserved, not what was used.
+    `flash` and `ram` are bytes by part; `latency_ms` is `cycles` (estimated; None where the target
+    has no cycle model) at `clock_hz`, `instructions` are exact; `sqnr_db` compares integer with
+    float on the calibration data, by tensor.
+    `macs` are those that run; `model_macs` those of the model, of which channels that are constant
+    for every input may be left out.
+    Where the reference board could not run, `not_measured` says why, cycles and instructions are
+    None, and the stack in `ram` is what is reserved, not what was used.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
+    `ram_regions` is empty where the board has one RAM.
     """
 
     name: str
@@ -66,8 +89,10 @@ class Report:
     sqnr_db: dict[str, float] = field(default_factory=dict)
     logits_sqnr_db: float | None = None
     calibration_samples: int = 0
+    model_macs: int | None = None
     agreement: float | None = None
     agreement_samples: int = 0
+    ram_regions: tuple[RegionReport, ...] = ()
     not_measured: str = ""
 
     @property

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from targets.model import (
     COUNTERS,
+    KERNEL_OPTS,
+    PORTS,
     REGION_KINDS,
     ROUTES,
     TIMER_KINDS,
@@ -94,6 +96,7 @@ def load_target(path: Path) -> Target:
         description=top.take("description", str),
         families=top.texts("families"),
         default_board=top.take("default_board", str),
+        port=top.one_of("port", PORTS),
         cycle_model=top.take("cycle_model", str),
         unicorn_cpu=top.take("unicorn_cpu", str),
         zig_triple=zig.take("triple", str),
@@ -101,6 +104,9 @@ def load_target(path: Path) -> Target:
         zig_flags=zig.texts("flags"),
         gcc_command=gcc.take("command", str),
         gcc_flags=gcc.texts("flags"),
+        gcc_package=gcc.take("package", str),
+        gcc_libraries=gcc.texts("libraries"),
+        kernel_opt=top.one_of("kernel_opt", KERNEL_OPTS) if top.has("kernel_opt") else "-O2",
     )
     for table in (top, zig, gcc):
         table.done()
@@ -124,6 +130,7 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
         notes=top.take("notes", str),
         timer=_peripheral(top.table("timer"), TIMER_KINDS) if top.has("timer") else None,
         qemu=_qemu(top.table("qemu")) if top.has("qemu") else None,
+        **_flash_timing(top),
     )
     top.done()
     if "cmsdk-timer" in found.counters and found.timer is None:
@@ -155,8 +162,20 @@ def _qemu(table: _Table) -> Qemu:
         table.take("command", str),
         table.take("machine", str),
         table.number("icount_shift", 0, 10),
+        table.texts("arguments") if table.has("arguments") else (),
+        table.take("package", str) if table.has("package") else Qemu.package,
     )
     table.done()
+    return found
+
+
+def _flash_timing(top: _Table) -> dict[str, int]:
+    """The optional keys that the cycle model reads."""
+    found = {}
+    if top.has("flash_line_bytes"):
+        found["flash_line_bytes"] = size = top.number("flash_line_bytes", 4, 64)
+        if size & (size - 1):
+            raise TargetFileError(f"{top.where}: 'flash_line_bytes' is {size}, not a power of 2")
     return found
 
 
@@ -170,6 +189,7 @@ def _regions(top: _Table) -> tuple[Region, ...]:
                 table.one_of("kind", REGION_KINDS),
                 table.number("start", 0, 2**32 - 1),
                 table.number("size", 1, 2**32),
+                table.number("wait_states", 0, 255) if table.has("wait_states") else 0,
             )
         )
         table.done()

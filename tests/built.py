@@ -14,7 +14,7 @@ from codegen.program import Program
 from codegen.sources import c_name, kernel_sources
 from edgekit.devices.bench import Bench, Out, link_functions
 from edgekit.devices.build import build_firmware, firmware_folder
-from edgekit.devices.model import KERNEL_OPT, SUPPORT
+from edgekit.devices.model import SUPPORT
 from edgekit.devices.session import connect
 from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_executable, host_library
@@ -30,6 +30,25 @@ def write_sources(program: Program, folder: Path) -> list[Path]:
         (folder / file).write_text(body)
     support = [firmware_folder() / "src" / file for file in SUPPORT]
     return [folder / "kernels.c", folder / f"{name}.c", *support]
+
+
+def host_kernels(program: Program, folder: Path) -> Path:
+    """The kernels of `program` alone as a library of this machine."""
+    include = [folder, firmware_folder() / "include"]
+    return host_library(_kernels(program, folder), include=include)
+
+
+def kernel_objects(program: Program, folder: Path) -> list[Path]:
+    """The kernels of `program` alone, compiled for the virtual M4."""
+    include = [folder, firmware_folder() / "include"]
+    compiler = find_compiler("zig", M4.target)
+    return compiler.objects(_kernels(program, folder), include=include, opt=M4.target.kernel_opt)
+
+
+def _kernels(program: Program, folder: Path) -> list[Path]:
+    for file, body in kernel_sources(program).items():
+        (folder / file).write_text(body)
+    return [folder / "kernels.c", *(firmware_folder() / "src" / file for file in SUPPORT)]
 
 
 def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -53,8 +72,8 @@ def run_m4(
     cc = find_compiler(compiler, M4.target)
     include = [folder, firmware_folder() / "include"]
     entry = f"{c_name(program.name)}_invoke"
-    bench = Bench(link_functions(cc.objects(sources, include=include, opt=KERNEL_OPT), M4, [entry],
-                                 compiler), M4)  # fmt: skip
+    objects = cc.objects(sources, include=include, opt=M4.target.kernel_opt)
+    bench = Bench(link_functions(objects, M4, [entry], compiler), M4)
     arguments = [feeds[t.name].tobytes() for t in program.inputs]
     done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])
     outputs = [
@@ -95,7 +114,7 @@ def run_m55(
     """Ahead-of-time firmware in QEMU's Cortex-M55; the outputs and each call's instructions."""
     sources = [*write_sources(program, folder), firmware_folder() / "app" / "ek_app_aot.c"]
     firmware = build_firmware(
-        sources, M55, include=[folder], compiler=compiler, opt=KERNEL_OPT, max_layers=256
+        sources, M55, include=[folder], compiler=compiler, opt=M55.target.kernel_opt, max_layers=256
     )
     inputs = [np.ascontiguousarray(feeds[t.name]).tobytes() for t in program.inputs]
     with connect(M55, elf=firmware.elf) as session:

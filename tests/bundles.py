@@ -62,7 +62,7 @@ _SHAPES = st.lists(st.integers(1, 5), max_size=5).map(tuple)
 def bundles(draw: st.DrawFn) -> Bundle:
     """Any bundle that `read_bundle` accepts."""
     constants = draw(st.binary(max_size=300))
-    arena_bytes = draw(st.one_of(st.integers(3200, 2**16), st.integers(3200, 2**32 - 1)))
+    arena_bytes = draw(st.one_of(st.integers(12504, 2**16), st.integers(12504, 2**32 - 1)))
     kernels = draw(st.lists(st.integers(0, 2**64 - 1), max_size=4))
 
     def argument() -> ArgumentRef:

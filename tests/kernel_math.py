@@ -23,7 +23,8 @@ EXPORTED = [
     "srdhm", "rounding_shift", "multiply", "requantize", "average", "clamp8", "softmax",
     "softmax_scale", "rescale", "rescale_relu", "smlad", "smmulr", "smmlar", "ssat8", "add_sign",
     "pack4", "int8x4", "int4", "requantize16", "ssat16", "interpolate", "softmax16_at",
-    "softmax16_inverse_at", "softmax16_value", "quantize", "dequantize", "clampf", "multiply_add",
+    "rescaled_right", "softmax16_inverse_at", "softmax16_value", "quantize", "dequantize", "clampf",
+    "multiply_add",
 ]  # fmt: skip
 DOTS = ["ek_dot_5x1", "ek_dot_1x4"]
 DOTS_W4 = [f"{name}_w4" for name in DOTS]
@@ -35,8 +36,10 @@ Call = Callable[[str, list[np.ndarray], np.ndarray, int], np.ndarray]
 
 
 @cache
-def host_functions() -> ctypes.CDLL:
-    return ctypes.CDLL(str(host_library(SOURCES, include=[ROOT / "include"])))
+def host_functions(short: bool = False) -> ctypes.CDLL:
+    """The functions on this machine; `short`: as on a core whose products have 32 bits."""
+    defines = {"EK_SHORT_MULTIPLY": ""} if short else {}
+    return ctypes.CDLL(str(host_library(SOURCES, include=[ROOT / "include"], defines=defines)))
 
 
 @cache
@@ -48,11 +51,17 @@ def m4_library(compiler: str, flags: tuple[str, ...] = ()) -> Bench:
     return Bench(link_functions(objects, M4, names, compiler), M4)
 
 
-def on_host(name: str, inputs: list[np.ndarray], out: np.ndarray, n: int) -> np.ndarray:
+def on_host(
+    name: str, inputs: list[np.ndarray], out: np.ndarray, n: int, short: bool = False
+) -> np.ndarray:
     arrays = [np.ascontiguousarray(a) for a in (*inputs, out)]
     result = arrays[-1] = arrays[-1].copy()
-    getattr(host_functions(), name)(*(ctypes.c_void_p(a.ctypes.data) for a in arrays), n)
+    getattr(host_functions(short), name)(*(ctypes.c_void_p(a.ctypes.data) for a in arrays), n)
     return result
+
+
+def on_short_host(name: str, inputs: list[np.ndarray], out: np.ndarray, n: int) -> np.ndarray:
+    return on_host(name, inputs, out, n, short=True)
 
 
 def on_m4(name: str, inputs: list[np.ndarray], out: np.ndarray, n: int) -> np.ndarray:
@@ -66,9 +75,9 @@ def on_m4(name: str, inputs: list[np.ndarray], out: np.ndarray, n: int) -> np.nd
     return np.concatenate(parts)
 
 
-@pytest.fixture(params=["host", "m4"])
+@pytest.fixture(params=["host", "short", "m4"])
 def each_way(request: pytest.FixtureRequest) -> Iterator[Call]:
-    yield on_host if request.param == "host" else on_m4
+    yield {"host": on_host, "short": on_short_host, "m4": on_m4}[request.param]
 
 
 def int32(values: np.ndarray | list[int]) -> np.ndarray:

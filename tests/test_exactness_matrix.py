@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from models import DIGITS, FORMATS, ONNX, TFLITE, TestModel, compiled, raw_inputs
 from shared import SHARED
 from tools import need
 
+from edgekit import pipeline
 from edgekit.execute import execute
 from edgekit.reference import run
 
@@ -58,3 +61,43 @@ def test_same_bytes(model: TestModel, where: str, mode: str) -> None:
     found = execute(folder, inputs, where, mode=mode)
     for name in folder.graph.outputs:
         np.testing.assert_array_equal(found[name], want[name], err_msg=f"{model.name} {where}")
+
+
+#: Boards of further cores with memory for the models, and the command that they need.
+CORES = {
+    "cortex-m0": ("qemu-nrf51-1m", "qemu-system-arm"),
+    "cortex-m0plus": ("qemu-nrf51-512k", "qemu-system-arm"),
+    "cortex-m3": ("qemu-mps2-an385", "qemu-system-arm"),
+    "cortex-m7": ("qemu-mps2-an500", "qemu-system-arm"),
+    "cortex-m33": ("qemu-mps2-an505", "qemu-system-arm"),
+    "riscv32": ("qemu-riscv32-virt", "qemu-system-riscv32"),
+}
+
+
+@pytest.mark.parametrize("core", list(CORES))
+@pytest.mark.parametrize("name", ["kws_tflite", "ad01_tflite"])
+def test_same_bytes_on_every_core(name: str, core: str, tmp_path: Path) -> None:
+    """Compiling runs a model on the virtual board and compares; QEMU's core is the second judge."""
+    board, command = CORES[core]
+    model = next(m for m in TFLITE if m.name == name)
+    if not model.path.exists():
+        pytest.skip(f"needs {model.path.name} of {SHARED}")
+    need(command)
+    folder = pipeline.compile(model.path, output=tmp_path / "out", target=core).output
+    inputs = raw_inputs(model, 2)
+    want = run(folder.graph, inputs)
+    found = execute(folder, inputs, board, mode="aot" if core == "riscv32" else "interpreter")
+    for output in folder.graph.outputs:
+        np.testing.assert_array_equal(found[output], want[output], err_msg=f"{name} {board}")
+
+
+def test_a_model_for_the_micro_bit(tmp_path: Path) -> None:
+    """The sample fits the hardware's 16 KB of RAM; the keyword spotter is refused with figures."""
+    need("qemu-system-arm")
+    folder = pipeline.compile(
+        DIGITS.path, output=tmp_path / "out", target="cortex-m0", calibration=DIGITS.calibration
+    ).output
+    inputs = raw_inputs(DIGITS, 2)
+    found = execute(folder, inputs, "qemu-microbit")
+    for output, want in run(folder.graph, inputs).items():
+        np.testing.assert_array_equal(found[output], want)

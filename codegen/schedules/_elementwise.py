@@ -8,28 +8,23 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import Candidate, KernelSpec, Layer, Operand
+from codegen.overlap import element_steps, sharing
 
 
 def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
     """Operands are named a, b, …; those that are graph constants become kernel constants."""
     operands, inputs, constants = [], [], {}
     shapes = []
-    first = layer.inputs[0]
-    in_place = (first.shape, first.dtype) == (layer.output.shape, layer.output.dtype)
     for letter, value in zip("ab", layer.inputs, strict=False):
         data = layer.constants.get(value.name)
         role = "input" if data is None else "constant"
-        alias = in_place and role == "input"
-        operands.append(Operand(letter, value.dtype, value.size, role, alias))
+        operands.append(Operand(letter, value.dtype, value.size, role))
         shapes.append(list(value.shape))
         if data is None:
             inputs.append(value.name)
         else:
             constants[letter] = np.ascontiguousarray(data)
-    in_place = in_place and layer.inputs[0].name not in layer.constants
-    # Both operands may be one tensor, or b larger than a where a is broadcast: a keeps its place
-    # only if every element of the output is written after its own inputs are read.
-    operands.append(Operand("y", layer.output.dtype, layer.output.size, "output", in_place))
+    operands.append(Operand("y", layer.output.dtype, layer.output.size, "output"))
     spec = KernelSpec(
         op,
         "c99",
@@ -42,7 +37,10 @@ def select(op: str, layer: Layer, params: dict[str, Any]) -> Candidate:
             **params,
         },
     )
-    return Candidate(spec, tuple(inputs), constants, in_place)
+    first = next(v for v in layer.inputs if v.name not in layer.constants)
+    read = np.broadcast_to(np.arange(first.size).reshape(first.shape), layer.output.shape)
+    steps = element_steps(read, first.dtype, layer.output.dtype)
+    return sharing(Candidate(spec, tuple(inputs), constants), steps)
 
 
 def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import Candidate, KernelSpec, Layer, NotApplicable, Operand
+from codegen.overlap import Steps, sharing, tile_steps, window_steps
 from codegen.schedules import _window
 from edgekit.graph import Value
 from edgekit.ops.base import clamp_of
@@ -75,7 +76,13 @@ def finish(p: dict[str, Any], y: Any) -> Any:
     return call("int32", "ek_quantize", y, float32(scale), *numbers).astype(dtype)
 
 
-def _weighted(op: str, layer: Layer, weights: np.ndarray, shape: dict[str, Any]) -> Candidate:
+def _weighted(
+    op: str,
+    layer: Layer,
+    weights: np.ndarray,
+    shape: dict[str, Any],
+    steps: Callable[[dict[str, Any]], Steps],
+) -> Candidate:
     bias = layer.constants[layer.inputs[2].name]
     x = layer.inputs[0]
     operands = (
@@ -84,8 +91,9 @@ def _weighted(op: str, layer: Layer, weights: np.ndarray, shape: dict[str, Any])
         Operand("bias", "float32", bias.size, "constant"),
         Operand("y", layer.output.dtype, layer.output.size, "output"),
     )
-    spec = KernelSpec(op, "c99", operands, {**shape, **params(layer)})
-    return Candidate(spec, (x.name,), {"w": np.ascontiguousarray(weights), "bias": bias})
+    spec = KernelSpec(op, "c99", operands, {**shape, **params(layer), "tile": 1})
+    constants = {"w": np.ascontiguousarray(weights), "bias": bias}
+    return sharing(Candidate(spec, (x.name,), constants), steps({**shape, "x_dtype": x.dtype}))
 
 
 def select_conv(layer: Layer) -> Candidate:
@@ -95,7 +103,8 @@ def select_conv(layer: Layer) -> Candidate:
         "O": w.shape[0],
         "groups": layer.node.attrs.get("groups", 1),
     }
-    return _weighted("conv2d", layer, w, shape)
+    # The taps of a pixel are converted before its results are stored.
+    return _weighted("conv2d", layer, w, shape, lambda p: tile_steps(p, layer.output.nbytes))
 
 
 def schedule_conv(p: dict[str, Any]) -> Any:
@@ -141,7 +150,10 @@ def _pixel(p: dict[str, Any], x: Any, oh: Any, ow: Any, kh: Any, kw: Any, c: Any
 def select_depthwise(layer: Layer) -> Candidate:
     w = layer.constants[layer.inputs[1].name]
     kh, kw, out = w.shape
-    return _weighted("depthwise_conv2d", layer, w, {**_window.params(layer, (kh, kw)), "O": out})
+    shape = {**_window.params(layer, (kh, kw)), "O": out}
+    return _weighted(
+        "depthwise_conv2d", layer, w, shape, lambda p: window_steps(p, layer.output.nbytes, out)
+    )
 
 
 def schedule_depthwise(p: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codegen.kernel import Candidate, KernelSpec, Layer, Operand
+from codegen.overlap import sharing, window_steps
 from codegen.schedules import _window
 from edgekit.ops.requant import clamp_of_output
 
@@ -22,10 +23,12 @@ def select(op: str, layer: Layer) -> Candidate:
         {
             **_window.params(layer, (kernel[0], kernel[1])),
             **layer.types,
+            "tile": 1,
             "clamp": list(clamp_of_output(layer.node, layer.output)),
         },
     )
-    return Candidate(spec, (layer.inputs[0].name,), {})
+    steps = window_steps(spec.params, layer.output.nbytes, layer.output.shape[-1])
+    return sharing(Candidate(spec, (layer.inputs[0].name,), {}), steps)
 
 
 def schedule(

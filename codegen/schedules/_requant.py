@@ -31,6 +31,27 @@ def dsp(channels: Channels) -> np.ndarray:
     return np.stack([2 * channels.bias, channels.multiplier, power], 1).astype(np.int32)
 
 
+def portable(channels: Channels) -> np.ndarray:
+    """int32 [O, 3] for `apply_portable`: the third is the right shift less one where that is
+    exact for every channel (``ek_rescaled_right``), and as in `general` elsewhere."""
+    packed = general(channels)
+    if channels.cheap:
+        packed[:, 2] = -packed[:, 2] - 1
+    return packed
+
+
+def apply_portable(p: dict[str, Any], acc: Any, rq: Any, channel: Any) -> Any:
+    """TE expression: the result of an accumulator without its bias; `p` has "right" where the
+    table's shifts are those of `portable`."""
+    from codegen.tvm_api import call, int32
+
+    if not p["right"]:
+        return apply_general(p, acc, rq, channel)
+    biased, (low, high) = acc + rq[channel, 0], p["clamp"]
+    y = call("int32", "ek_rescaled_right", biased, rq[channel, 1], rq[channel, 2], int32(p["zy"]))
+    return clamped(p["y_dtype"], y, low, high, saturate=False)
+
+
 def params(channels: Channels) -> dict[str, Any]:
     """What the epilogue bakes into the code."""
     return {

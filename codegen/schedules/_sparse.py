@@ -83,7 +83,7 @@ def choose(
     if packed.size > share * flat.size or packed.size + LEAST_SAVED > flat.size:
         return nothing
     note = f"bitmask weights: {packed.size} of {flat.size} B"
-    return packed, {"sparse": {"rows": rows, "bytes": int(packed.size)}}, note
+    return packed, {"sparse": {"rows": rows, "of": len(dense), "bytes": int(packed.size)}}, note
 
 
 def smallest(layer: Layer, select: Callable[[Layer], Candidate]) -> Candidate:
@@ -168,6 +168,11 @@ def split_rows(p: dict[str, Any], sch: Any, loop: Any) -> tuple[list[Any], Any]:
         return [], loop
     outer, inner = sch.split(loop, [None, p["sparse"]["rows"]])
     return [outer], inner
+
+
+def single_pass(p: dict[str, Any]) -> bool:
+    """Whether the kernel goes over its input once: dense weights, or one block of them."""
+    return "sparse" not in p or p["sparse"]["rows"] >= p["sparse"]["of"]
 
 
 def decode_at(p: dict[str, Any], sch: Any, cache: Any, outer: list[Any]) -> None:

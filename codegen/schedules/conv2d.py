@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
-from codegen.schedules import _float, _gemm, _requant, _sparse, _window
+from codegen.overlap import Steps, channel_steps, sharing, tile_steps
+from codegen.schedules import _float, _gemm, _requant, _sparse, _tiles, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
@@ -29,8 +32,14 @@ def select_c99(layer: Layer) -> Candidate:
 def _select_c99(layer: Layer) -> Candidate:
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
-    packed = pack_in_order(channels.weights, weight_bits(layer))
-    packed, sparse, note = _sparse.choose(layer, packed, weight_bits(layer))
+    p = _params(layer)
+    tiles = _tiles.Tiles(p)
+    if tiles.applies:
+        packed = tiles.pack(channels.weights)
+        packed, sparse, note = _sparse.choose(layer, packed, 8, tiled=tiles.patch)
+    else:
+        packed = pack_in_order(channels.weights, p["weight_bits"])
+        packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"])
     spec = KernelSpec(
         "conv2d",
         "c99",
@@ -40,15 +49,39 @@ def _select_c99(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**_params(layer), **_requant.params(channels), **sparse},
+        {
+            **p,
+            **_requant.params(channels),
+            "right": channels.cheap,
+            "tiled": tiles.applies,
+            **sparse,
+            "tile": tiles.pixels if tiles.applies else 1,
+        },
     )
-    constants = {"w": packed, "rq": _requant.general(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    constants = {"w": packed, "rq": _requant.portable(channels)}
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    if not _sparse.single_pass(spec.params):
+        return candidate
+    steps: Steps
+    if not tiles.applies:
+        steps = channel_steps(spec.params, layer.output.nbytes, w.shape[0])
+    elif tiles.patch:
+        steps = tile_steps(spec.params, layer.output.nbytes, tiles.pixels)
+    else:
+        # Pixels are read anew for every group of channels: the last time, nearly all is written.
+        once = np.asarray(tile_steps(spec.params, layer.output.nbytes, tiles.pixels))
+        steps = np.repeat(once, 2, axis=0)
+    return sharing(candidate, steps)
 
 
 def schedule_c99(p: dict[str, Any]) -> Any:
     if p.get("float"):
         return _float.schedule_conv(p)
+    return _tiles.schedule(p) if p["tiled"] else _schedule_loops(p)
+
+
+def _schedule_loops(p: dict[str, Any]) -> Any:
+    """One result at a time: groups, and four-bit weights."""
     from tvm import s_tir, te
 
     from codegen.tvm_api import int32
@@ -75,7 +108,7 @@ def schedule_c99(p: dict[str, Any]) -> Any:
     acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
     y = te.compute(
         acc.shape,
-        lambda oh, ow, o: _requant.apply_general(p, acc[oh, ow, o], rq, o),
+        lambda oh, ow, o: _requant.apply_portable(p, acc[oh, ow, o], rq, o),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
@@ -115,6 +148,7 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     p |= layer.types
     gemm = _gemm.Rows(p)
+    tile = _gemm.TILE if gemm.tiled else 1
     packed = gemm.pack(channels.weights.reshape(w.shape))
     packed, sparse, note = _sparse.choose(layer, packed, p["weight_bits"], gemm.tiled)
     spec = KernelSpec(
@@ -126,10 +160,13 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
             Operand("rq", "int32", w.shape[0] * 3, "constant"),
             Operand("y", layer.output.dtype, layer.output.size, "output"),
         ),
-        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse},
+        {**p, **_requant.params(channels), "cheap": channels.cheap, **sparse, "tile": tile},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, note=note)
+    if not _sparse.single_pass(p | sparse):
+        return candidate
+    return sharing(candidate, tile_steps(p, layer.output.nbytes, tile))
 
 
 def schedule_arm_dsp(p: dict[str, Any]) -> Any:

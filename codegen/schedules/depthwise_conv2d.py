@@ -15,9 +15,12 @@ import numpy as np
 
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.overlap import row_steps, sharing, window_steps
 from codegen.schedules import _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
-from codegen.schedules.conv2d import AsInt32
+
+#: Windows of at most so many taps are written out by the portable kernels.
+UNROLLED_TAPS = 12
 
 
 def _params(layer: Layer) -> dict[str, Any]:
@@ -31,12 +34,12 @@ def _by_channel(layer: Layer) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(-1, w.shape[2]).T)
 
 
-def _operands(layer: Layer, weight_count: int, alias: bool) -> tuple[Operand, ...]:
+def _operands(layer: Layer, weight_count: int) -> tuple[Operand, ...]:
     return (
-        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input", alias),
+        Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
         Operand("w", "int8", weight_count, "constant"),
         Operand("rq", "int32", layer.output.shape[-1] * 3, "constant"),
-        Operand("y", layer.output.dtype, layer.output.size, "output", alias),
+        Operand("y", layer.output.dtype, layer.output.size, "output"),
     )
 
 
@@ -45,22 +48,25 @@ def _select_c99(layer: Layer) -> Candidate:
         return _float.select_depthwise(layer)
     channels = analyse(layer, _by_channel(layer))
     taps_first = pack_in_order(np.ascontiguousarray(channels.weights.T), weight_bits(layer))
+    p = _params(layer)
+    # With padding an output row's input rows are copied before any of it is written.
+    rows = _window.padded(p)
     spec = KernelSpec(
         "depthwise_conv2d",
         "c99",
-        _operands(layer, taps_first.size, alias=False),
-        {**_params(layer), **_requant.params(channels)},
+        _operands(layer, taps_first.size),
+        {**p, **_requant.params(channels), "right": channels.cheap, "tile": p["OW"] if rows else 1},
     )
-    constants = {"w": taps_first, "rq": _requant.general(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants)
+    constants = {"w": taps_first, "rq": _requant.portable(channels)}
+    of = row_steps if rows else window_steps
+    steps = of(spec.params, layer.output.nbytes, layer.output.shape[-1])
+    return sharing(Candidate(spec, (layer.inputs[0].name,), constants), steps)
 
 
 def _schedule_c99(p: dict[str, Any]) -> Any:
     if p.get("float"):
         return _float.schedule_depthwise(p)
-    from tvm import s_tir, te
-
-    from codegen.tvm_api import int32
+    from tvm import s_tir, te, tirx
 
     kh_count, kw_count = p["kernel"]
     multiplier = p["O"] // p["C"]
@@ -68,22 +74,39 @@ def _schedule_c99(p: dict[str, Any]) -> Any:
     w, weight = placeholder((kh_count, kw_count, p["O"]), p["weight_bits"])
     rq = te.placeholder((p["O"], 3), "int32", name="rq")
     kh, kw = te.reduce_axis((0, kh_count), "kh"), te.reduce_axis((0, kw_count), "kw")
+    # Padding is resolved once per output row, in a copy of the input rows that it reads.
+    columns = (p["OW"] - 1) * p["strides"][1] + (kw_count - 1) * p["dilations"][1] + 1
+    padded = _window.padded(p)
+    outside = tirx.const(p["zx"], p["x_dtype"])
+
+    def copied(oh: Any, kh: Any, i: Any, c: Any) -> Any:
+        return _window.pixel(p, x, _window.row(p, oh, kh), i - p["pads"][1], c, outside)
+
+    if padded:
+        rows = te.compute((p["OH"], kh_count, columns, p["C"]), copied, name="rows")
 
     def tap(oh: Any, ow: Any, o: Any) -> Any:
-        ih, iw = _window.row(p, oh, kh), _window.column(p, ow, kw)
-        value = _window.pixel(p, AsInt32(x), ih, iw, o // multiplier, int32(p["zx"]))
-        return te.sum(value * weight(kh, kw, o), axis=[kh, kw])
+        c, i = o // multiplier, ow * p["strides"][1] + kw * p["dilations"][1]
+        value = rows[oh, kh, i, c] if padded else x[_window.row(p, oh, kh), i, c]
+        return te.sum(value.astype("int32") * weight(kh, kw, o), axis=[kh, kw])
 
     acc = te.compute((p["OH"], p["OW"], p["O"]), tap, name="acc")
     y = te.compute(
         acc.shape,
-        lambda oh, ow, o: _requant.apply_general(p, acc[oh, ow, o], rq, o),
+        lambda oh, ow, o: _requant.apply_portable(p, acc[oh, ow, o], rq, o),
         name="y",
     )
     sch = s_tir.Schedule(te.create_prim_func([x, w, rq, y]))
     block = sch.get_sblock("acc")
-    sch.compute_at(block, sch.get_loops(sch.get_sblock("y"))[2], preserve_unit_loops=True)
-    sch.decompose_reduction(block, sch.get_loops(block)[-2])
+    row, _, channel = sch.get_loops(sch.get_sblock("y"))
+    sch.compute_at(block, channel, preserve_unit_loops=True)
+    if padded:
+        sch.compute_at(sch.get_sblock("rows"), row, preserve_unit_loops=True)
+    reduction = sch.get_loops(block)[-2:]
+    sch.decompose_reduction(block, reduction[0])
+    if kh_count * kw_count <= UNROLLED_TAPS:
+        for loop in reduction:
+            sch.unroll(loop)
     return sch
 
 
@@ -110,18 +133,18 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
     _float.refuse(layer)
     channels = analyse(layer, _by_channel(layer))
     packed = pack_in_order(channels.weights, weight_bits(layer))
-    in_place = (layer.inputs[0].shape, layer.inputs[0].dtype) == (
-        layer.output.shape,
-        layer.output.dtype,
-    )
     spec = KernelSpec(
         "depthwise_conv2d",
         "arm_dsp",
-        _operands(layer, packed.size, alias=in_place),
+        _operands(layer, packed.size),
         {**_params(layer), **_requant.params(channels), "cheap": channels.cheap},
     )
     constants = {"w": packed, "rq": _requant.dsp(channels)}
-    return Candidate(spec, (layer.inputs[0].name,), constants, in_place)
+    # A channel's plane is read whole before its results are stored, which lie on bytes of that
+    # channel alone, whatever the stride.
+    x, y = layer.inputs[0], layer.output
+    same = (x.shape[-1], x.dtype) == (y.shape[-1], y.dtype)
+    return sharing(Candidate(spec, (x.name,), constants), same=same)
 
 
 def _schedule_arm_dsp(p: dict[str, Any]) -> Any:

@@ -1,12 +1,22 @@
-"""softmax: exponentials from a table by difference to the maximum, a fixed-point reciprocal."""
+"""softmax: exponentials by difference to the maximum, a fixed-point reciprocal.
+
+Rows of more than `DIRECT` elements take the exponentials from a table of 1 KB; for shorter ones
+computing them costs less flash than it takes time.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.overlap import element_steps, sharing
 from edgekit.ops.fixedpoint import TABLE_STEPS
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
+
+#: Elements of a row up to which exponentials are computed.
+DIRECT = 32
 
 
 def _select(layer: Layer) -> Candidate:
@@ -14,17 +24,19 @@ def _select(layer: Layer) -> Candidate:
         return _select16(layer)
     width = layer.output.shape[-1]
     params = softmax_params(layer.node, list(layer.inputs), layer.output)
-    spec = KernelSpec(
-        "softmax",
-        "c99",
-        (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
-            Operand("table", "int32", 256, "constant"),
-            Operand("y", "int8", layer.output.size, "output"),
-        ),
-        {"rows": layer.output.size // width, "width": width},
-    )
-    return Candidate(spec, (layer.inputs[0].name,), {"table": params.exp_table})
+    x = Operand("x", "int8", layer.inputs[0].size, "input")
+    y = Operand("y", "int8", layer.output.size, "output")
+    shape = {"rows": layer.output.size // width, "width": width}
+    if width > DIRECT:
+        table = Operand("table", "int32", 256, "constant")
+        spec = KernelSpec("softmax", "c99", (x, table, y), shape)
+        return _shared(layer, spec, {"table": params.exp_table})
+    numbers = {
+        "multiplier": params.multiplier,
+        "left_shift": params.left_shift,
+        "radius": min(-params.diff_min, 255),
+    }
+    return _shared(layer, KernelSpec("softmax", "c99", (x, y), {**shape, **numbers}), {})
 
 
 def _select16(layer: Layer) -> Candidate:
@@ -49,7 +61,15 @@ def _select16(layer: Layer) -> Candidate:
         },
     )
     tables = {"exponentials": params.exp_table, "reciprocals": params.reciprocal_table}
-    return Candidate(spec, (layer.inputs[0].name,), tables)
+    return _shared(layer, spec, tables)
+
+
+def _shared(layer: Layer, spec: KernelSpec, tables: dict[str, np.ndarray]) -> Candidate:
+    # Maximum and sum of a row are there before its first result, and the result of an element is
+    # the last that needs the element.
+    read = np.arange(layer.output.size)
+    steps = element_steps(read, layer.inputs[0].dtype, layer.output.dtype)
+    return sharing(Candidate(spec, (layer.inputs[0].name,), tables), steps)
 
 
 def _schedule(p: dict[str, Any]) -> Any:
@@ -112,29 +132,42 @@ def _schedule16(p: dict[str, Any]) -> Any:
 def _schedule8(p: dict[str, Any]) -> Any:
     from tvm import s_tir, te
 
-    from codegen.tvm_api import call
+    from codegen.tvm_api import call, int32
 
     rows, width = p["rows"], p["width"]
     x = te.placeholder((rows, width), "int8", name="x")
+    direct = "radius" in p
     table = te.placeholder((256,), "int32", name="table")
     i, j = te.reduce_axis((0, width), "i"), te.reduce_axis((0, width), "j")
     largest = te.compute((rows,), lambda r: te.max(x[r, i].astype("int32"), axis=i), name="largest")
 
     def exponential(r: Any, c: Any) -> Any:
-        return table[largest[r] - x[r, c].astype("int32")]
+        difference = largest[r] - x[r, c].astype("int32")
+        if not direct:
+            return table[difference]
+        numbers = (int32(p[name]) for name in ("multiplier", "left_shift", "radius"))
+        return call("int32", "ek_softmax_exp", difference, *numbers)
+
+    e = te.compute((rows, width), exponential, name="e") if direct else None
+
+    def of(r: Any, c: Any) -> Any:
+        return exponential(r, c) if e is None else e[r, c]
 
     def rounded(e: Any) -> Any:
         # Half up, in a form that does not overflow at the largest exponential.
         return (e >> SOFTMAX_SUM_BITS) + ((e >> (SOFTMAX_SUM_BITS - 1)) & 1)
 
-    total = te.compute((rows,), lambda r: te.sum(rounded(exponential(r, j)), axis=j), name="total")
+    total = te.compute((rows,), lambda r: te.sum(rounded(of(r, j)), axis=j), name="total")
     scale = te.compute((rows,), lambda r: call("int32", "ek_softmax_scale", total[r]), name="scale")
     shift = te.compute((rows,), lambda r: call("int32", "ek_softmax_shift", total[r]), name="shift")
     y = te.compute(
         (rows, width),
-        lambda r, c: call("int8", "ek_softmax_value", exponential(r, c), scale[r], shift[r]),
+        lambda r, c: call("int8", "ek_softmax_value", of(r, c), scale[r], shift[r]),
         name="y",
     )
+    if direct:
+        sch = s_tir.Schedule(te.create_prim_func([x, y]))
+        return _rows(sch, ("shift", "scale", "total", "e", "largest"))
     sch = s_tir.Schedule(te.create_prim_func([x, table, y]))
     return _rows(sch, ("shift", "scale", "total", "largest"))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.overlap import element_steps, sharing
 
 
 def _select(layer: Layer) -> Candidate:
@@ -21,7 +24,9 @@ def _select(layer: Layer) -> Candidate:
             **layer.types,
         },
     )
-    return Candidate(spec, (layer.inputs[0].name,), {})
+    x = layer.inputs[0]
+    read = np.arange(x.size).reshape(x.shape).transpose(spec.params["perm"])
+    return sharing(Candidate(spec, (x.name,), {}), element_steps(read, x.dtype, layer.output.dtype))
 
 
 def _schedule(p: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ The stack is an array of registers. What is not in the table below is a bug in a
 from __future__ import annotations
 
 import re
+from functools import cache
 
 REGISTERS = [f"r{i}" for i in range(13)] + ["lr"]
 CONDITIONS = {
@@ -44,6 +45,7 @@ FUNCTIONS = {
     "sxth": "(int32_t)(int16_t){0}",
     "uxtb": "(int32_t)(uint8_t){0}",
     "uxth": "(int32_t)(uint16_t){0}",
+    "rev16": "ek_t_rev16({0})",
     "sxtb16": "ek_t_sxtb16({0})",
     "uxtb16": "ek_t_uxtb16({0})",
     "sxtab16": "ek_t_sadd16({0}, ek_t_sxtb16({1}))",
@@ -101,6 +103,7 @@ def register_list(text: str) -> list[str]:
     return names
 
 
+@cache
 def statement(line: str) -> str:
     """One instruction, or a label (``12:``), as C.
 
@@ -110,6 +113,8 @@ def statement(line: str) -> str:
     if line.endswith(":"):
         return f"L{line[:-1]}:;"
     mnemonic, _, rest = line.partition(" ")
+    if mnemonic == "tbh":
+        return _table_branch(rest)
     mnemonic = mnemonic.removesuffix(".w")
     args = operands(rest.strip())
     for form in (_branch, _stack, _memory, _many, _add, _compare, _function):
@@ -117,6 +122,16 @@ def statement(line: str) -> str:
         if text is not None:
             return text
     raise UnknownInstruction(line)
+
+
+def _table_branch(rest: str) -> str:
+    """TBH with its table in the same line, as `Routine.jump` writes it: jumps forward."""
+    register = re.search(r"\[pc, (r\d+),", rest)
+    if not register:
+        raise UnknownInstruction(f"tbh {rest}")
+    labels = re.findall(r"\((\d+)f", rest)
+    cases = [f"case {i}: goto L{label};" for i, label in enumerate(labels[:-1])]
+    return f"switch ({register[1]}) {{ {' '.join(cases)} default: goto L{labels[-1]}; }}"
 
 
 def _value(operand: str, shift: str = "") -> str:
@@ -215,6 +230,13 @@ def _many(mnemonic: str, args: list[str]) -> str | None:
     if mnemonic not in ("ldm", "ldmia", "stm", "stmia"):
         return None
     base, names = args[0].rstrip("!"), register_list(args[1])
+    if base == "sp":
+        if args[0].endswith("!"):
+            raise UnknownInstruction(f"{mnemonic} {args}")
+        load = mnemonic.startswith("ldm")
+        return " ".join(
+            f"{r} = sp[{i}];" if load else f"sp[{i}] = {r};" for i, r in enumerate(names)
+        )
     parts = [f"EK_T_ALIGNED({base});", f"const ek_t_reg at = {base};"]
     for i, r in enumerate(names):
         if mnemonic.startswith("ldm"):

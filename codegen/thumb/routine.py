@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from codegen.kernel import Cost
 from codegen.thumb.as_c import REGISTERS, operands, register_list, statement
 
 #: Words of the stack that the C form has: saved registers, spills and stack arguments.
 STACK_WORDS = 64
+OPPOSITE = {"eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi"}
 REFILL = 2  # cycles of a taken branch's pipeline refill, as edgekit.devices.cycles has it
 
 
@@ -84,6 +86,26 @@ class Routine:
             self(f"cmp {left}, {right}", f"b{condition} {self._inner()}b")
 
     @contextmanager
+    def until_aligned(self, name: str, pointer: str, alignment: int) -> Iterator[None]:
+        """Repeat until a pointer to words is aligned at a round's end.
+
+        `alignment` is a power of two to 1024, which the immediate of TST holds.
+        """
+        with self._loop(name):
+            yield
+            self(f"tst {pointer}, #{alignment - 4}", f"bne {self._inner()}b")
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[int]:
+        """Instructions that run `name` times each time; yields the label before them.
+
+        For jumps that leave instructions out and loops of another structure, whose branches the
+        caller writes.
+        """
+        with self._loop(name):
+            yield self._inner()
+
+    @contextmanager
     def _loop(self, name: str) -> Iterator[None]:
         block = _Block(name)
         block.items.append(f"{self.label()}:")
@@ -91,6 +113,24 @@ class Routine:
         self._stack.append(block)
         yield
         self._stack.pop()
+
+    @contextmanager
+    def when(self, name: str, condition: str) -> Iterator[None]:
+        """Instructions that run if `condition` ("ne", "lo", ...) holds; `name` counts them.
+
+        The trips of `name` are 1 or 0 for each time that the condition is met or not.
+        """
+        after = self.label()
+        self(f"b{OPPOSITE[condition]} {after}f")
+        with self.part(name):
+            yield
+        self(f"{after}:")
+
+    def jump(self, register: str, labels: Sequence[int]) -> None:
+        """Jump forward to ``labels[register]``."""
+        table = self.label()
+        offsets = ", ".join(f"({label}f - {table}b) / 2" for label in labels)
+        self(f"tbh [pc, {register}, lsl #1]; {table}: .short {offsets}")
 
     def _inner(self) -> int:
         first = self._stack[-1].items[0]
@@ -127,12 +167,13 @@ class Routine:
         """Bytes of the assembled routine: an estimate from above, 4 for each instruction."""
         return 4 * sum(not line.endswith(":") for line in self.lines)
 
-    def cost(self, **trips: int) -> Cost:
+    def cost(self, **trips: int | Fraction) -> Cost:
         """Instructions and estimated cycles of one call, given each loop's trips by name.
 
-        The caller's share of the call (setting arguments) is not in it.
+        Trips of `when` and `part` may be shares of one. The caller's share of the call (setting
+        arguments) is not in it.
         """
-        return _cost(self.body, trips)
+        return Cost(*map(round, _cost(self.body, trips)))
 
     def text(self) -> str:
         """The function in C: naked with its instructions, or as C statements."""
@@ -193,22 +234,23 @@ def _flat(block: _Block) -> Iterator[str]:
             yield from _flat(item)
 
 
-def _cost(block: _Block, trips: dict[str, int]) -> Cost:
-    instructions = cycles = 0
+def _cost(block: _Block, trips: dict[str, int | Fraction]) -> tuple[int | Fraction, int | Fraction]:
+    instructions: int | Fraction = 0
+    cycles: int | Fraction = 0
     previous = ""
     for item in block.items:
         if isinstance(item, _Block):
             rounds = trips[item.loop]
-            inner = _cost(item, trips)
-            instructions += rounds * inner.instructions
+            inner_instructions, inner_cycles = _cost(item, trips)
+            instructions += rounds * inner_instructions
             # The branch back refills the pipeline each time but the last.
-            cycles += rounds * inner.cycles + max(rounds - 1, 0) * REFILL
+            cycles += rounds * inner_cycles + max(rounds - 1, 0) * REFILL
             previous = ""
         elif not item.endswith(":"):
             instructions += 1
             cycles += _cycles(item, previous)
             previous = item.partition(" ")[0]
-    return Cost(instructions, cycles)
+    return instructions, cycles
 
 
 def _cycles(line: str, previous: str) -> int:
@@ -226,4 +268,6 @@ def _cycles(line: str, previous: str) -> int:
         return 1 if previous.startswith(("ldr", "str")) else 2
     if mnemonic in ("b", "bx"):
         return 1 + REFILL
+    if mnemonic == "tbh":
+        return 2 + REFILL
     return 6 if mnemonic == "sdiv" else 1

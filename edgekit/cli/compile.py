@@ -108,6 +108,14 @@ def _bits(
     show_default=True,
     help="Store zeros as a bitmask: smaller, but slower.",
 )
+@click.option(
+    "--optimize",
+    type=click.Choice(["balanced", "speed", "ram", "size"]),
+    default="balanced",
+    show_default=True,
+    help="What kernels are chosen for.",
+)
+@click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
 def compile_command(
@@ -118,6 +126,8 @@ def compile_command(
     bind: tuple[str, ...],
     validation: Path | None,
     sparse_weights: str,
+    optimize: str,
+    require_fast: bool,
     compiler: str,
     json_file: str | None,
     **options: Any,
@@ -141,6 +151,8 @@ def compile_command(
             budget=budget,
             validation=validation,
             sparse_weights=sparse_weights,
+            optimize=optimize,
+            require_fast=require_fast,
             compiler=compiler,
             progress=say,
         )
@@ -166,7 +178,11 @@ def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:
 
 def print_report(report: Report, output: str) -> None:
     """The report as tables on standard output."""
-    columns = ("layer", "operator", "in", "out", "MACs", "kernel", "constants B", "scratch B")
+    exact = report.cycles is None  # no cycle model, so no latency either
+    columns: tuple[str, ...] = (
+        *("layer", "operator", "in", "out", "MACs", "kernel"),
+        *("constants B", "scratch B"),
+    )
     rows = [
         (
             short_name(layer.name),
@@ -174,25 +190,34 @@ def print_report(report: Report, output: str) -> None:
             layer.input_shape[1:],
             layer.output_shape[1:],
             layer.macs,
-            layer.family,
+            layer.variant or layer.family,
             layer.constant_bytes,
             layer.scratch_bytes,
-            layer.instructions if report.cycles is None else layer.cycles,
+            layer.instructions if exact else layer.cycles,
         )
         for layer in report.layers
     ]
-    unit, spent = "cycles (est.)", report.cycles
-    if spent is None:
-        unit, spent = "instructions", report.instructions
+    spent = report.instructions if exact else report.cycles
     total = ("total", "", "", "", report.macs, "", None, None, spent)
-    table(f"{report.name} for {report.target}", (*columns, unit), rows, total)
+    columns = (*columns, "instructions" if exact else "cycles (est.)")
+    table(f"{report.name} for {report.target}", columns, rows, total)
     for layer in report.layers:
         if layer.note:
             click.echo(f"  {short_name(layer.name)}: {layer.note}")
+    if report.model_macs and report.macs < report.model_macs:
+        click.echo(
+            f"MACs     {cell(report.macs)} run of {cell(report.model_macs)}: channels that are "
+            "constant for every input are left out"
+        )
     click.echo(f"flash    {_b(report.flash_bytes)}: {_join(report.flash)}")
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
     if report.ram["arena"] == report.arena_lower_bound:
         click.echo("         the arena is as small as these kernels allow")
+    for region in report.ram_regions:
+        click.echo(
+            f"         {region.name} ({region.wait_states} wait states): {_b(region.arena)} of "
+            f"{_b(region.size)} by heat, {_b(region.traffic)} moved (estimated)"
+        )
     if report.latency_ms is not None:
         click.echo(
             f"latency  {report.latency_ms:.2f} ms estimated at {report.clock_hz / 1e6:g} MHz "

@@ -16,7 +16,9 @@ PACKAGES = ("numpy", "onnx", "tflite", "apache-tvm", "apache-tvm-ffi", "ziglang"
 OPTIONAL_PACKAGES = {"torch": "edgekit finetune: pip install 'edgekit[torch]'"}
 OPTIONAL_TOOLS = {
     "qemu-system-arm": "exact instruction counts: apt install qemu-system-arm",
+    "qemu-system-riscv32": "the same for RISC-V: apt install qemu-system-misc",
     "arm-none-eabi-gcc": "--compiler gcc: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "riscv64-unknown-elf-gcc": "the same for RISC-V: apt install gcc-riscv64-unknown-elf",
 }
 
 

@@ -41,14 +41,14 @@ def boards_command(json_file: str | None) -> None:
 @json_option
 def ops_command(target: str | None, json_file: str | None) -> None:
     """List the operators of canonical graphs and which kernels they have."""
-    from codegen.schedules import families
+    from codegen.templates import families_of
     from edgekit.devices.find import find_target
     from edgekit.ops import operators
 
     wanted = find_target(target).families if target else None
     rows = []
     for name, op in operators().items():
-        kernels = [f for f in families().get(name, {}) if wanted is None or f in wanted]
+        kernels = [f for f in families_of(name) if wanted is None or f in wanted]
         rows.append((name, ", ".join(kernels) or "none needed", op.summary))
     columns = ("operator", "kernels", "meaning")
     if not write_json(json_file, [dict(zip(columns, row, strict=True)) for row in rows]):

@@ -48,7 +48,7 @@ class CallCounts:
     """What a call did.
 
     Attributes:
-        result: r0 afterwards, unsigned.
+        result: the first argument register afterwards, unsigned.
         instructions: exact executed instructions, the return included.
         cycles: estimated cycles, zero wait states.
         outputs: bytes of every `Out` and `InOut` argument in order.
@@ -126,12 +126,14 @@ class Bench:
         for place, data in (memory or {}).items():
             machine.write(self.address(place), data)
         values, buffers = self._place(arguments)
-        stack = self.symbols["__stack_end"] - 8 * ((len(values[4:]) + 1) // 2)
-        machine.write(stack, b"".join(struct.pack("<I", v) for v in values[4:]))
-        for index, value in enumerate(values[:4]):
-            machine.set_register(f"r{index}", value)
+        core = machine.core
+        rest = values[len(core.arguments) :]
+        stack = self.symbols["__stack_end"] - 16 * ((len(rest) + 3) // 4)
+        machine.write(stack, b"".join(struct.pack("<I", v) for v in rest))
+        for register, value in zip(core.arguments, values, strict=False):
+            machine.set_register(register, value)
         machine.set_register("sp", stack)
-        machine.set_register("lr", _RETURN.start | 1)
+        machine.set_register(core.link, _RETURN.start | core.thumb)
         machine.new_flow()
         before, each = machine.counts, machine.by_function()
         if not machine.run(self.address(symbol), _RETURN.start, _LIMIT):
@@ -144,7 +146,7 @@ class Bench:
             if (b := each.get(name, type(c)(0, 0))) != c
         }
         return CallCounts(
-            machine.register("r0"),
+            machine.register(core.arguments[0]),
             spent.instructions,
             spent.cycles,
             tuple(machine.read(address, size) for address, size in buffers),

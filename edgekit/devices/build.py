@@ -14,6 +14,7 @@ from edgekit.toolchain.link import STACK_BYTES
 from targets import Board
 
 _DEVICE = ("ek_device.c", "ek_link.c", "ek_counter.c")
+SOURCES = (".c", ".S")
 _BLOB_SOURCE = """\
     .section .ek_bundle, "a"
     .balign 16
@@ -46,6 +47,8 @@ def board_defines(board: Board) -> dict[str, str]:
         defines["EK_COUNTER_CMSDK"] = f"{board.timer.base:#x}u"
     if "systick" in board.counters:
         defines["EK_COUNTER_SYSTICK"] = ""
+    if "mcycle" in board.counters:
+        defines["EK_COUNTER_MCYCLE"] = ""
     return defines
 
 
@@ -92,7 +95,7 @@ def build_firmware(
     device = [
         *(root / "device" / name for name in _DEVICE),
         root / "ports" / f"uart_{board.uart.kind}.c",
-        root / "ports" / "cortex_m" / "startup.c",
+        *sorted(p for p in (root / "ports" / board.target.port).iterdir() if p.suffix in SOURCES),
     ]
     macros |= {
         "EK_BUILD_ID": f"{build_id:#x}ull",

@@ -1,4 +1,4 @@
-"""A Cortex-M in unicorn with exact instruction counts and estimated cycles.
+"""A Cortex-M or RISC-V in unicorn with exact instruction counts and estimated cycles.
 
 Only the core and its memories: peripherals are mapped by `virtual.py`. Counting runs in a small
 library that is compiled with zig on first use (about 100 million instructions per second); Python
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import unicorn
-from unicorn import arm_const as arm
 
+from edgekit.devices.cores import CORES, aligned_only
 from edgekit.devices.cycles import CycleModel
 from edgekit.devices.image import FunctionSymbol
+from edgekit.devices.instructions import decode, name_of
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import host_library
 from targets import Region, Target
 
-_CPUS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
 _SLOTS = 1 << 16
 _NO_LIMIT = 2**64 - 1
 _PAGE = 0x1000
@@ -37,16 +37,17 @@ class Block(ctypes.Structure):
         ("address", ctypes.c_uint64),
         ("count", ctypes.c_uint64),
         ("taken", ctypes.c_uint64),
+        ("waited", ctypes.c_uint64),
         ("size", ctypes.c_uint32),
         ("instructions", ctypes.c_uint32),
         ("cycles", ctypes.c_uint32),
         ("refill", ctypes.c_uint32),
+        ("flash_bytes", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
     ]
 
 
 _FIRST_SEEN = ctypes.CFUNCTYPE(None, ctypes.c_uint64, ctypes.c_uint32, ctypes.POINTER(Block))
-
-
 _UNALIGNED = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
 
 
@@ -65,6 +66,12 @@ class _Counters(ctypes.Structure):
         ("request", ctypes.c_uint32),
         ("stopped", ctypes.c_uint32),
         ("full", ctypes.c_uint32),
+        ("wait", ctypes.c_uint32),
+        ("line_bytes", ctypes.c_uint32),
+        ("pending", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
+        ("flash_start", ctypes.c_uint64),
+        ("flash_end", ctypes.c_uint64),
         ("first_seen", _FIRST_SEEN),
         ("stop", ctypes.c_void_p),
     ]
@@ -97,17 +104,16 @@ class Machine:
     def __init__(
         self, target: Target, regions: Sequence[Region], symbols: Sequence[FunctionSymbol] = ()
     ) -> None:
-        if target.unicorn_cpu not in _CPUS:
+        if target.unicorn_cpu not in CORES:
             raise EdgekitError(
                 "E603", f"target '{target.name}' has no virtual CPU '{target.unicorn_cpu}'"
             )
+        self.core = CORES[target.unicorn_cpu]
         self.symbols = sorted(symbols, key=lambda s: s.address)
         self._starts = [s.address for s in self.symbols]
-        self.model = CycleModel(target.cycle_model)
-        self.engine: Any = unicorn.Uc(
-            unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
-        )
-        self.engine.ctl_set_cpu_model(_CPUS[target.unicorn_cpu])
+        self.model = CycleModel(target.cycle_model, self.core.thumb)
+        self.engine: Any = unicorn.Uc(*self.core.engine)
+        self.engine.ctl_set_cpu_model(self.core.model)
         for region in regions:
             rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
             if region.kind == "ram":
@@ -146,6 +152,39 @@ class Machine:
         if status:
             raise RuntimeError(f"unicorn refused a hook of type {type}: status {status}")
 
+    def charge_wait_states(self, flash: Region, states: int, line_bytes: int) -> None:
+        """From now on, count `states` cycles for each line of `flash` that has to be waited for.
+
+        That is where a branch leads to another line, and for each line of data that a block reads
+        (docs/CYCLES.md). A model that counts instructions stays one.
+        """
+        if states == 0 or self.model.name == "instructions":
+            return
+        counters = self._counters
+        counters.wait, counters.line_bytes = states, line_bytes
+        counters.flash_start, counters.flash_end = flash.start, flash.end
+
+    def _flash_bytes(self, code: bytes, address: int) -> int:
+        """Bytes of data that a block reads from flash, as far as its first run shows.
+
+        That is called before the block runs: a load's base is known where the block has not
+        calculated it. A literal counts as a line of its own.
+        """
+        counters, total = self._counters, 0
+        calculated: set[int] = set()
+        for instruction in decode(code, address):
+            if instruction.literal:
+                total += int(counters.line_bytes)
+            elif instruction.kind in ("load", "load many") and not instruction.address & calculated:
+                places = [self.register(name_of(r)) for r in instruction.address]
+                if any(counters.flash_start <= p < counters.flash_end for p in places):
+                    total += instruction.data_bytes
+            if not instruction.memory:
+                calculated |= instruction.writes
+            else:
+                calculated |= instruction.writes - instruction.address
+        return total
+
     def check_alignment(self) -> None:
         """From now on, fault where a real core does for an unaligned LDRD, LDM, VLDR and so on.
 
@@ -157,7 +196,8 @@ class Machine:
 
     def _unaligned(self, address: int) -> None:
         try:
-            name = self.model.aligned_only(self.read(self.register("pc") & ~1, 4))
+            pc = self.register("pc") & ~self.core.thumb
+            name = aligned_only(self.read(pc, 4), self.core)
             if name:
                 self._fail(self._fault(f"unaligned access to {address:#010x} by {name}"))
         except BaseException as error:
@@ -170,8 +210,11 @@ class Machine:
 
     def _price(self, address: int, size: int, block: Any) -> None:
         try:
-            cost = self.model.block(bytes(self.engine.mem_read(address, size)), address)
+            code = self.read(address, size)
+            cost = self.model.block(code, address)
             entry = block.contents
+            if self._counters.wait:
+                entry.flash_bytes = self._flash_bytes(code, address)
             entry.instructions, entry.cycles = cost.instructions, cost.cycles
             entry.refill = cost.refill
             self._seen.append(entry)
@@ -210,13 +253,12 @@ class Machine:
         return bytes(self.engine.mem_read(address, size))
 
     def register(self, name: str) -> int:
-        """A core register by name: r0 to r12, sp, lr, pc."""
-        return int(self.engine.reg_read(getattr(arm, f"UC_ARM_REG_{name.upper()}")))
+        """A core register by its name in assembly, such as r0 or a0, sp, pc."""
+        return int(self.engine.reg_read(self.core.register(name)))
 
     def set_register(self, name: str, value: int) -> None:
         """Set a core register by name."""
-        number = getattr(arm, f"UC_ARM_REG_{name.upper()}")
-        self.engine.reg_write(number, value & 0xFFFFFFFF)
+        self.engine.reg_write(self.core.register(name), value & 0xFFFFFFFF)
 
     # ---- counting
 
@@ -256,7 +298,7 @@ class Machine:
         for block in self._seen:
             total = totals.setdefault(self.where(block.address, offset=False), [0, 0])
             total[0] += block.count * block.instructions
-            total[1] += block.count * block.cycles + block.taken * block.refill
+            total[1] += block.count * block.cycles + block.taken * block.refill + block.waited
         ordered = sorted(totals.items(), key=lambda item: -item[1][0])
         return {name: Counts(*total) for name, total in ordered}
 
@@ -285,7 +327,7 @@ class Machine:
         counters.limit = _NO_LIMIT if limit is None else begin + limit
         counters.stopped = 0
         try:
-            self.engine.emu_start(start | 1, until)
+            self.engine.emu_start(start | self.core.thumb, until)
         except unicorn.UcError as error:
             raise self._fault(str(error)) from None
         if self._failure is not None:
@@ -293,34 +335,22 @@ class Machine:
             raise failure
         if self._exception is not None:
             number, self._exception = self._exception, None
-            raise self._fault(_EXCEPTIONS.get(number, f"exception {number}"))
+            raise self._fault(self.core.exceptions.get(number, f"exception {number}"))
         if counters.full:
             raise RuntimeError("the virtual board's block table is full")
         return not counters.stopped
 
     def _fault(self, kind: str) -> EdgekitError:
-        pc, lr = self.register("pc"), self.register("lr") & ~1
+        pc, lr = self.register("pc"), self.register(self.core.link) & ~self.core.thumb
         return EdgekitError(
             "E609",
             f"the virtual CPU stopped at {self.where(pc)}: {kind}",
             details=[
                 f"pc {pc:#010x} ({self.where(pc)}), lr {lr:#010x} ({self.where(lr)})",
-                ", ".join(f"r{i} {self.register(f'r{i}'):#010x}" for i in range(4)),
+                ", ".join(f"{r} {self.register(r):#010x}" for r in self.core.arguments[:4]),
             ],
             help="an address outside every memory often means a stack or buffer that is too small",
         )
-
-
-_EXCEPTIONS = {  # QEMU's EXCP_* numbers
-    1: "undefined instruction",
-    2: "supervisor call",
-    3: "prefetch abort",
-    4: "data abort (unaligned or protected memory)",
-    7: "breakpoint",
-    8: "exception return without an exception",
-    17: "no coprocessor (the FPU is off)",
-    18: "invalid state (a branch to an ARM-mode address)",
-}
 
 
 @functools.cache

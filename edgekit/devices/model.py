@@ -15,14 +15,13 @@ from targets import Board
 
 MODES = ("interpreter", "aot")
 RUNTIME = ("ek_runtime.c", "ek_verify.c")
-SUPPORT = ("ek_dsp.c", "ek_dsp_dot.S", "ek_softmax.c")
+SUPPORT = ("ek_dsp.c", "ek_dsp_dot.S", "ek_softmax.c", "ek_tile.c", "ek_tile_v6m.S",
+            "ek_tile_v7m.S")  # fmt: skip
 HEADERS = ("edgekit.h", "ek_dsp.h", "ek_float.h", "ek_kernel.h", "ek_mve.h", "ek_profile.h",
-           "ek_sparse.h")  # fmt: skip
+            "ek_sparse.h", "ek_tile.h")  # fmt: skip
 #: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
 #: go into any project as it is and does not change when edgekit does.
 RUNTIME_FOLDER = "edgekit"
-#: Optimisation level of kernels and runtime.
-KERNEL_OPT = "-O2"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def model_firmware(
         output=output,
         profile=profile,
         max_layers=layers,
-        opt=KERNEL_OPT,
+        opt=board.target.kernel_opt,
     )
 
 
@@ -122,7 +121,9 @@ def flash_parts(
     defines = {**board_defines(board), "EK_PROFILE": "", "EK_MAX_LAYERS": "128u"}
     parts: dict[str, str] = {}
     for part, files in (("kernels", sources.kernels), ("runtime", sources.runtime)):
-        for path in cc.objects(files, include=include, defines=defines, opt=KERNEL_OPT):
+        for path in cc.objects(
+            files, include=include, defines=defines, opt=board.target.kernel_opt
+        ):
             parts |= {s.name: part for s in read_sizes(path).symbols}
     sizes = {"kernels": 0, "runtime": 0, "constants": constants}
     for symbol, nbytes in firmware.sizes.flash_by_symbol().items():

@@ -38,8 +38,8 @@ class QemuMachine:
             raise EdgekitError(
                 "E602",
                 f"board '{board.name}' needs '{board.qemu.command}', which is not installed",
-                help="Debian/Ubuntu: apt install qemu-system-arm; macOS: brew install qemu; "
-                "or use the board 'virtual-cortex-m4', which needs nothing",
+                help=f"Debian/Ubuntu: apt install {board.qemu.package}; macOS: brew install qemu; "
+                f"or use the board '{board.target.default_board}', which needs nothing",
             )
         self.board = board
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,6 +64,7 @@ class QemuMachine:
                 [
                     command,
                     *("-M", self.board.qemu.machine),
+                    *self.board.qemu.arguments,
                     *("-icount", f"shift={self.board.qemu.icount_shift},sleep=off"),
                     *("-display", "none", "-monitor", "none", "-nodefaults"),
                     *("-serial", f"tcp:127.0.0.1:{uart_port},nodelay=on"),
@@ -77,7 +78,7 @@ class QemuMachine:
         self.gdb = self._stack.enter_context(GdbClient(("127.0.0.1", gdb_port)))
 
     def _accept(self, listener: socket.socket) -> socket.socket:
-        assert self._process is not None
+        assert self._process is not None and self.board.qemu is not None
         end = time.monotonic() + _START_SECONDS
         listener.settimeout(0.05)
         while True:
@@ -93,7 +94,7 @@ class QemuMachine:
                     "E603",
                     f"QEMU did not start board '{self.board.name}'",
                     details=said[:5],
-                    help="version 7.2 or newer is needed: qemu-system-arm --version",
+                    help=f"version 7.2 or newer is needed: {self.board.qemu.command} --version",
                 ) from None
         uart.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._stack.enter_context(uart)

@@ -1,13 +1,14 @@
 """The virtual board: pip packages only, exact instructions, estimated cycles.
 
-A `Machine` with the board's flash and RAM, a CMSDK UART, and the debug registers that profiling
-firmware uses: DWT's cycle counter counts the estimated cycles. There are no interrupts and no
-SysTick. Writes to flash fault, as does everything that is not mapped.
+A `Machine` with the board's flash and RAM, a CMSDK UART, and the counters that profiling firmware
+uses: DWT's cycle counter and the CMSDK timer count the estimated cycles. There are no interrupts
+and no SysTick. Writes to flash fault, as does everything that is not mapped.
 """
 
 from __future__ import annotations
 
 import ctypes
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from edgekit.errors import EdgekitError
 from targets import Board
 
 _ERASED, _POWER_UP = b"\xff", b"\xaa"
+_BLANK, _PAGE = 0xFFFF_FFFF, 0x1000
 _BUFFER = 1 << 16
 _SLICE = 2_000_000
 _PRIVATE_BUS, _PRIVATE_SIZE = 0xE000_0000, 0x10_0000
 _DEMCR, _DWT_CTRL, _CYCCNT = 0xE000_EDFC, 0xE000_1000, 0xE000_1004
 _TRCENA, _CYCCNTENA, _NOCYCCNT = 1 << 24, 1, 1 << 25
 _CPACR = 0xE000_ED88
+_TIMER_CTRL, _TIMER_VALUE = 0, 4
 
 
 class _Uart(ctypes.Structure):
@@ -55,23 +58,26 @@ class VirtualBoard:
         self.image = load_elf(image) if isinstance(image, Path) else image
         self.image.check_fits(board)
         self.machine = Machine(board.target, board.regions, self.image.functions)
+        self.machine.charge_wait_states(
+            board.flash, board.flash_wait_states, board.flash_line_bytes
+        )
         self._map_uart()
         self._registers: dict[int, int] = {}
         self._cycle_base = 0
-        self.machine.engine.mmio_map(
-            _PRIVATE_BUS,
-            _PRIVATE_SIZE,
-            self.machine.guarded(self._read_private),
-            None,
-            self.machine.guarded(self._write_private),
-            None,
-        )
+        if self.machine.core.port == "cortex_m":
+            self._map(_PRIVATE_BUS, _PRIVATE_SIZE, self._read_private, self._write_private)
+        if board.timer is not None:
+            self._map(board.timer.base, _PAGE, self._read_timer, self._write_timer)
         for region in board.regions:  # neither memory powers up as zeros
             fill = _ERASED if region.kind == "flash" else _POWER_UP
             self.machine.write(region.start, fill * region.size)
         for address, data in self.image.segments:
             self.machine.write(address, data)
         self.reset()
+
+    def _map(self, base: int, size: int, read: Any, write: Any) -> None:
+        guarded = self.machine.guarded
+        self.machine.engine.mmio_map(base, size, guarded(read), None, guarded(write), None)
 
     def _map_uart(self) -> None:
         if self.board.uart.kind != "cmsdk":
@@ -95,19 +101,24 @@ class VirtualBoard:
         )
 
     def reset(self) -> None:
-        """Load the stack pointer and program counter from the vector table."""
+        """Start over: where the vector table says, or, without one, at the start of flash."""
         start = self.board.flash.start
-        vectors = self.machine.read(start, 8)
-        self.machine.set_register("sp", int.from_bytes(vectors[:4], "little"))
-        self._pc = int.from_bytes(vectors[4:], "little")
-        if not self._pc & 1 or not self.board.flash.holds(self._pc & ~1):
+        first, second = struct.unpack("<II", self.machine.read(start, 8))
+        self._pc = start
+        sound = first != _BLANK
+        if self.machine.core.port == "cortex_m":
+            self.machine.set_register("sp", first)
+            self._pc = second
+            sound = bool(second & 1) and self.board.flash.holds(second & ~1)
+        if not sound:
             raise EdgekitError(
                 "E606",
-                f"the flash of '{self.board.name}' has no program: its reset vector is "
-                f"{self._pc:#010x}",
+                f"the flash of '{self.board.name}' has no program: it begins with "
+                f"{first:#010x} {second:#010x}",
                 help="flash one first: edgekit flash",
             )
         self._registers = {_DWT_CTRL: 0, _DEMCR: 0, _CPACR: 0}
+        self._timer_runs, self._timer_base = False, 0
         self.machine.new_flow()
 
     # ---- the private peripheral bus: debug registers
@@ -131,6 +142,19 @@ class VirtualBoard:
             self._cycle_base = self.machine.cycles_now() - value
         elif address in self._registers:
             self._registers[address] = value
+
+    # ---- the CMSDK timer, which counts down (Arm DDI 0479, section 4.4)
+
+    def _read_timer(self, _engine: Any, offset: int, _size: int, _user: Any) -> int:
+        if offset == _TIMER_VALUE and self._timer_runs:
+            return (self._timer_base - self.machine.cycles_now()) & 0xFFFF_FFFF
+        return 0
+
+    def _write_timer(self, _engine: Any, offset: int, _size: int, value: int, _user: Any) -> None:
+        if offset == _TIMER_CTRL:
+            self._timer_runs = bool(value & 1)
+        elif offset == _TIMER_VALUE:
+            self._timer_base = self.machine.cycles_now() + value
 
     # ---- running and the UART
 

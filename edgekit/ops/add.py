@@ -8,6 +8,7 @@ from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import clamp_float
 from edgekit.ops.elementwise import Elementwise, by_table
+from edgekit.ops.interval import Interval, between
 from edgekit.ops.requant import add_params, tensor_quant
 
 
@@ -39,6 +40,20 @@ class Add(Elementwise):
         return fp.requantize(
             total, p.multiplier_out, p.shift_out, tensor_quant(out)[1], p.qmin, p.qmax, out.dtype
         )
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        p = add_params(node, values, out)
+        if p.shift_out > 0:  # A left shift may wrap, right shifts cannot.
+            return between(out, p.qmin, p.qmax)
+
+        def at(ends: list[np.ndarray]) -> np.ndarray:
+            """Monotone in both operands: the reference at their ends."""
+            typed = [e.astype(v.dtype) for e, v in zip(ends, values, strict=True)]
+            return self.reference_int(node, typed, values, out).astype(np.int64)
+
+        return Interval(at([o.lo for o in operands]), at([o.hi for o in operands]))
 
 
 OPERATOR = Add()

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.graph import Graph, GraphError, Node, Shape, Value
 from edgekit.ops.convert import dequantize, quantize
+from edgekit.ops.interval import Interval, full
 
 Inferred = list[tuple[Shape, str]]
 #: Dtypes of quantized activations.
@@ -23,6 +24,8 @@ class Operator:
     """
 
     name: str = ""
+    #: Made by the compiler only: importers, exporters and users never see it.
+    internal: bool = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         """Shapes and dtypes of the outputs; raises GraphError on illegal operands."""
@@ -47,6 +50,16 @@ class Operator:
         Element by element operators have one order only.
         """
         return self.reference_float(node, inputs)
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        """What `reference_int` can give per channel for operands within `operands`.
+
+        An operator that says nothing of itself can give everything that its dtype holds.
+        Convolutions and fully connected layers are in `edgekit.ops.accumulators`.
+        """
+        return full(out)
 
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
         """Multiply-accumulates of one inference, padding included."""

@@ -8,6 +8,7 @@ from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float, require
 from edgekit.ops.elementwise import by_table
+from edgekit.ops.interval import Interval, requantized
 from edgekit.ops.requant import clip_params, tensor_quant
 
 
@@ -34,6 +35,14 @@ class Clip(Operator):
             inputs[0],
             lambda q: fp.requantize(q - zx, p.multiplier, p.shift, zy, p.qmin, p.qmax, out.dtype),
         )
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        p = clip_params(node, values, out)
+        zx, zy = tensor_quant(values[0])[1], tensor_quant(out)[1]
+        x = Interval(operands[0].lo - zx, operands[0].hi - zx)
+        return requantized(x, p.multiplier, p.shift, zy, p.qmin, p.qmax)
 
 
 OPERATOR = Clip()

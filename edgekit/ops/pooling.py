@@ -5,6 +5,8 @@ from __future__ import annotations
 from edgekit.graph import Node, Value
 from edgekit.ops import windows as win
 from edgekit.ops.base import INTEGERS, Inferred, Operator, require
+from edgekit.ops.interval import Interval
+from edgekit.ops.requant import clamp_of_output
 
 
 class Pooling(Operator):
@@ -25,3 +27,10 @@ class Pooling(Operator):
             f"pads {list(pads)} leave windows of {list(kernel)} without a real pixel",
         )
         return [(win.window_shape(node, x, kernel, x.shape[3]), x.dtype)]
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        # Mean and maximum of a window lie between its least and its greatest pixel, and padding is
+        # no pixel; a window has at least one.
+        return operands[0].clipped(*clamp_of_output(node, out))

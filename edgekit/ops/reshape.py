@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.graph import GraphError, Node, Value
 from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.interval import Interval, channels_of
 from edgekit.ops.requant import require_same_quant
 
 
@@ -40,6 +41,16 @@ class Reshape(Operator):
     ) -> np.ndarray:
         require_same_quant(node, values, out)
         return self.reference_float(node, inputs)
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        # Element i has channel i mod C before and i mod D after: they meet modulo gcd(C, D).
+        after = channels_of(out)
+        common = math.gcd(len(operands[0].lo), after)
+        lo = operands[0].lo.reshape(-1, common).min(0)
+        hi = operands[0].hi.reshape(-1, common).max(0)
+        return Interval(np.tile(lo, after // common), np.tile(hi, after // common))
 
 
 OPERATOR = Reshape()

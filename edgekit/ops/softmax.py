@@ -7,6 +7,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import INTEGERS, Inferred, Operator, require
+from edgekit.ops.interval import Interval, between, full
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
 #: The sum of exponentials has 12 integer bits; one more channel could overflow it.
@@ -71,6 +72,11 @@ class Softmax(Operator):
         right = 31 - zeros
         y = (e * share + (np.int64(1) << (right - 1))) >> right
         return np.clip(y, 0, 32767).astype(np.int16)
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        return between(out, 0, 32767) if out.dtype == "int16" else full(out)
 
 
 OPERATOR = Softmax()

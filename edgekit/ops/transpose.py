@@ -6,6 +6,7 @@ import numpy as np
 
 from edgekit.graph import GraphError, Node, Value
 from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.interval import Interval, channels_of
 from edgekit.ops.requant import require_same_quant
 
 
@@ -36,6 +37,14 @@ class Transpose(Operator):
     ) -> np.ndarray:
         require_same_quant(node, values, out)
         return self.reference_float(node, inputs)
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        perm = node.attrs["perm"]
+        if perm[-1] == len(perm) - 1:
+            return operands[0]
+        return operands[0].over_all(channels_of(out))
 
 
 OPERATOR = Transpose()

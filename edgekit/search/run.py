@@ -209,9 +209,10 @@ def _costs(builds: list[Build], sensitivity: Sensitivity) -> Costs:
 def alive_bytes(
     program: Any, graph: Graph, makers: Mapping[str, str]
 ) -> tuple[tuple[int, dict[str, int]], ...]:
-    """For every call of a `codegen.program.Program`: bytes of scratch, and bytes of the buffers
-    that are alive, by the maker of the tensor that lies there. Reshapes and in-place results share
-    their operand's buffer."""
+    """For every call of a `codegen.program.Program`: bytes that do not depend on widths (scratch),
+    and bytes of the buffers that are alive, by the maker of the tensor that lies there. Reshapes
+    share their operand's buffer; of an operand and a result that may lie over each other the larger
+    one counts, and what the other stands out counts as scratch."""
     root = {node.output: node.inputs[0] for node in graph.nodes if node.op == "reshape"}
 
     def home(name: str) -> str:
@@ -224,21 +225,30 @@ def alive_bytes(
     for i, call in enumerate(program.calls):
         reads = [a.value for a in call.arguments if a.role == "input"]
         (result,) = [a.value for a in call.arguments if a.role == "output"]
-        if call.in_place:
-            root[result] = reads[0]
         for name in (*reads, result):
             last[home(name)] = i
         first.setdefault(home(result), i)
     for name in graph.outputs:
         last[home(name)] = len(program.calls)
+    sharings = {(s.output, s.source): s for s in program.sharings}
     steps = []
     for i, call in enumerate(program.calls):
         alive: dict[str, int] = {}
+        source, output = (
+            home(next(a.value for a in call.arguments if a.role == role))
+            for role in ("input", "output")
+        )
+        hidden, beyond = "", 0
+        if (sharing := sharings.get((output, source))) is not None:
+            x, y = graph.values[source].nbytes, graph.values[output].nbytes
+            hidden = source if x < y else output
+            apart = 0 if sharing.in_place else max(sharing.overlap, 0)
+            beyond = min(max(y, apart + x), x + y) - max(x, y)
         for name, start in first.items():
-            if start <= i <= last.get(name, -1):
+            if start <= i <= last.get(name, -1) and name != hidden:
                 maker = makers[name]
                 alive[maker] = alive.get(maker, 0) + graph.values[name].nbytes
-        steps.append((call.scratch_bytes, alive))
+        steps.append((call.scratch_bytes + beyond, alive))
     return tuple(steps)
 
 

@@ -163,8 +163,7 @@ def find_compiler(name: str = "zig", target: Target | None = None) -> Compiler:
         wanted = target.gcc_command if target else "gcc"
         path = shutil.which(wanted)
         if path is None:
-            package = f"{target.gcc_command.removesuffix('-gcc')}" if target else ""
-            package = f"gcc-{package} libnewlib-{package}" if target else "gcc"
+            package = target.gcc_package if target else "gcc"
             raise EdgekitError(
                 "E501",
                 f"compiler '{wanted}' is not installed",

@@ -22,13 +22,15 @@ MEMORY {{
 {memory}
 }}
 SECTIONS {{
+  __flash_start = ORIGIN({flash});
+  __flash_end = ORIGIN({flash}) + LENGTH({flash});
   .text : {{
     __vectors_start = .;
     KEEP(*(.vectors))
     *(.text .text.*)
     . = ALIGN(8);
   }} > {flash}
-  .rodata : ALIGN(8) {{ *(.rodata .rodata.*) . = ALIGN(8); }} > {flash}
+  .rodata : ALIGN(8) {{ *(.rodata .rodata.* .srodata .srodata.*) . = ALIGN(8); }} > {flash}
   .ek_bundle : ALIGN(16) {{
     ek_bundle_start = .;
     KEEP(*(.ek_bundle))
@@ -42,14 +44,14 @@ SECTIONS {{
   }} > {ram}
   .data : ALIGN(8) {{
     __data_start = .;
-    *(.data .data.*)
+    *(.data .data.* .sdata .sdata.*)
     . = ALIGN(8);
     __data_end = .;
   }} > {ram} AT> {flash}
   __data_load = LOADADDR(.data);
   .bss (NOLOAD) : ALIGN(8) {{
     __bss_start = .;
-    *(.bss .bss.* COMMON)
+    *(.bss .bss.* .sbss .sbss.* COMMON)
     . = ALIGN(8);
     __bss_end = .;
   }} > {ram}
@@ -92,7 +94,9 @@ def link(
         EdgekitError: E504 when a memory is too small (need, have, short), E503 otherwise.
     """
     script = linker_script(board.regions, stack_bytes)
-    libraries = ["-lcompiler_rt"] if compiler.name == "zig" else ["-lc", "-lgcc"]
+    libraries = ["-lcompiler_rt"]
+    if compiler.name == "gcc":
+        libraries = list(board.target.gcc_libraries)
     flags = [
         *compiler.target_flags,
         "-nostdlib",

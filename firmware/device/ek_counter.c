@@ -22,7 +22,7 @@
 #define SYSTICK_MASK 0xFFFFFFu
 #endif
 
-typedef enum { NONE, DWT, CMSDK, SYSTICK } kind_t;
+typedef enum { NONE, DWT, CMSDK, SYSTICK, MCYCLE } kind_t;
 
 static kind_t kind;
 static uint32_t last;
@@ -45,6 +45,14 @@ static uint32_t systick_ticks(void) {
 }
 #endif
 
+#if defined(EK_COUNTER_MCYCLE)
+static uint32_t mcycle_ticks(void) {
+  uint32_t cycles;
+  __asm volatile("csrr %0, mcycle" : "=r"(cycles));
+  return cycles;
+}
+#endif
+
 static uint32_t ticks(void) {
   switch (kind) {
 #if defined(EK_COUNTER_DWT)
@@ -58,6 +66,10 @@ static uint32_t ticks(void) {
 #if defined(EK_COUNTER_SYSTICK)
     case SYSTICK:
       return systick_ticks();
+#endif
+#if defined(EK_COUNTER_MCYCLE)
+    case MCYCLE:
+      return mcycle_ticks();
 #endif
     default:
       return 0;
@@ -111,6 +123,14 @@ static bool open_systick(void) {
 #endif
 }
 
+static bool open_mcycle(void) {
+#if defined(EK_COUNTER_MCYCLE)
+  return advances(MCYCLE);
+#else
+  return false;
+#endif
+}
+
 void ek_counter_open(ek_counter_t *counter) {
   counter->hz = EK_CLOCK_HZ;
   counter->mask = 0xFFFFFFFFu;
@@ -120,6 +140,8 @@ void ek_counter_open(ek_counter_t *counter) {
     counter->name = "cmsdk-timer";
   } else if (open_systick()) {
     counter->name = "systick";
+  } else if (open_mcycle()) {
+    counter->name = "mcycle";
   } else {
     counter->name = "none";
     counter->hz = 0;

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 typedef struct {
-  const char *name; /* "dwt", "cmsdk-timer", "systick", or "none" */
+  const char *name; /* "dwt", "cmsdk-timer", "systick", "mcycle", or "none" */
   uint32_t hz;      /* ticks per second */
   uint32_t mask;    /* bits that the hardware counts */
   uint32_t overhead; /* ticks of one ek_counter_now() */

@@ -33,13 +33,33 @@ EK_INLINE int32_t ek_int4(int32_t byte, int32_t upper)
     return upper != 0 ? byte >> 4 : (int32_t)((uint32_t)byte << 28) >> 28;
 }
 
+/* Armv6-M multiplies 32 bits by 32 into 32 only; a 64-bit product is a library call there. */
+#if !defined(EK_SHORT_MULTIPLY) && defined(__ARM_ARCH_6M__)
+#define EK_SHORT_MULTIPLY
+#endif
+
+/* (a * b + 2^30) >> 31: the doubling high product, halves rounded up. Not for a = b = -2^31. */
+EK_INLINE int32_t ek_high_product(int32_t a, int32_t b)
+{
+#if defined(EK_SHORT_MULTIPLY)
+    const int32_t a_high = a >> 16, b_high = b >> 16;
+    const uint32_t a_low = (uint32_t)a & 0xFFFFu, b_low = (uint32_t)b & 0xFFFFu;
+    /* No sum leaves 32 bits: 32768 * 65535 + 65535 < 2^31. */
+    const int32_t middle = a_high * (int32_t)b_low + (int32_t)((a_low * b_low) >> 16);
+    const int32_t lower = (int32_t)a_low * b_high + (int32_t)((uint32_t)middle & 0xFFFFu);
+    const uint32_t high = (uint32_t)(a_high * b_high + (middle >> 16) + (lower >> 16));
+    /* Bits 16 to 31 of the product decide the rounding; what is below cannot carry. */
+    return (int32_t)(2u * high + ((((uint32_t)lower & 0xFFFFu) + 0x4000u) >> 15));
+#else
+    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+#endif
+}
+
 /* SPEC "Requantization": doubling high multiply, rounded half away from zero for positive and
- * truncated towards zero after a nudge, as gemmlowp defines it. */
+ * truncated towards zero after a nudge, as gemmlowp defines it; that is half up for either sign. */
 EK_INLINE int32_t ek_srdhm(int32_t a, int32_t b)
 {
-    const int64_t ab = (int64_t)a * b;
-    const int64_t nudged = ab + (ab >= 0 ? (INT64_C(1) << 30) : 1 - (INT64_C(1) << 30));
-    return (a == b && a == INT32_MIN) ? INT32_MAX : (int32_t)(nudged / (INT64_C(1) << 31));
+    return (a == b && a == INT32_MIN) ? INT32_MAX : ek_high_product(a, b);
 }
 
 /* Divide by 2^exponent, exponent 0..31, rounding half away from zero. */
@@ -74,6 +94,16 @@ EK_INLINE int32_t ek_rescaled(int32_t acc, int32_t multiplier, int32_t shift, in
     return (int32_t)((uint32_t)ek_multiply(acc, multiplier, shift) + (uint32_t)zero_point);
 }
 
+/* The same for |acc| < 2^30, multipliers that are not negative and right shifts of 2 to 30, in a
+ * third of the instructions: no saturation, and no shift by nothing. `halved` is the shift less 1. */
+EK_INLINE int32_t ek_rescaled_right(int32_t acc, int32_t multiplier, int32_t halved,
+                                    int32_t zero_point)
+{
+    const int32_t high = ek_high_product(acc, multiplier);
+    /* Half away from zero is half up after one less for negative numbers. */
+    return ((((high + (high >> 31)) >> halved) + 1) >> 1) + zero_point;
+}
+
 EK_INLINE int8_t ek_requantize(int32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point,
                                int32_t low, int32_t high)
 {
@@ -93,6 +123,8 @@ EK_INLINE int32_t ek_average(int32_t sum, int32_t count)
 
 /* Softmax: the reciprocal of a sum of exponentials with 12 integer bits (SPEC "softmax"). */
 int32_t ek_softmax_scale(int32_t sum);
+/* exp of minus a difference 0..255 to the largest element, scaled by multiplier and a left shift. */
+int32_t ek_softmax_exp(int32_t difference, int32_t multiplier, int32_t shift, int32_t radius);
 int32_t ek_softmax_shift(int32_t sum);
 
 EK_INLINE int8_t ek_softmax_value(int32_t exponential, int32_t scale, int32_t shift)

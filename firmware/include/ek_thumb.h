@@ -7,6 +7,13 @@
 
 #include "ek_dsp.h"
 
+/* Functions that walk over tiles: next to nothing of a layer's time, so as few bytes as possible. */
+#if defined(__clang__)
+#define EK_DRIVER static __attribute__((noinline, minsize))
+#else
+#define EK_DRIVER static __attribute__((noinline, optimize("Os")))
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
 #define EK_THUMB_DSP 1
@@ -75,6 +82,11 @@ EK_INLINE int32_t ek_t_amount(int32_t n) { return n & 31; }
 EK_INLINE int32_t ek_t_sxtb16(int32_t x)
 {
     return ek_t_pair((int8_t)((uint32_t)x & 0xffu), (int8_t)(((uint32_t)x >> 16) & 0xffu));
+}
+EK_INLINE int32_t ek_t_rev16(int32_t x)
+{
+    const uint32_t v = (uint32_t)x;
+    return (int32_t)(((v & 0x00ff00ffu) << 8) | ((v >> 8) & 0x00ff00ffu));
 }
 EK_INLINE int32_t ek_t_uxtb16(int32_t x) { return (int32_t)((uint32_t)x & 0x00ff00ffu); }
 EK_INLINE int32_t ek_t_sadd16(int32_t a, int32_t b)

@@ -36,6 +36,36 @@ static int32_t reciprocal_of_one_plus(int32_t x)
     return saturating_left(y, 1);
 }
 
+/* exp(a) in Q0.31 of a <= 0 with 5 integer bits, as gemmlowp has it (SPEC "softmax"). */
+static int32_t exp_of_negative(int32_t a)
+{
+    static const int32_t of_powers[7] = {1672461947, 1302514674, 790015084, 290630308,
+                                         39332535,   720401,     242}; /* exp(-2^k), k = -2..4 */
+    const int32_t quarter = INT32_C(1) << 24, at_eighth = 1895147668, third = 715827883;
+    const int32_t rest = (a & (quarter - 1)) - quarter;
+    const int32_t x = rest * 32 + (INT32_C(1) << 28);
+    const int32_t x2 = ek_srdhm(x, x);
+    const int32_t x3 = ek_srdhm(x2, x);
+    const int32_t x4_over_4 = ek_rounding_shift(ek_srdhm(x2, x2), 2);
+    const int32_t higher = ek_rounding_shift(ek_srdhm(x4_over_4 + x3, third) + x2, 1);
+    int32_t y = at_eighth + ek_srdhm(at_eighth, x + higher);
+    const int32_t remainder = rest - a;
+    for (int32_t k = 0; k < 7; ++k) {
+        if (((uint32_t)remainder & (UINT32_C(1) << (24 + k))) != 0u) {
+            y = ek_srdhm(y, of_powers[k]);
+        }
+    }
+    return a == 0 ? INT32_MAX : y;
+}
+
+int32_t ek_softmax_exp(int32_t difference, int32_t multiplier, int32_t shift, int32_t radius)
+{
+    if (difference > radius) {
+        return 0;
+    }
+    return exp_of_negative(ek_srdhm((int32_t)((uint32_t)-difference << shift), multiplier));
+}
+
 /* 12 integer bits of the sum, 31 of the product, 8 of the result. */
 static int32_t right_shift(int32_t sum) { return 12 - leading_zeros((uint32_t)sum) + 31 - 8; }
 

@@ -59,6 +59,11 @@ void each_rescale(const int32_t *a, int32_t *out, int32_t n)
 {
     EACH out[i] = ek_rescale(a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]);
 }
+void each_rescaled_right(const int32_t *a, int32_t *out, int32_t n);
+void each_rescaled_right(const int32_t *a, int32_t *out, int32_t n)
+{
+    EACH out[i] = ek_rescaled_right(a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]);
+}
 void each_rescale_relu(const int32_t *a, int32_t *out, int32_t n);
 void each_rescale_relu(const int32_t *a, int32_t *out, int32_t n)
 {

@@ -143,6 +143,8 @@ def rescaled(call: Call, acc: np.ndarray, e: np.ndarray) -> None:
     same(call("each_rescale", [rows], zeros(n), n), wanted)
     found = call("each_rescale_relu", [rows], zeros(n), n)
     same(np.maximum(found, zero), np.maximum(wanted, zero))
+    rows = int32(np.stack([acc, m, e - 1, zero], 1)).ravel()
+    same(call("each_rescaled_right", [rows], zeros(n), n), wanted)
 
 
 def test_rescale_is_exact(call: Call) -> None:
@@ -180,6 +182,10 @@ def test_rescale_anywhere(acc: int, m: int, e: int, zero: int) -> None:
     wanted = int(fp.multiply_by_quantized_multiplier(acc, m, -e)) + zero
     assert on_host("each_rescale", [row], zeros(1), 1)[0] == wanted
     assert max(on_host("each_rescale_relu", [row], zeros(1), 1)[0], zero) == max(wanted, zero)
+    row = int32([acc, m, e - 1, zero])
+    for short in (False, True):
+        found = on_host("each_rescaled_right", [row], zeros(1), 1, short=short)
+        assert found[0] == wanted
 
 
 def dot_operands(steps: int, fill: str, pixels: int, channels: int) -> tuple[np.ndarray, ...]:

@@ -37,12 +37,24 @@ def test_a_new_board_is_one_file(tmp_path: Path) -> None:
     assert board.ticks_per_instruction == pytest.approx(1.6)
 
 
+def test_wait_states_are_optional(tmp_path: Path) -> None:
+    assert load_board(tmp_path, BOARD).flash_wait_states == 0
+    slow = load_board(
+        tmp_path, BOARD.replace("size = 0x40_0000", "size = 0x40_0000\nwait_states = 5", 1)
+    )
+    assert (slow.flash_wait_states, slow.ram.wait_states) == (5, 0)
+    with pytest.raises(targets.TargetFileError, match="'wait_states' is -1, must be 0 to 255"):
+        load_board(
+            tmp_path, BOARD.replace("size = 0x40_0000", "size = 0x40_0000\nwait_states = -1")
+        )
+
+
 def test_unknown_names_carry_the_known_ones() -> None:
     with pytest.raises(LookupError) as caught:
         targets.board("virtual")
     assert "virtual-cortex-m4" in caught.value.known  # type: ignore[attr-defined]
-    with pytest.raises(EdgekitError, match="did you mean 'virtual-cortex-m4'") as error:
-        find_board("virtual-cortex-m3")
+    with pytest.raises(EdgekitError, match="did you mean 'virtual-cortex-m") as error:
+        find_board("virtual-cortex-m5")
     assert error.value.code == "E601"
     with pytest.raises(EdgekitError, match="did you mean 'cortex-m4'") as error:
         find_target("cortexm4")
@@ -59,7 +71,9 @@ def test_unknown_names_carry_the_known_ones() -> None:
         ("clock_hz = 25_000_000", 'clock_hz = "fast"', "'clock_hz' must be int, is str"),
         ("clock_hz = 25_000_000", "clock_hz = true", "'clock_hz' must be int, is bool"),
         ("clock_hz = 25_000_000", "clock_hz = 0", "'clock_hz' is 0, must be 1 to"),
-        ('target = "cortex-m4"', 'target = "z80"', "'target' is 'z80', must be one of: cortex-m4"),
+        ('target = "cortex-m4"', 'target = "z80"', "'target' is 'z80', must be one of: cortex"),
+        ("clock_hz", "flash_line_bytes = 24\nclock_hz", "'flash_line_bytes' is 24, not a power"),
+        ('machine = "', 'arguments = [1]\nmachine = "', "'arguments' must be a list of strings"),
         ("start = 0x2000_0000", "start = 0x0000_1000", "'FLASH' ends at 0x400000 and overlaps"),
         ("start = 0x2000_0000", "start = 0x2000_0001", "multiples of 4096"),
         ('kind = "ram"', 'kind = "flash"', "no region of kind 'ram'"),

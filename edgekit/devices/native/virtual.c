@@ -15,10 +15,13 @@ typedef struct {
   uint64_t address; /* of the first instruction */
   uint64_t count;   /* times entered */
   uint64_t taken;   /* times left other than by falling through */
+  uint64_t waited;  /* cycles that flash made it wait */
   uint32_t size;    /* bytes; 0 in a free slot */
   uint32_t instructions;
   uint32_t cycles;
   uint32_t refill; /* cycles more where its branch is taken */
+  uint32_t flash_bytes; /* of data that it reads from flash */
+  uint32_t unused;
 } block_t;
 
 typedef struct {
@@ -33,6 +36,11 @@ typedef struct {
   uint32_t request;     /* a peripheral wants a stop; blocks are never left halfway */
   uint32_t stopped;     /* it stopped for the limit */
   uint32_t full;        /* it stopped because the table is full */
+  uint32_t wait;        /* wait states of a line of flash; 0: none are charged */
+  uint32_t line_bytes;
+  uint32_t pending; /* bytes read from a line of flash that has been waited for */
+  uint32_t unused;
+  uint64_t flash_start, flash_end;
   void (*first_seen)(uint64_t address, uint32_t size, block_t *block);
   int (*stop)(void *engine);
 } counters_t;
@@ -44,6 +52,15 @@ static block_t *find(counters_t *c, uint64_t address, uint32_t size) {
     slot = (slot + 1) & c->mask;
   }
   return &c->blocks[slot];
+}
+
+static void wait_for_flash(counters_t *c, block_t *block) {
+  c->cycles += c->wait;
+  block->waited += c->wait;
+}
+
+static int in_flash(const counters_t *c, uint64_t address) {
+  return address >= c->flash_start && address < c->flash_end;
 }
 
 /* UC_HOOK_BLOCK */
@@ -60,6 +77,10 @@ EK_PUBLIC void ek_virtual_block(void *engine, uint64_t address, uint32_t size, v
   if (c->current != 0 && c->fallthrough != address) {
     c->current->taken++;
     c->cycles += c->current->refill;
+    /* What follows in line has been prefetched; where a branch goes has not. */
+    if (c->wait != 0 && in_flash(c, address) &&
+        ((address ^ (c->fallthrough - 1)) & ~(uint64_t)(c->line_bytes - 1)) != 0)
+      wait_for_flash(c, c->current);
   }
   block = find(c, address, size);
   if (block->size == 0) {
@@ -71,6 +92,9 @@ EK_PUBLIC void ek_virtual_block(void *engine, uint64_t address, uint32_t size, v
   block->count++;
   c->instructions += block->instructions;
   c->cycles += block->cycles;
+  for (c->pending += c->wait != 0 ? block->flash_bytes : 0; c->pending >= c->line_bytes && c->wait;
+       c->pending -= c->line_bytes)
+    wait_for_flash(c, block);
   c->current = block;
   c->fallthrough = address + size;
 }
@@ -79,13 +103,13 @@ typedef struct {
   void (*unaligned)(uint64_t address);
 } alignment_t;
 
-/* UC_HOOK_MEM_READ and _WRITE: words off their alignment are rare enough for Python to judge. */
+/* UC_HOOK_MEM_READ and _WRITE: accesses off their alignment are rare enough for Python to judge. */
 EK_PUBLIC void ek_virtual_access(void *engine, int type, uint64_t address, int size, int64_t value,
                                  void *user) {
   (void)engine;
   (void)type;
   (void)value;
-  if (size >= 4 && (address & 3u) != 0) ((const alignment_t *)user)->unaligned(address);
+  if (size >= 2 && (address & (size >= 4 ? 3u : 1u)) != 0) ((const alignment_t *)user)->unaligned(address);
 }
 
 typedef struct {

@@ -4,10 +4,17 @@
 #include "ek_fault.h"
 #include "ek_register.h"
 
+#if defined(__ARM_ARCH_6M__) /* has one fault and no registers that tell why */
+#define SCB_CFSR 0u
+#define SCB_HFSR 0u
+#define SCB_MMFAR 0xFFFFFFFFu
+#define SCB_BFAR 0xFFFFFFFFu
+#else
 #define SCB_CFSR EK_REG(0xE000ED28u)
 #define SCB_HFSR EK_REG(0xE000ED2Cu)
 #define SCB_MMFAR EK_REG(0xE000ED34u)
 #define SCB_BFAR EK_REG(0xE000ED38u)
+#endif
 #define SCB_CPACR EK_REG(0xE000ED88u)
 
 /* Addresses that the linker script defines. */
@@ -52,7 +59,8 @@ __attribute__((naked, used)) void Fault_Handler(void) {
       "mrs r0, msp\n"
       "ldr r1, =__stack_end\n"
       "mov sp, r1\n"
-      "b ek_fault_entry\n"
+      "ldr r1, =ek_fault_entry\n" /* Armv6-M has no far branch */
+      "bx r1\n"
       ".ltorg\n");
 }
 
@@ -83,7 +91,7 @@ __attribute__((section(".vectors"), used)) static const vector_t vectors[16] = {
     Fault_Handler, /* MemManage */
     Fault_Handler, /* BusFault */
     Fault_Handler, /* UsageFault */
-    0,
+    Fault_Handler, /* SecureFault, of Armv8-M */
     0,
     0,
     0,

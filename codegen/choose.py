@@ -1,0 +1,268 @@
+"""Which kernel each layer gets: every candidate's cost, and an objective.
+
+Candidates of a layer differ in time, in flash (constants) and in RAM (scratch, and whether the
+output may share the input's memory). `Objective` says what is traded for what:
+
+=========  ====================================================================================
+balanced   the fastest with constants of at most 1.25 times the model's int8 weights, in as much
+           RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
+speed      the fastest
+ram        the least RAM at the peak at which the model takes at most `RAM_SLOWDOWN` times the
+           instructions of the balanced build, then the fastest within balanced's flash
+size       the fewest constants, then the fastest
+=========  ====================================================================================
+
+Time is estimated cycles, of the whole layer. Within a flash limit the cheapest kernels are taken
+first and then upgraded, best ratio of cycles saved per byte first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from codegen.emit import emit
+from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
+from codegen.schedules import families
+from codegen.templates import templates
+from targets import Target
+
+OBJECTIVES = ("balanced", "speed", "ram", "size")
+#: Constants of the balanced and ram builds in proportion to the model's int8 weights.
+FLASH_RATIO = 1.25
+#: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
+#: The first few kilobytes count less, since every board has them.
+RAM_POWER, RAM_FREE = 0.3, 4096
+#: Limits of RAM that the balanced and ram builds try, up to this multiple of the least.
+LIMITS, RAM_RATIO = 24, 1.5
+RAM_SLOWDOWN = 1.25
+_UNKNOWN = 1 << 60
+
+
+@dataclass(frozen=True)
+class Option:
+    """A kernel that could run a layer.
+
+    `slower` says why families before this one's do not apply, "" where it is of the first.
+    """
+
+    candidate: Candidate
+    slower: str = ""
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        return emit(self.candidate.spec)
+
+    @property
+    def flash(self) -> int:
+        """Bytes of constants."""
+        return sum(data.nbytes for data in self.candidate.constants.values())
+
+    @cached_property
+    def constants_hash(self) -> bytes:
+        """Equal where two options read the same constants."""
+        digest = hashlib.sha256()
+        for name, data in sorted(self.candidate.constants.items()):
+            digest.update(name.encode() + str(data.dtype).encode() + data.tobytes())
+        return digest.digest()
+
+    @property
+    def cycles(self) -> int:
+        return self.candidate.cost.cycles if self.candidate.cost else _UNKNOWN
+
+    @property
+    def instructions(self) -> int | None:
+        return self.candidate.cost.instructions if self.candidate.cost else None
+
+    @property
+    def variant(self) -> str:
+        """What a report calls it: the template, or the family."""
+        return str(self.candidate.spec.params.get("template", self.candidate.spec.family))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The option taken for a layer, and the fastest of the others."""
+
+    option: Option
+    runner_up: Option | None
+
+    @property
+    def note(self) -> str:
+        return "; ".join(filter(None, [self.option.slower, self.option.candidate.note]))
+
+
+def options(layer: Layer, target: Target, *, every: bool = False) -> list[Option]:
+    """All kernels for `layer` in the first of the target's families that has one.
+
+    Args:
+        every: in the other families too; they are slower, but some have smaller constants. Where
+            sparse weights are asked for by "smallest", this is so in any case.
+
+    Raises:
+        NotApplicable: where no family has one, with every family's reason.
+    """
+    offered: list[Option] = []
+    reasons: list[str] = []
+    op = layer.node.op
+    for name in target.families:
+        found: list[Candidate] = []
+        why = []
+        for template in templates().get(name, {}).values():
+            if op in template.ops:
+                try:
+                    found += template.candidates(layer)
+                except NotApplicable as reason:
+                    why.append(f"{template.name}: {reason}")
+        family = families().get(op, {}).get(name)
+        if family is not None:
+            try:
+                found.append(family.select(layer))
+            except NotApplicable as reason:
+                why.append(str(reason))
+        every = every or layer.sparse_weights == "smallest"
+        offered += [Option(c, "; ".join(reasons)) for c in found]
+        if offered and not every:
+            break
+        if not found:
+            reasons.append(f"{name}: {', '.join(why) or f'no {op} kernel'}")
+    if not offered:
+        raise NotApplicable("; ".join(reasons))
+    return offered
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A layer's options, and the RAM in bytes that each would need while it runs.
+
+    `weights` names what the layer multiplies by: layers with the same (stripes of one layer) take
+    kernels that read the same constants, which then are there once.
+    """
+
+    options: Sequence[Option]
+    need: Callable[[Option], int]
+    weights: str = ""
+
+
+#: Options by slot that read the same constants.
+_Bundle = dict[int, Option]
+
+
+def choose(
+    slots: Sequence[Slot], objective: str, weight_bytes: int, most_instructions: int = 0
+) -> list[Choice]:
+    """One option for each slot.
+
+    Args:
+        objective: one of `OBJECTIVES`.
+        weight_bytes: int8 weights of the model, which limit the constants of "balanced" and "ram".
+        most_instructions: what "ram" may take, 0 for no limit.
+    """
+    flash = int(weight_bytes * FLASH_RATIO)
+    if objective in ("speed", "size"):
+        taken = _pick(slots, [list(slot.options) for slot in slots], objective, flash)
+    else:
+        taken = _within(slots, objective, flash, most_instructions)
+    return [Choice(o, _runner_up(slot.options, o)) for slot, o in zip(slots, taken, strict=True)]
+
+
+def _within(
+    slots: Sequence[Slot], objective: str, flash: int, most_instructions: int
+) -> list[Option]:
+    """The least RAM at the peak that is not too slow, or for "balanced" as much as pays."""
+    needs = [[slot.need(o) for o in slot.options] for slot in slots]
+    least = max((min(row) for row in needs), default=0)
+    ceiling = max(int(least * RAM_RATIO), least + RAM_FREE)
+    more = sorted({n for row in needs for n in row if least < n <= ceiling})
+    limits = [least, *more[:: max(1, -(-len(more) // LIMITS))]]
+
+    def at(limit: int) -> tuple[float, float, list[Option]]:
+        # The thriftiest option always stays.
+        pools = [
+            [o for o, n in zip(slot.options, row, strict=True) if n <= max(limit, min(row))]
+            for slot, row in zip(slots, needs, strict=True)
+        ]
+        taken = _pick(slots, pools, objective, flash)
+        if objective == "ram":
+            steps = sum(o.instructions or 0 for o in taken)
+            return max(steps - most_instructions, 0) if most_instructions else 0, limit, taken
+        time = sum(o.cycles for o in taken if o.candidate.cost)
+        over = max(sum(o.flash for o in taken) - flash, 0)
+        return over, time * float(limit + RAM_FREE) ** RAM_POWER, taken
+
+    return min((at(limit) for limit in limits), key=lambda found: found[:2])[2]
+
+
+def _pick(
+    slots: Sequence[Slot], pools: Sequence[Sequence[Option]], objective: str, flash: int
+) -> list[Option]:
+    """One option of each pool."""
+    groups = _groups(slots, pools)
+    if objective == "speed":
+        taken = [min(group, key=lambda b: (_cycles(b), _flash(b))) for group in groups]
+    else:
+        taken = [min(group, key=lambda b: (_flash(b), _cycles(b))) for group in groups]
+        if objective != "size":
+            taken = _upgrade(groups, taken, flash)
+    by_slot = {i: option for bundle in taken for i, option in bundle.items()}
+    return [by_slot[i] for i in range(len(slots))]
+
+
+def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[list[_Bundle]]:
+    """What can be taken for each set of slots with the same weights: the fastest options that read
+    the same constants."""
+    members: dict[str, list[int]] = {}
+    for i, slot in enumerate(slots):
+        members.setdefault(slot.weights or f"slot {i}", []).append(i)
+    groups = []
+    for indices in members.values():
+        bundles: dict[bytes, _Bundle] = {}
+        for i in indices:
+            for option in pools[i]:
+                bundle = bundles.setdefault(option.constants_hash, {})
+                if i not in bundle or option.cycles < bundle[i].cycles:
+                    bundle[i] = option
+        whole = [b for b in bundles.values() if len(b) == len(indices)]
+        if whole:
+            groups.append(whole)
+        else:  # nothing that all can share
+            groups += [[{i: option} for option in pools[i]] for i in indices]
+    return groups
+
+
+def _flash(bundle: _Bundle) -> int:
+    return next(iter(bundle.values())).flash
+
+
+def _cycles(bundle: _Bundle) -> int:
+    return sum(option.cycles for option in bundle.values())
+
+
+def _upgrade(
+    groups: Sequence[Sequence[_Bundle]], taken: list[_Bundle], limit: int
+) -> list[_Bundle]:
+    """Spend flash up to `limit` where it saves the most cycles per byte."""
+    taken = list(taken)
+    spent = sum(map(_flash, taken))
+    while True:
+        best, at = 0.0, -1
+        for i, group in enumerate(groups):
+            for bundle in group:
+                more = _flash(bundle) - _flash(taken[i])
+                saved = _cycles(taken[i]) - _cycles(bundle)
+                if saved <= 0 or (spent + more > limit and more > 0):
+                    continue
+                ratio = saved / max(more, 1)
+                if ratio > best:
+                    best, at, upgrade = ratio, i, bundle
+        if at < 0:
+            return taken
+        spent += _flash(upgrade) - _flash(taken[at])
+        taken[at] = upgrade
+
+
+def _runner_up(pool: Sequence[Option], taken: Option) -> Option | None:
+    others = [o for o in pool if o is not taken and o.candidate.cost]
+    return min(others, key=lambda o: o.cycles, default=None)

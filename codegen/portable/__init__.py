@@ -1,0 +1,1 @@
+"""Family ``c99`` in plain C text: small kernels that need no schedule."""
