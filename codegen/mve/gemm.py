@@ -76,7 +76,13 @@ def rows(unroll: int, looped: bool, form: str, clamped: bool, partial: bool) -> 
         r(f"str r3, {at['q']}")
         if partial:
             r(f"ldr r0, {at['channels']}", "vctp.32 r0")
-        for register, name in (("r1", "x"), ("r3", "x1"), ("r7", "y"), ("r9", "pairs"), ("r5", "w")):
+        for register, name in (
+            ("r1", "x"),
+            ("r3", "x1"),
+            ("r7", "y"),
+            ("r9", "pairs"),
+            ("r5", "w"),
+        ):
             r(f"ldr {register}, {at[name]}")
         if looped:
             r(f"ldr r11, {at['loops']}")
