@@ -269,10 +269,10 @@ def multiply(r: Routine, groups: int, name: str, first: bool) -> None:
     multiply_groups(r, before, first)
     end = r.label()
     r("cmp lr, lr")
-    with r.labelled(name) as again:
+    with r.part(name) as again:
         multiply_groups(r, (groups - before) // 2, False)
         r(f"bne {end}f")
-    with r.labelled("between"):
+    with r.part("between"):
         r("cmp lr, #0", f"b {again}b")
     r(f"{end}:")
 
