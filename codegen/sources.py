@@ -14,7 +14,12 @@ ROLES = {
     "scratch": "EK_SCRATCH",
 }
 #: What the kernels of a family include.
-FAMILY_HEADERS = {"c99": "ek_kernel.h", "arm_dsp": "ek_dsp.h", "thumb_dsp": "ek_thumb.h"}
+FAMILY_HEADERS = {
+    "c99": "ek_kernel.h",
+    "arm_dsp": "ek_dsp.h",
+    "thumb_dsp": "ek_thumb.h",
+    "arm_mve": "ek_mve.h",
+}
 
 
 def c_name(name: str) -> str:

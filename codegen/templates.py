@@ -13,7 +13,7 @@ from codegen.kernel import Template
 from codegen.schedules import families
 
 #: Family to the package that holds its templates.
-PACKAGES = {"thumb_dsp": "codegen.thumb", "c99": "codegen.portable"}
+PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve", "c99": "codegen.portable"}
 
 
 @cache

@@ -1,8 +1,8 @@
 """A graph that runs in less RAM: other orders of its nodes, chains of them in stripes.
 
-Both change nothing in the integers. Plans are compared by an estimate first, which knows sizes and
-orders of access but no kernels; the most promising ones are then built, and the smallest arena
-wins. Stripes may compute at most `EXTRA_MACS` more than the model has.
+Both change nothing in the integers. Needs are estimated from sizes and orders of access, without
+kernels. That is enough to order nodes; the most promising stripes are then built, and the smallest
+arena wins. Stripes may compute at most `EXTRA_MACS` more than the model has.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ DEPTHWISE_SCRATCH = 1024
 
 
 def thrifty(graph: Graph, build: Callable[[Graph], Built], most_instructions: int) -> Graph:
-    """The graph in the order and the stripes that need the least RAM.
+    """The graph in the stripes that need the least RAM.
 
     Args:
         build: arena in bytes and instructions that a graph takes with real kernels.
         most_instructions: what a changed graph may take.
     """
-    graph = _ordered(graph)
     arena, instructions = build(graph)
     most_instructions = max(most_instructions, instructions)
     for _ in range(ROUNDS):
@@ -57,8 +56,8 @@ def thrifty(graph: Graph, build: Callable[[Graph], Built], most_instructions: in
     return graph
 
 
-def _ordered(graph: Graph) -> Graph:
-    """The graph with nodes moved to where that lowers the highest needs, one move at a time."""
+def ordered(graph: Graph) -> Graph:
+    """The graph with nodes moved to where that lowers the highest needs of RAM, one at a time."""
     profile = sorted(_needs(graph).values(), reverse=True)
     while True:
         for moved in _orders(graph):

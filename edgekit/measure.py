@@ -1,4 +1,8 @@
-"""What `compile` finds out by building the firmware and running it once on the reference board."""
+"""What `compile` finds out by building the firmware and running it once on the reference board.
+
+On the virtual board that is cycles (estimated) and instructions, in QEMU instructions only. Where
+QEMU is not installed the firmware is built all the same, and what only a run tells is None.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.devices.model import FlashParts, flash_parts, model_firmware
 from edgekit.devices.session import connect
+from edgekit.errors import EdgekitError
 from edgekit.output import BUNDLE, SOURCES
 from edgekit.report import LayerReport, Quality, RegionReport, Report
+from edgekit.toolchain.link import STACK_BYTES
 from targets import Board
 
 
@@ -19,16 +25,18 @@ from targets import Board
 class Measured:
     """Bytes by part; per layer and in all, exact instructions and estimated cycles.
 
-    `cycles` and `total` are None where the target has no cycle model.
+    `cycles` and `total` are None where the target has no cycle model, all that a run tells where
+    the board could not run; `why` says why not.
     """
 
     parts: FlashParts
     static_ram: int
-    stack_bytes: int
-    cycles: tuple[int, ...] | None
-    total: int | None
-    layer_instructions: tuple[int, ...]
-    instructions: int
+    stack_bytes: int | None = None
+    cycles: tuple[int, ...] | None = None
+    total: int | None = None
+    layer_instructions: tuple[int, ...] | None = None
+    instructions: int | None = None
+    why: str = ""
 
 
 def measure(
@@ -49,18 +57,25 @@ def measure(
     parts = flash_parts(
         firmware, sources, name, board, constants=blob.stat().st_size, compiler=compiler
     )
+    static = sum(
+        s.bytes for s in firmware.sizes.symbols if s.section == ".bss" and s.name in _RUNTIME_STATE
+    )
     sample = bundle.golden[0]
-    with connect(board, elf=firmware.elf) as session:
-        profile = session.profile(list(sample.inputs), repeat=1)
-        found = session.outputs()
-        stack, _ = session.stack_used()
+    try:
+        with connect(board, elf=firmware.elf) as session:
+            profile = session.profile(list(sample.inputs), repeat=1)
+            found = session.outputs()
+            stack, _ = session.stack_used()
+    except EdgekitError as error:
+        if board.route == "virtual" or error.code != "E602":
+            raise
+        return Measured(parts, static, why=error.message)
     if found != list(sample.outputs):
         wrong = sum(a != b for f, s in zip(found, sample.outputs, strict=True)
                     for a, b in zip(f, s, strict=True))  # fmt: skip
         raise RuntimeError(f"{wrong} bytes differ between '{board.name}' and the reference")
-    static = sum(
-        s.bytes for s in firmware.sizes.symbols if s.section == ".bss" and s.name in _RUNTIME_STATE
-    )
+    if board.route != "virtual":
+        return Measured(parts, static, stack, None, None, profile.layers, profile.total)
     counting = replace(board, target=replace(board.target, cycle_model="instructions"))
     with connect(counting, elf=firmware.elf) as session:
         exact = session.profile(list(sample.inputs), repeat=1)
@@ -104,10 +119,11 @@ def report_of(
             bundle.layers,
             program.calls,
             measured.cycles or [None] * len(bundle.layers),
-            measured.layer_instructions,
+            measured.layer_instructions or [None] * len(bundle.layers),
             strict=True,
         )
     )
+    stack = STACK_BYTES if measured.stack_bytes is None else measured.stack_bytes
     return Report(
         name=program.name,
         target=program.target,
@@ -122,16 +138,17 @@ def report_of(
         ram={
             "arena": program.arena_bytes,
             "runtime": measured.static_ram,
-            "stack": measured.stack_bytes,
+            "stack": stack,
         },
         arena_lower_bound=program.arena_lower_bound,
         model_macs=program.model_macs,
         cycles=measured.total,
         instructions=measured.instructions,
+        not_measured=measured.why,
         sqnr_db=dict(quality.sqnr_db) if quality else {},
         logits_sqnr_db=quality.logits_sqnr_db if quality else None,
         calibration_samples=quality.samples if quality else 0,
-        ram_regions=ram_regions(program, board, measured.static_ram + measured.stack_bytes),
+        ram_regions=ram_regions(program, board, measured.static_ram + stack),
     )
 
 

@@ -24,8 +24,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One kernel call. Bytes in bytes; `cycles` is estimated, None where it was not; `instructions`
-    is exact.
+    """One kernel call. Bytes in bytes; `cycles` is estimated, `instructions` are exact, and both
+    are None where nobody counted.
 
     `macs` are those that run: channels that are constant for every input are gone. `variant` is the
     kernel's algorithm, `runner_up` the fastest other one with its cost.
@@ -69,6 +69,8 @@ class Report:
     float on the calibration data, by tensor.
     `macs` are those that run; `model_macs` those of the model, of which channels that are constant
     for every input may be left out.
+    Where the reference board could not run, `not_measured` says why, cycles and instructions are
+    None, and the stack in `ram` is what is reserved, not what was used.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
     `ram_regions` is empty where the board has one RAM.
@@ -91,6 +93,7 @@ class Report:
     agreement: float | None = None
     agreement_samples: int = 0
     ram_regions: tuple[RegionReport, ...] = ()
+    not_measured: str = ""
 
     @property
     def macs(self) -> int:

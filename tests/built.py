@@ -1,8 +1,9 @@
-"""Programs built and run for tests: on this machine, and function by function on the virtual M4."""
+"""Programs built and run for tests: on this machine, on the virtual M4, and in QEMU's M55."""
 
 from __future__ import annotations
 
 import ctypes
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from codegen.aot import aot_sources
 from codegen.program import Program
 from codegen.sources import c_name, kernel_sources
 from edgekit.devices.bench import Bench, Out, link_functions
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.build import build_firmware, firmware_folder
 from edgekit.devices.model import SUPPORT
+from edgekit.devices.session import connect
 from edgekit.graph import Graph
-from edgekit.toolchain import find_compiler, host_library
+from edgekit.toolchain import find_compiler, host_executable, host_library
 from targets import board
 
-M4 = board("virtual-cortex-m4")
+M4, M55 = board("virtual-cortex-m4"), board("qemu-mps3-an547")
 
 
 def write_sources(program: Program, folder: Path) -> list[Path]:
@@ -104,3 +106,77 @@ def merged(graphs: list[Graph], name: str = "merged") -> Graph:
             for node in graph.nodes
         ]
     return whole.verify()
+
+
+def run_m55(
+    program: Program, folder: Path, feeds: dict[str, np.ndarray], compiler: str = "zig"
+) -> tuple[list[np.ndarray], list[int]]:
+    """Ahead-of-time firmware in QEMU's Cortex-M55; the outputs and each call's instructions."""
+    sources = [*write_sources(program, folder), firmware_folder() / "app" / "ek_app_aot.c"]
+    firmware = build_firmware(
+        sources, M55, include=[folder], compiler=compiler, opt=M55.target.kernel_opt, max_layers=256
+    )
+    inputs = [np.ascontiguousarray(feeds[t.name]).tobytes() for t in program.inputs]
+    with connect(M55, elf=firmware.elf) as session:
+        profile = session.profile(inputs, repeat=1)
+        found = session.outputs()
+    outputs = [
+        np.frombuffer(data, t.dtype).reshape(t.shape)
+        for data, t in zip(found, program.outputs, strict=True)
+    ]
+    return outputs, list(profile.layers)
+
+
+def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Programs of independent layers under sanitizers, every operand in memory of just its size."""
+    write_sources(program, folder)
+    lines = ['#include <stdio.h>', '#include <stdlib.h>', '#include "kernels.h"', READ_AND_WRITE,
+             "int main(void)", "{"]  # fmt: skip
+    stream = []
+    for call in program.calls:
+        names = []
+        lines.append("    {")
+        for i, argument in enumerate(call.arguments):
+            known = argument.role in ("input", "constant")
+            lines.append(f"        void *a{i} = room({argument.nbytes}u, {int(known)});")
+            names.append(f"a{i}")
+            if argument.role == "constant":
+                at = argument.offset
+                stream.append(program.constants[at : at + argument.nbytes])
+            elif argument.role == "input":
+                stream.append(np.ascontiguousarray(feeds[argument.value]).tobytes())
+        lines.append(f"        {call.kernel.name}({', '.join(names)});")
+        for name, argument in zip(names, call.arguments, strict=True):
+            if argument.role == "output":
+                lines.append(f"        fwrite({name}, 1, {argument.nbytes}u, stdout);")
+        lines += [*(f"        free({n});" for n in names), "    }"]
+    (folder / "tight.c").write_text("\n".join([*lines, "    return 0;", "}", ""]))
+    support = [firmware_folder() / "src" / f for f in SUPPORT if f.endswith(".c")]
+    executable = host_executable(
+        [folder / "tight.c", folder / "kernels.c", *support],
+        include=[folder, firmware_folder() / "include"],
+        defines={"EK_CHECK_ALIGNMENT": ""},
+        sanitize=True,
+    )
+    done = subprocess.run([executable], input=b"".join(stream), capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[:3000]
+    outputs, at = [], 0
+    for call in program.calls:
+        shape = call.output_shape
+        count = int(np.prod(shape))
+        outputs.append(np.frombuffer(done.stdout, np.int8, count, at).reshape(shape))
+        at += count
+    return outputs
+
+
+#: malloc gives 16-byte aligned memory, as the arena and the constants are.
+READ_AND_WRITE = """
+static void *room(unsigned nbytes, int known)
+{
+    void *p = malloc(nbytes);
+    if (p == 0 || (known != 0 && fread(p, 1, nbytes, stdin) != nbytes)) {
+        exit(3);
+    }
+    return p;
+}
+"""

@@ -42,6 +42,9 @@ class Routine:
     different ones never clash.
     """
 
+    #: Macro of the cores that assemble the instructions.
+    guard = "EK_THUMB_DSP"
+
     def __init__(self, stem: str, *parameters: str) -> None:
         self.stem = stem
         self.parameters = parameters
@@ -178,13 +181,21 @@ class Routine:
         plain = ", ".join(self.parameters)
         assembly = "\n".join(f'        "{line}\\n"' for line in self.lines)
         return (
-            f"#if defined(EK_THUMB_DSP)\n"
+            f"#if defined({self.guard})\n"
             f"EK_NAKED void {self.name}({declared})\n{{\n    __asm volatile(\n{assembly});\n}}\n"
             f"#else\nstatic void {self.name}({plain})\n{{\n{self._c_body()}}}\n#endif\n"
         )
 
+    def statement(self, line: str) -> str:
+        """An instruction or label as C."""
+        return statement(line)
+
+    def declarations(self, text: str) -> list[str]:
+        """What the C form `text` needs besides the core registers."""
+        return []
+
     def _c_body(self) -> str:
-        statements = [statement(line) for line in self.lines]
+        statements = [self.statement(line) for line in self.lines]
         text = "\n".join(statements)
         targets = set(re.findall(r"goto L(\d+);", text))
         statements = [
@@ -202,6 +213,7 @@ class Routine:
             lines.append(f"ek_t_reg *sp = stack + {STACK_WORDS - max(len(names) - 4, 0)};")
         if re.search(r"\bfa\b", text):
             lines.append("ek_t_reg fa = 0u, fb = 0u;")
+        lines += self.declarations(text)
         lines += [f"ek_t_reg {r} = {values.get(r, '0u')};" for r in used]
         lines += [f"{place} = {value};" for place, value in values.items() if place[0] == "s"]
         unused = [n for i, n in enumerate(names) if i < 4 and f"r{i}" not in used]

@@ -224,7 +224,10 @@ def print_report(report: Report, output: str) -> None:
             f"on {report.board} (zero wait states, +-20 %)"
         )
     if report.instructions is not None:
-        click.echo(f"         {cell(report.instructions)} instructions, exact")
+        where = "" if report.cycles is not None else f" on {report.board}; cycles are unknown"
+        click.echo(f"         {cell(report.instructions)} instructions, exact{where}")
+    if report.not_measured:
+        click.echo(f"speed    unknown: {report.not_measured}")
     if report.logits_sqnr_db is not None:
         click.echo(
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "

@@ -1,0 +1,1 @@
+"""Kernels for Helium (MVE): C with vector operations of firmware/include/ek_mve.h."""

@@ -1,0 +1,80 @@
+"""Kernels for MVE against the numpy reference: on this machine, under sanitizers, and in QEMU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from built import M55, merged, run_host, run_m55, run_tight
+from graphs import batch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from mve_layers import layers
+from tools import need
+
+from codegen import memory_check
+from codegen.program import Program, build_program
+from edgekit import reference
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph
+
+CHECKED = settings(
+    max_examples=2,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+def built(graphs: list[Graph]) -> tuple[Graph, Program]:
+    """One program of all graphs that the family takes; the others fall back, with a reason."""
+    taken = []
+    for graph in graphs:
+        try:
+            calls = build_program(graph, M55.target).calls
+        except EdgekitError as refused:
+            assert refused.code == "E310", refused
+            continue
+        if all(c.kernel.spec.family == "arm_mve" for c in calls):
+            taken.append(graph)
+        else:
+            assert "arm_mve: " in calls[0].note, calls[0]
+    assert (
+        len(taken) >= len(graphs) - 3
+    )  # what is refused, such as taps all in the padding, is rare
+    graph = merged(taken)
+    program = build_program(graph, M55.target)
+    memory_check.check(program)
+    return graph, program
+
+
+def same(program: Program, found: list[np.ndarray], want: dict[str, np.ndarray], on: str) -> None:
+    for call, tensor, array in zip(program.calls, program.outputs, found, strict=True):
+        message = f"{on}: {call.kernel.spec}"
+        np.testing.assert_array_equal(array, want[tensor.name], err_msg=message)
+
+
+@CHECKED
+@given(graphs=layers(), seed=st.integers(0, 1000))
+def test_exact_on_this_machine(graphs: list[Graph], seed: int, tmp_path: Path) -> None:
+    graph, program = built(graphs)
+    for sample in range(2):
+        feeds = {name: x[sample : sample + 1] for name, x in batch(graph, seed, n=2).items()}
+        same(program, run_host(program, tmp_path, feeds), reference.run(graph, feeds), "host")
+
+
+@settings(CHECKED, max_examples=1)
+@given(graphs=layers(), extreme=st.sampled_from([None, -128, 127]))
+def test_no_finding_and_exact_in_qemu(
+    graphs: list[Graph], extreme: int | None, tmp_path: Path
+) -> None:
+    need("qemu-system-arm", "gcc")
+    graph, program = built(graphs)
+    feeds = {name: x[:1] for name, x in batch(graph, 1, n=2).items()}
+    if extreme is not None:
+        feeds = {name: np.full_like(x, extreme) for name, x in feeds.items()}
+    want = reference.run(graph, feeds)
+    same(program, run_tight(program, tmp_path, feeds), want, "sanitized")
+    found, _ = run_m55(program, tmp_path, feeds)
+    same(program, found, want, "qemu")
