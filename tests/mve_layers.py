@@ -1,4 +1,4 @@
-"""Random layers that the arm_mve family takes: no left shifts, channels beside multiples of 4 and 16."""
+"""Random layers that the arm_mve family takes: no left shifts, any number of channels."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Routines of depthwise convolutions: columns of four rows, and the sums over them.
 
 `spread` writes a word for every pixel and channel: the channel's bytes of four rows of the input.
-`sums` gathers the words that a result needs into a vector and multiplies it with the channel's taps,
-packed the same way. Where the four rows hold the taps of the next row of results too, that one's
+`sums` gathers the words that a result needs into a vector and multiplies it with the channel's
+taps, packed the same way. Where the four rows hold the taps of the next row of results too, that one's
 product takes the same vector and the taps moved up.
 """
 
@@ -28,9 +28,7 @@ def spread(partial: bool) -> MveRoutine:
     to the next pixel. `partial`: the last chunk has fewer than 16 channels.
     """
     sources = [f"const int8_t *s{i}" for i in range(4)]
-    r = MveRoutine(
-        "mve_spread", "int8_t *to", *sources, *(f"int32_t {name}" for name in _SPREAD)
-    )
+    r = MveRoutine("mve_spread", "int8_t *to", *sources, *(f"int32_t {name}" for name in _SPREAD))
     first = Routine.enter(r)
     # r0 to; r1 to r4 the rows; r5 to r8 their steps; r9 columns; r10, r11 chunks; r12 channels.
     r(f"ldr r4, [sp, #{first}]")
@@ -65,8 +63,8 @@ def sums(
 
     x: the first pixel's words; w: by channel its taps in `words` words, in as many vectors as that
     takes; q: the operands of requantization; `at`: byte offsets of the words from a pixel's first.
-    `shift`: bits by which the second row's taps are moved, 0 where there is one row only; `carry`: from
-    a word to the next one too.
+    `shift`: bits by which the second row's taps are moved, 0 where there is one row only; `carry`:
+    from a word to the next one too.
     `partial`: the channels are no multiple of four.
     """
     r = MveRoutine(
@@ -123,9 +121,7 @@ def _channel(r: MveRoutine, channel: int, vectors: int, shift: int, carry: bool)
         r("add r1, #4")
 
 
-def _results(
-    r: MveRoutine, how: VectorRequant, shift: int, partial: bool, ends: list[str]
-) -> None:
+def _results(r: MveRoutine, how: VectorRequant, shift: int, partial: bool, ends: list[str]) -> None:
     r("vmov q2[2], q2[0], r0, r4", "vmov q2[3], q2[1], r2, r6")
     found = ["q2"]
     if shift:

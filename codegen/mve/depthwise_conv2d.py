@@ -1,8 +1,8 @@
 """depthwise_conv2d: words of four rows, gathered and multiplied with a channel's taps at once.
 
 Blocks of channels are taken one after the other. Of each, the rows that one or two rows of results
-need are spread into scratch (`codegen.mve.columns`), with the input's zero point for padding; 16 taps
-then meet in one instruction. Images one pixel wide ("tall") are spread once, a word for every
+need are spread into scratch (`codegen.mve.columns`), with the input's zero point for padding; 16
+taps then meet in one instruction. Images one pixel wide ("tall") are spread once, a word for every
 position, since there the words of one result also serve its neighbours.
 """
 
@@ -79,7 +79,9 @@ class _Plan:
         if self.tall:
             at = [4 * g * self.dh for g in range(self.groups)]
         else:
-            at = [g * self.columns + x * self.dw for g in range(self.groups) for x in range(self.kw)]
+            at = [
+                g * self.columns + x * self.dw for g in range(self.groups) for x in range(self.kw)
+            ]
         at += [0] * (-len(at) % 4)
         return [column * self.column_bytes for column in at]
 
@@ -202,7 +204,9 @@ def write(spec: KernelSpec) -> Written:
         f"    int8_t *const words = padding + {plan.block};\n"
         f"    ek_m_fill(padding, {p['zx']}, {plan.block});\n"
     )
-    loops = _tall(plan, sums.name, spread.name) if plan.tall else _wide(plan, sums.name, spread.name)
+    loops = (
+        _tall(plan, sums.name, spread.name) if plan.tall else _wide(plan, sums.name, spread.name)
+    )
     text = f"{head}\n{{\n{body}{loops}}}\n"
     return Written(text, {r.name: r.text() for r in (spread, sums)}, plan.scratch_bytes)
 
@@ -274,9 +278,7 @@ def _tall(plan: _Plan, sums: str, spread: str) -> str:
     (low, high), edges = _tall_runs(plan)
     text = _per_block(plan)
     if high > low:
-        rows = ", ".join(
-            f"x + {(low - plan.top + j * plan.dh) * c} + c" for j in range(4)
-        )
+        rows = ", ".join(f"x + {(low - plan.top + j * plan.dh) * c} + c" for j in range(4))
         steps = ", ".join(["inside"] * 4)
         text += (
             f"        const int32_t inside = {c} - 16 * chunks;\n"
@@ -286,9 +288,7 @@ def _tall(plan: _Plan, sums: str, spread: str) -> str:
     for t in edges:
         at = [t - plan.top + j * plan.dh for j in range(4)]
         rows = ", ".join(f"x + {i * c} + c" if 0 <= i < p["H"] else "padding" for i in at)
-        text += (
-            f"        {spread}(words + {t * size}, {rows}, 0, 0, 0, 0, 1, chunks, channels);\n"
-        )
+        text += f"        {spread}(words + {t * size}, {rows}, 0, 0, 0, 0, 1, chunks, channels);\n"
     full, rest = divmod(p["OH"], plan.rows)
     next_row = str(c) if plan.rows == 2 else "0"
     if full:

@@ -83,9 +83,7 @@ def _routine_of(op: str, p: dict[str, Any]) -> MveRoutine:
 
 
 @cache
-def routine(
-    op: str, fixes: tuple[bool, ...], clamped: bool, rest: bool, whole: bool
-) -> MveRoutine:
+def routine(op: str, fixes: tuple[bool, ...], clamped: bool, rest: bool, whole: bool) -> MveRoutine:
     """`count` elements of two operands; `rest`: the last vector is not full."""
     numbers = _NUMBERS[op]
     r = MveRoutine(

@@ -16,8 +16,8 @@ from edgekit.devices.build import build_firmware, firmware_folder
 from edgekit.devices.session import connect
 from edgekit.toolchain import host_library
 
-# Each finds three vectors in q0 to q2 and words in r4 to r6, and leaves a vector in q3 and a word in
-# r7. Shifts come from q2, whose lowest bytes are -31 to 31; r3 and r8 point to 64 bytes to read and
+# Each finds three vectors in q0 to q2 and words in r4 to r6, and leaves a vector in q3 and a word
+# in r7. Shifts come from q2, whose lowest bytes are -31 to 31; r3 and r8 point to 64 bytes to read and
 # to write.
 FORMS = [
     *(f"{m} q3, q0, q1" for m in ("vadd.i32", "vsub.i32", "vadd.i16", "vmul.i32", "vqrdmulh.s32",
@@ -59,8 +59,19 @@ def routine(form: str) -> MveRoutine:
     r.enter(6)
     r("str r3, [sp, #16]", "mov r9, r1", "mov r10, r2", "str r0, [sp, #20]")
     with r.until("rows", "r11", "#0", "gt"):
-        r("mov r1, r9", "vldrw.32 q0, [r1], #16", "vldrw.32 q1, [r1], #16", "vldrw.32 q2, [r1], #16")
-        r("ldmia r1!, {r4-r7}", "mov r3, r1", "ldr r2, [sp, #16]", "str r4, [sp]", "str r5, [sp, #4]")
+        r(
+            "mov r1, r9",
+            "vldrw.32 q0, [r1], #16",
+            "vldrw.32 q1, [r1], #16",
+            "vldrw.32 q2, [r1], #16",
+        )
+        r(
+            "ldmia r1!, {r4-r7}",
+            "mov r3, r1",
+            "ldr r2, [sp, #16]",
+            "str r4, [sp]",
+            "str r5, [sp, #4]",
+        )
         r("vdup.32 q3, r7", "mov r1, r2", "vstrb.8 q3, [r1]", "vstrb.8 q3, [r1, #16]")
         # Narrow stores take r0 to r7 as their address.
         r(*(line.strip().replace("r8", "r2") for line in form.split(";")))
@@ -110,9 +121,7 @@ def source_of(routines: list[MveRoutine]) -> str:
     return (
         '#include "ek_mve.h"\n'
         + "\n".join({r.name: r.text() for r in routines}.values())
-        + APP.format(
-            in_words=ROWS * ROW_WORDS, out_words=len(routines) * each, calls=calls
-        )
+        + APP.format(in_words=ROWS * ROW_WORDS, out_words=len(routines) * each, calls=calls)
     )
 
 

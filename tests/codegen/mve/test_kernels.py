@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from built import M55, merged, run_host, run_m55, run_tight
 from graphs import batch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -40,7 +39,9 @@ def built(graphs: list[Graph]) -> tuple[Graph, Program]:
             taken.append(graph)
         else:
             assert "arm_mve: " in calls[0].note, calls[0]
-    assert len(taken) >= len(graphs) - 3  # what is refused, such as taps all in the padding, is rare
+    assert (
+        len(taken) >= len(graphs) - 3
+    )  # what is refused, such as taps all in the padding, is rare
     graph = merged(taken)
     program = build_program(graph, M55.target)
     memory_check.check(program)
