@@ -2,8 +2,8 @@
 
 `spread` writes a word for every pixel and channel: the channel's bytes of four rows of the input.
 `sums` gathers the words that a result needs into a vector and multiplies it with the channel's
-taps, packed the same way. Where the four rows hold the taps of the next row of results too, that one's
-product takes the same vector and the taps moved up.
+taps, packed the same way. Where the four rows hold the taps of the next row of results too, that
+one's product takes the same vector and the taps moved up.
 """
 
 from __future__ import annotations
