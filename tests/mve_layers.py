@@ -1,4 +1,4 @@
-"""Random layers that the arm_mve family takes: no left shifts, channels beside multiples of 4 and 16."""
+"""Random layers that the arm_mve family takes: no left shifts, any number of channels."""
 
 from __future__ import annotations
 
@@ -64,6 +64,40 @@ def conv_layers(draw: st.DrawFn, op: str) -> Graph:
             "b": r.integers(-spread, spread + 1, channels).astype(np.int32),
         },
         **attrs,
+    )
+
+
+def layer_of_shape(
+    op: str,
+    x: tuple[int, int, int],
+    kernel: tuple[int, int],
+    channels: int,
+    strides: list[int],
+    pads: list[int],
+) -> Graph:
+    """A convolution with ReLU of a given shape."""
+    r = np.random.default_rng(0)
+    out = [(s + pads[i] + pads[2 + i] - kernel[i]) // strides[i] + 1 for i, s in enumerate(x[:2])]
+    depthwise = op == "depthwise_conv2d"
+    w_shape = (*kernel, channels) if depthwise else (channels, *kernel, x[2])
+    w_scale = r.uniform(0.001, 0.01, channels)
+    x_quant = Quant.make(SCALE, -128)
+    return one_node(
+        op,
+        [
+            Value("x", (1, *x), "int8", x_quant),
+            Value("w", w_shape, "int8", Quant.make(w_scale, 0, 2 if depthwise else 0)),
+            Value("b", (channels,), "int32", Quant.make(x_quant.scale[0] * w_scale, 0, 0)),
+        ],
+        Value("y", (1, *out, channels), "int8", Quant.make(0.05, -128)),
+        {
+            "w": r.integers(-127, 128, w_shape).astype(np.int8),
+            "b": r.integers(-3000, 3000, channels).astype(np.int32),
+        },
+        strides=strides,
+        dilations=[1, 1],
+        pads=pads,
+        clamp=[0, None],
     )
 
 

@@ -70,6 +70,7 @@ CORES = {
     "cortex-m3": ("qemu-mps2-an385", "qemu-system-arm"),
     "cortex-m7": ("qemu-mps2-an500", "qemu-system-arm"),
     "cortex-m33": ("qemu-mps2-an505", "qemu-system-arm"),
+    "cortex-m55": ("qemu-mps3-an547", "qemu-system-arm"),
     "riscv32": ("qemu-riscv32-virt", "qemu-system-riscv32"),
 }
 

@@ -1,8 +1,8 @@
 """average_pool2d: eight channels at a time are summed as int16 and divided by a multiplication.
 
 The divisor n is a constant, so windows with padding are refused. With t = |sum| + n / 2 below 2^16
-and M = ceil(2^32 / n), floor(t / n) is (t * M) >> 32: M exceeds 2^32 / n by less than 1, t times that
-is below 2^16, and t / n is at least 1 / n away from the next whole number.
+and M = ceil(2^32 / n), floor(t / n) is (t * M) >> 32: M exceeds 2^32 / n by less than 1, t times
+that is below 2^16, and t / n is at least 1 / n away from the next whole number.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _rows(p: dict[str, Any]) -> tuple[int, int]:
 
 @cache
 def routine(partial: bool) -> MveRoutine:
-    """One window: `rows` runs of `pixels` pixels that are `stride` apart; `skip` leads to the next."""
+    """One window: `rows` runs of `pixels` pixels that are `stride` apart, `skip` between runs."""
     r = MveRoutine(
         "mve_average", "const int8_t *x", "int8_t *y", *(f"int32_t {n}" for n in _ARGUMENTS)
     )

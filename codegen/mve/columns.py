@@ -1,9 +1,9 @@
 """Routines of depthwise convolutions: columns of four rows, and the sums over them.
 
 `spread` writes a word for every pixel and channel: the channel's bytes of four rows of the input.
-`sums` gathers the words that a result needs into a vector and multiplies it with the channel's taps,
-packed the same way. Where the four rows hold the taps of the next row of results too, that one's
-product takes the same vector and the taps moved up.
+`sums` gathers the words that a result needs into a vector and multiplies it with the channel's
+taps, packed the same way. Where the four rows hold the taps of the next row of results too, that
+one's product takes the same vector and the taps moved up.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def sums(
 
     x: the first pixel's words; w: by channel its taps in `words` words, in as many vectors as that
     takes; q: the operands of requantization; `at`: byte offsets of the words from a pixel's first.
-    `shift`: bits by which the second row's taps are moved, 0 where there is one row only; `carry`: from
-    a word to the next one too.
+    `shift`: bits by which the second row's taps are moved, 0 where there is one row only; `carry`:
+    from a word to the next one too.
     `partial`: the channels are no multiple of four.
     """
     r = MveRoutine(

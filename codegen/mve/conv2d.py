@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from codegen.channels import Channels, analyse
+import numpy as np
+
+from codegen.channels import analyse
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -24,10 +26,13 @@ from codegen.kernel import (
 from codegen.mve import gather, gemm, requant
 from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import MveRoutine
+from codegen.overlap import Steps, sharing, tile_steps
 from codegen.schedules import _float, _window
 
 #: Bytes of gathered taps that a block of pixels may take.
 GATHER_BYTES = 2048
+#: Pixels of a 1x1 convolution that are finished before the next are begun, to save RAM.
+TILE = 16
 #: Instructions of a driver around one call: its arguments, and what leads to it.
 CALL = 26
 
@@ -55,7 +60,7 @@ def int8_only(layer: Layer) -> None:
 
 
 def candidates(given: Layer) -> list[Candidate]:
-    """One: which loops run follows from the shapes."""
+    """One for each of `_tiles`."""
     layer = _as_conv(given)
     int8_only(layer)
     groups = layer.node.attrs.get("groups", 1)
@@ -64,32 +69,39 @@ def candidates(given: Layer) -> list[Candidate]:
     w = layer.constants[layer.inputs[1].name]
     channels = analyse(layer, w.reshape(w.shape[0], -1))
     how = requant.plan(channels)
-    p: dict[str, Any] = {
+    params: dict[str, Any] = {
         **_window.params(layer, (w.shape[1], w.shape[2])),
         "O": w.shape[0],
         **how.params,
         "zx": channels.input_zero_point,
         "template": "mve_conv2d",
     }
-    lanes = 8 if p["OH"] * p["OW"] == 1 else 4
+    lanes = 8 if params["OH"] * params["OW"] == 1 else 4
     packed = gemm.pack_weights(channels.weights, lanes)
-    spec = KernelSpec(
-        given.node.op,
-        "arm_mve",
-        (
-            Operand("x", "int8", layer.inputs[0].size, "input"),
-            Operand("w", "int8", packed.size, "constant"),
-            Operand("q", "int8", _operand_bytes(channels, lanes), "constant"),
-            Operand("y", "int8", layer.output.size, "output"),
-        ),
-        p,
-    )
     constants = {"w": packed, "q": requant.pack(channels, lanes)}
-    return [Candidate(spec, (layer.inputs[0].name,), constants, cost=_Conv(p).cost)]
+    operands = (
+        Operand("x", "int8", layer.inputs[0].size, "input"),
+        Operand("w", "int8", packed.size, "constant"),
+        Operand("q", "int8", constants["q"].size, "constant"),
+        Operand("y", "int8", layer.output.size, "output"),
+    )
+    found = []
+    for tile in _tiles(params):
+        conv = _Conv({**params, "tile": tile})
+        spec = KernelSpec(given.node.op, "arm_mve", operands, conv.p)
+        candidate = Candidate(spec, (layer.inputs[0].name,), constants, cost=conv.cost)
+        found.append(sharing(candidate, conv.steps(layer.output.nbytes)))
+    return found
 
 
-def _operand_bytes(channels: Channels, lanes: int) -> int:
-    return -(-len(channels.bias) // lanes) * (lanes // 4) * requant.GROUP_BYTES
+def _tiles(p: dict[str, Any]) -> list[int]:
+    """Pixels between which the channels start anew: as many as scratch holds where taps are
+    gathered, else all, or a few, so that results may take the place of pixels that were read."""
+    pixels = p["OH"] * p["OW"]
+    if gather.Window.of(p).pointwise:
+        return [pixels] + ([TILE] if pixels > 2 * TILE else [])
+    row = gemm.chunks_of(p["kernel"][0] * p["kernel"][1] * p["C"]) * gemm.CHUNK
+    return [min(max(GATHER_BYTES // row // 2 * 2, 2), pixels)]
 
 
 def write(spec: KernelSpec) -> Written:
@@ -110,7 +122,7 @@ class _Conv:
         self.pixels = p["OH"] * p["OW"]
         self.unroll = gemm.unrolled(self.chunks)
         self.loops = self.chunks // self.unroll
-        self.block = min(max(GATHER_BYTES // self.row // 2 * 2, 2), self.pixels)
+        self.tile = p["tile"]
 
     @property
     def routine(self) -> MveRoutine:
@@ -128,7 +140,7 @@ class _Conv:
     @property
     def scratch_bytes(self) -> int:
         if not self.window.pointwise:
-            return self.block * self.row + gemm.CHUNK
+            return int(self.tile * self.row + gemm.CHUNK)
         return (self.overread - 1) * self.k + self.row if self.overread else 0
 
     # ---- cost
@@ -158,10 +170,20 @@ class _Conv:
 
     def _blocks(self) -> list[int]:
         """Pixels of each call of `run`."""
-        if self.window.pointwise:
-            return [n for n in (self.pixels - self.overread, self.overread) if n]
-        full, rest = divmod(self.pixels, self.block)
-        return [self.block] * full + ([rest] if rest else [])
+        last = [self.overread] if self.window.pointwise and self.overread else []
+        full, rest = divmod(self.pixels - sum(last), self.tile)
+        return [self.tile] * full + ([rest] if rest else []) + last
+
+    def steps(self, out_bytes: int) -> Steps | None:
+        """Order of access for `codegen.overlap`."""
+        if self.pixels == 1:
+            return None
+        if not self.window.pointwise:
+            return tile_steps({**self.p, "x_dtype": "int8"}, out_bytes, self.tile)
+        # Each group of channels reads a tile's pixels anew, after the first has been written.
+        starts = np.cumsum([0, *self._blocks()])
+        pairs = np.stack([starts[:-1] * self.k, starts[1:] * self.p["O"]], 1)
+        return np.repeat(pairs, 2, 0)
 
     # ---- text
 
@@ -209,8 +231,8 @@ class _Conv:
             f"static void {name}_run(const int8_t *x, const int8_t *w, const int8_t *q, int8_t *y, "
             f"int32_t n)\n{{\n"
             f"    if (n > 1) {{\n"
-            f"        {call}(x, y, w, q, {2 * step - self.row}, {p['O']}, {tail}, {step}, {wbytes}, "
-            f"n >> 1, {p['O']});\n"
+            f"        {call}(x, y, w, q, {2 * step - self.row}, {p['O']}, {tail}, {step}, "
+            f"{wbytes}, n >> 1, {p['O']});\n"
             f"    }}\n"
             f"    if ((n & 1) != 0) {{ /* the last pixel stands for two, which write the same */\n"
             f"        {call}(x + (n - 1) * {step}, y + (n - 1) * {p['O']}, w, q, 0, 0, {tail}, 0, "
@@ -222,7 +244,13 @@ class _Conv:
         rest, o = self.overread, self.p["O"]
         text = ""
         whole = self.pixels - rest
-        if whole:
+        if whole > self.tile:
+            text += (
+                f"    for (int32_t i = 0; i < {whole}; i += {self.tile}) {{\n"
+                f"        RUN(x + i * {self.k}, w, q, y + i * {o}, "
+                f"ek_min({self.tile}, {whole} - i));\n    }}\n"
+            )
+        elif whole:
             text += f"    RUN(x, w, q, y, {whole});\n"
         if rest:
             text += (
@@ -239,13 +267,13 @@ class _Conv:
             f"        for (int32_t ox = 0; ox < {p['OW']}; ox++) {{\n"
             f"            {self.window.name(p['zx'])}(x, scratch + n * {self.row}, oy, ox);\n"
             f"            n++;\n"
-            f"            if (n == {self.block}) {{\n"
-            f"                RUN(scratch, w, q, y, {self.block});\n"
-            f"                y += {self.block * p['O']};\n"
+            f"            if (n == {self.tile}) {{\n"
+            f"                RUN(scratch, w, q, y, {self.tile});\n"
+            f"                y += {self.tile * p['O']};\n"
             f"                n = 0;\n"
             f"            }}\n        }}\n    }}\n"
-            + (f"    RUN(scratch, w, q, y, {self.pixels % self.block});\n"
-               if self.pixels % self.block else "")
+            + (f"    RUN(scratch, w, q, y, {self.pixels % self.tile});\n"
+               if self.pixels % self.tile else "")
         )  # fmt: skip
 
 

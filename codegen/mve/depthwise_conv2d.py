@@ -1,8 +1,8 @@
 """depthwise_conv2d: words of four rows, gathered and multiplied with a channel's taps at once.
 
-Blocks of channels are taken one after the other. Of each, the rows that one or two rows of results
-need are spread into scratch (`codegen.mve.columns`), with the input's zero point for padding; 16 taps
-then meet in one instruction. Images one pixel wide ("tall") are spread once, a word for every
+Block of channels by block, the rows that one or two rows of results need are spread into scratch
+(`codegen.mve.columns`), with the input's zero point for padding; 16 taps then meet in one
+instruction. Images one pixel wide ("tall") are spread once, a word for every
 position, since there the words of one result also serve its neighbours.
 """
 
@@ -27,6 +27,7 @@ from codegen.mve import columns, requant
 from codegen.mve.conv2d import int8_only
 from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import MveRoutine
+from codegen.overlap import sharing
 from codegen.schedules import _window
 
 #: Bytes of scratch that a block of channels should not exceed.
@@ -137,7 +138,22 @@ def candidates(layer: Layer) -> list[Candidate]:
         p,
     )
     constants = {"w": packed, "q": operands}
-    return [Candidate(spec, (layer.inputs[0].name,), constants, cost=_cost(plan))]
+    candidate = Candidate(spec, (layer.inputs[0].name,), constants, cost=_cost(plan))
+    return [sharing(candidate, _steps(plan, layer.output.nbytes))]
+
+
+def _steps(plan: _Plan, out_bytes: int) -> list[tuple[int, int]]:
+    """Order of access for `codegen.overlap`: rows of results, block by block of channels."""
+    p = plan.p
+    starts = range(0, p["C"], plan.block)
+    if plan.tall:
+        return [(c, out_bytes) for c in starts]
+    found = []
+    for oy in range(0, p["OH"], plan.rows):
+        low = max(oy * plan.sh - plan.top, 0) * p["W"] * p["C"]
+        end = min(oy + plan.rows, p["OH"]) * p["OW"] * p["C"]
+        found += [(low + c, end) for c in starts]
+    return found
 
 
 def _pack(taps: np.ndarray, plan: _Plan) -> np.ndarray:
@@ -253,23 +269,23 @@ def _wide(plan: _Plan, sums: str, spread: str) -> str:
         plan, sums, "words", f"y + oy * {results}", plan.sw * size, (next_row, c), str(p["OW"])
     )
     return (
-        text + _per_block(plan) + f"        const int32_t inside = {c} - 16 * chunks;\n"
-        f"        for (int32_t oy = 0; oy < {p['OH']}; oy += {plan.rows}) {{\n"
-        f"            for (int32_t g = 0; g < {plan.groups}; g++) {{\n"
-        f"                const int8_t *row[4];\n"
-        f"                int32_t step[4];\n"
-        f"                for (int32_t j = 0; j < 4; j++) {{\n"
-        f"                    const int32_t iy = oy * {plan.sh} - {plan.top} + "
+        text + f"    for (int32_t oy = 0; oy < {p['OH']}; oy += {plan.rows}) {{\n"
+        f"{_per_block(plan)}"
+        f"        const int32_t inside = {c} - 16 * chunks;\n"
+        f"        for (int32_t g = 0; g < {plan.groups}; g++) {{\n"
+        f"            const int8_t *row[4];\n"
+        f"            int32_t step[4];\n"
+        f"            for (int32_t j = 0; j < 4; j++) {{\n"
+        f"                const int32_t iy = oy * {plan.sh} - {plan.top} + "
         f"(4 * g + j) * {plan.dh};\n"
-        f"                    const bool real = iy >= 0 && iy < {p['H']};\n"
-        f"                    row[j] = real ? x + iy * {width} + c : padding;\n"
-        f"                    step[j] = real ? inside : -16 * chunks;\n"
-        f"                }}\n"
-        f"                {spread}(words + g * {plane} + {plan.left * size}, row[0], row[1], "
-        f"row[2], row[3], step[0], step[1], step[2], step[3], {plan.real}, chunks, channels);\n"
+        f"                const bool real = iy >= 0 && iy < {p['H']};\n"
+        f"                row[j] = real ? x + iy * {width} + c : padding;\n"
+        f"                step[j] = real ? inside : -16 * chunks;\n"
         f"            }}\n"
-        f"            {call}"
-        f"        }}\n    }}\n"
+        f"            {spread}(words + g * {plane} + {plan.left * size}, row[0], row[1], "
+        f"row[2], row[3], step[0], step[1], step[2], step[3], {plan.real}, chunks, channels);\n"
+        f"        }}\n"
+        f"        {call}    }}\n    }}\n"
     )
 
 

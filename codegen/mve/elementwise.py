@@ -19,6 +19,7 @@ from codegen.kernel import (
 )
 from codegen.mve.conv2d import int8_only
 from codegen.mve.routine import MveRoutine
+from codegen.overlap import element_steps, sharing
 from edgekit.ops.requant import add_params, mul_params, tensor_quant
 
 #: Registers of a routine's numbers, in the order of its arguments.
@@ -42,16 +43,19 @@ def candidates(layer: Layer) -> list[Candidate]:
     for letter, value in zip("ab", layer.inputs, strict=True):
         data = layer.constants.get(value.name)
         role = "input" if data is None else "constant"
-        operands.append(Operand(letter, "int8", value.size, role, data is None))
+        operands.append(Operand(letter, "int8", value.size, role))
         if data is None:
             names.append(value.name)
         else:
             constants[letter] = np.ascontiguousarray(data)
-    operands.append(Operand("y", "int8", layer.output.size, "output", True))
+    operands.append(Operand("y", "int8", layer.output.size, "output"))
     spec = KernelSpec(op, "arm_mve", tuple(operands), {**p, "template": "mve_elementwise"})
-    in_place = layer.inputs[0].name not in layer.constants
     cost = _routine_of(op, p).cost(vectors=layer.output.size // 4) + Cost(30, 30)
-    return [Candidate(spec, tuple(names), constants, in_place, cost=cost)]
+    candidate = Candidate(spec, tuple(names), constants, cost=cost)
+    if layer.inputs[0].name in layer.constants:
+        return [candidate]
+    steps = element_steps(np.arange(layer.output.size), "int8", "int8")
+    return [sharing(candidate, steps, same=True)]
 
 
 def _params(layer: Layer) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from functools import cache
 
 import numpy as np
 
-from codegen.kernel import Cost
 from codegen.mve import requant
 from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import EVEN, MveRoutine
@@ -48,8 +47,8 @@ def rows(unroll: int, looped: bool, form: str, clamped: bool, partial: bool) -> 
     """Pairs of pixels by groups of four channels.
 
     x: rows that lie `xs` bytes apart; y: `y_stride` bytes from pixel to pixel; `x_step` is 2 * xs
-    less the bytes of a padded row, `wbytes` the bytes of a group's weights. `partial`: the last group
-    may have fewer than four channels.
+    less the bytes of a padded row, `wbytes` the bytes of a group's weights. `partial`: the last
+    group may have fewer than four channels.
     """
     r = MveRoutine(
         "mve_rows", "const int8_t *x", "int8_t *y", "const int8_t *w", "const int8_t *q",

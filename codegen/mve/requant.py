@@ -1,9 +1,9 @@
 """Requantization of four accumulators at a time, exactly SPEC's two roundings.
 
-VQRDMULH rounds (2 * a * m + 2^31) >> 32, which is gemmlowp's doubling high multiply for either sign:
-its nudge and truncation amount to rounding halves up too, and both saturate the one product that
-overflows. VRSHL by -e rounds halves up where SPEC rounds them away from zero. The two differ in
-halves of negative numbers only, and agree after subtracting one from negative numbers:
+VQRDMULH rounds (2 * a * m + 2^31) >> 32, which is gemmlowp's doubling high multiply for either
+sign: its nudge and truncation amount to rounding halves up too, and both saturate the one product
+that overflows. VRSHL by -e rounds halves up where SPEC rounds them away from zero. The two differ
+in halves of negative numbers only, and agree after subtracting one from negative numbers:
 
 ========  ====================================  ==========================================
 form      allowed                               instructions between accumulator and result
@@ -73,7 +73,7 @@ def plan(channels: Channels) -> VectorRequant:
 
 
 def pack(channels: Channels, group: int = 4) -> np.ndarray:
-    """int8 [ceil(O / group) * group / 4 * 36]: by four channels their biases, multipliers, shifts."""
+    """int8 [ceil(O / group) * group * 9]: by four channels their biases, multipliers, shifts."""
     count = len(channels.bias)
     pad = -count % group
 

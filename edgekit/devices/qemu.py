@@ -14,6 +14,7 @@ import tempfile
 import time
 from types import TracebackType
 
+import targets
 from edgekit.devices.gdb import GdbClient
 from edgekit.errors import EdgekitError
 from targets import Board
@@ -35,11 +36,13 @@ class QemuMachine:
             raise ValueError(f"board '{board.name}' is not one of QEMU's")
         command = shutil.which(board.qemu.command)
         if command is None:
+            other = targets.board(board.target.default_board)
+            instead = f"; or use the board '{other.name}', which needs nothing"
             raise EdgekitError(
                 "E602",
                 f"board '{board.name}' needs '{board.qemu.command}', which is not installed",
-                help=f"Debian/Ubuntu: apt install {board.qemu.package}; macOS: brew install qemu; "
-                f"or use the board '{board.target.default_board}', which needs nothing",
+                help=f"Debian/Ubuntu: apt install {board.qemu.package}; macOS: brew install qemu"
+                + (instead if other.qemu is None else ""),
             )
         self.board = board
         self._process: subprocess.Popen[bytes] | None = None

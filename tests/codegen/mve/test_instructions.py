@@ -16,9 +16,9 @@ from edgekit.devices.build import build_firmware, firmware_folder
 from edgekit.devices.session import connect
 from edgekit.toolchain import host_library
 
-# Each finds three vectors in q0 to q2 and words in r4 to r6, and leaves a vector in q3 and a word in
-# r7. Shifts come from q2, whose lowest bytes are -31 to 31; r3 and r8 point to 64 bytes to read and
-# to write.
+# Each finds three vectors in q0 to q2 and words in r4 to r6, and leaves a vector in q3 and a word
+# in r7. Shifts come from q2, whose lowest bytes are -31 to 31; r3 and r8 point to 64 bytes to read
+# and to write.
 FORMS = [
     *(f"{m} q3, q0, q1" for m in ("vadd.i32", "vsub.i32", "vadd.i16", "vmul.i32", "vqrdmulh.s32",
       "vmulh.u32", "vmax.s32", "vmin.s32", "vmax.s16", "vmin.s16", "veor")),

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built import M55, merged, run_host, run_m55, run_tight
+from built import M55, host_kernels, merged, run_m55, run_tight
 from graphs import batch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from mve_layers import layers
+from mve_layers import layer_of_shape, layers
 from tools import need
 
 from codegen import memory_check
-from codegen.program import Program, build_program
+from codegen.memory_run import PATTERNS, PoisonedRun
+from codegen.program import Program, build_program, layer_of
+from codegen.templates import templates
 from edgekit import reference
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
@@ -55,13 +57,40 @@ def same(program: Program, found: list[np.ndarray], want: dict[str, np.ndarray],
         np.testing.assert_array_equal(array, want[tensor.name], err_msg=message)
 
 
+#: conv2d, depthwise_conv2d by (shape of x, kernel, channels, strides, pads).
+COUNTED = [
+    ("conv2d", (25, 5, 64), (1, 1), 64, [1, 1], [0, 0, 0, 0]),
+    ("conv2d", (16, 16, 32), (3, 3), 32, [1, 1], [1, 1, 1, 1]),
+    ("conv2d", (49, 10, 1), (10, 4), 64, [2, 2], [4, 1, 5, 1]),
+    ("depthwise_conv2d", (25, 5, 64), (3, 3), 64, [1, 1], [1, 1, 1, 1]),
+    ("depthwise_conv2d", (24, 24, 32), (3, 3), 32, [2, 2], [0, 0, 1, 1]),
+    ("depthwise_conv2d", (28, 1, 128), (5, 1), 128, [1, 1], [0, 0, 0, 0]),
+]
+
+
+def test_costs_are_what_runs(tmp_path: Path) -> None:
+    """Candidates' costs, which choose kernels, against QEMU's counts."""
+    need("qemu-system-arm")
+    graph = merged([layer_of_shape(*case) for case in COUNTED])
+    program = build_program(graph, M55.target, optimize="speed")
+    feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
+    _, counts = run_m55(program, tmp_path, feeds)
+    for call, node, count in zip(program.calls, graph.nodes, counts, strict=True):
+        costs = [c.cost for t in templates()["arm_mve"].values() if node.op in t.ops
+                 for c in t.candidates(layer_of(graph, node))]  # fmt: skip
+        assert all(costs)
+        assert min(c.instructions for c in costs if c) == pytest.approx(count, rel=0.03), call.op
+
+
 @CHECKED
 @given(graphs=layers(), seed=st.integers(0, 1000))
 def test_exact_on_this_machine(graphs: list[Graph], seed: int, tmp_path: Path) -> None:
     graph, program = built(graphs)
+    poisoned = PoisonedRun(program, host_kernels(program, tmp_path))
     for sample in range(2):
         feeds = {name: x[sample : sample + 1] for name, x in batch(graph, seed, n=2).items()}
-        same(program, run_host(program, tmp_path, feeds), reference.run(graph, feeds), "host")
+        want, found = reference.run(graph, feeds), poisoned.run(feeds, PATTERNS[sample])
+        same(program, [found[t.name] for t in program.outputs], want, "host")
 
 
 @settings(CHECKED, max_examples=1)
