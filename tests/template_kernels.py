@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built import KERNEL_OPT, M4, merged, run_host, run_m4, write_sources
+from built import M4, kernel_objects, merged, run_host, run_m4, write_sources
 from graphs import batch
 
 from codegen import memory_check
@@ -20,7 +20,7 @@ from edgekit import reference
 from edgekit.devices.bench import Bench, Out, link_functions
 from edgekit.devices.build import firmware_folder
 from edgekit.graph import Graph
-from edgekit.toolchain import find_compiler, host_executable
+from edgekit.toolchain import host_executable
 
 ONLY = replace(M4.target, families=("thumb_dsp",))
 
@@ -76,10 +76,7 @@ def check_everywhere(
 def instructions(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> int:
     """Of the only call's kernel on the virtual M4, called on its own."""
     (call,) = program.calls
-    include = [folder, firmware_folder() / "include"]
-    objects = find_compiler("zig", M4.target).objects(
-        write_sources(program, folder), include=include, opt=KERNEL_OPT
-    )
+    objects = kernel_objects(program, folder)
     bench = Bench(link_functions(objects, M4, [call.kernel.name], "zig"), M4, strict=True)
     arguments: list[bytes | Out] = []
     for a in call.arguments:
