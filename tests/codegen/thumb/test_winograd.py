@@ -22,7 +22,7 @@ from edgekit.graph import Graph, Quant, Value
 F2, F4 = "winograd_f2", "winograd_f4"
 PER_BUILD = 6
 CHECKED = settings(
-    max_examples=2,
+    max_examples=1,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -111,15 +111,12 @@ def test_adversarial(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """The largest sums that int8 allows, in every form, without saturating the results."""
     r = np.random.default_rng(3)
     layers = []
-    for channels in (16, 64):
-        shape = (6, 3, 3, channels)
-        for w in (np.full(shape, 127), np.full(shape, -127), r.choice([-127, 127], shape)):
-            for relu in (False, True):
-                # Where all add up, the accumulator is sqrt(K) times the usual deviation.
-                scale = 2.0 if w.min() < w.max() else (9 * channels) ** 0.5
-                layers.append(
-                    conv((5, 9, channels), 6, [1, 1, 1, 1], weights=w, relu=relu, scale=scale)
-                )
+    shape = (6, 3, 3, 32)
+    for w in (np.full(shape, 127), np.full(shape, -127), r.choice([-127, 127], shape)):
+        for relu in (False, True):
+            # Where all add up, the accumulator is sqrt(K) times the usual deviation.
+            scale = 2.0 if w.min() < w.max() else (9 * 32) ** 0.5
+            layers.append(conv((5, 9, 32), 6, [1, 1, 1, 1], weights=w, relu=relu, scale=scale))
     whole = merged_inputs(layers, kind)
     for template, variant in ((F2, 0), (F2, 1), (F4, 0)):
         check_everywhere(layers, template, variant, tmp_path, monkeypatch, whole, alone=True)
@@ -210,9 +207,7 @@ def test_refused() -> None:
             winograd.candidates(layer_of(graph, graph.nodes[0]))
 
 
-@pytest.mark.parametrize(
-    ("template", "channels", "variant"), [(F2, 16, 1), (F2, 32, 4), (F4, 12, 0)]
-)
+@pytest.mark.parametrize(("template", "channels", "variant"), [(F2, 32, 4), (F4, 12, 0)])
 def test_sanitized(
     template: str, channels: int, variant: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
