@@ -33,7 +33,7 @@ OBJECTIVES = ("balanced", "speed", "ram", "size")
 FLASH_RATIO = 1.25
 #: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
 #: The first few kilobytes count less, since every board has them.
-RAM_POWER, RAM_FREE = 0.3, 4096
+RAM_POWER, RAM_FREE = 0.3, 8192
 #: Limits of RAM that the balanced and ram builds try, up to this multiple of the least.
 LIMITS, RAM_RATIO = 24, 1.5
 RAM_SLOWDOWN = 1.25

@@ -15,9 +15,9 @@ from functools import cached_property
 from codegen.emit import emit
 from codegen.kernel import Candidate, Kernel
 
-#: What code is worth: a tenth less of it may cost 1.5 % of the time. The first kilobytes, which the
+#: What code is worth: a tenth less of it may cost 5 % of the time. The first kilobytes, which the
 #: runtime and any layer take, count less.
-CODE_POWER, CODE_FREE = 0.15, 4096
+CODE_POWER, CODE_FREE = 0.5, 4096
 #: Bytes of a Thumb-2 instruction and of a statement of C, about.
 INSTRUCTION, STATEMENT = 3.6, 9.0
 _UNKNOWN = 1 << 60
