@@ -31,11 +31,12 @@ from targets import Target
 OBJECTIVES = ("balanced", "speed", "ram", "size")
 #: Constants of the balanced and ram builds in proportion to the model's int8 weights.
 FLASH_RATIO = 1.25
-#: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
-#: The first few kilobytes count less, since every board has them.
-RAM_POWER, RAM_FREE = 0.3, 8192
-#: Limits of RAM that the balanced and ram builds try, up to this multiple of the least.
-LIMITS, RAM_RATIO = 24, 1.5
+#: What RAM is worth in the balanced build: a tenth more of it has to save 5 % of the time.
+#: The first 16 KB count less, since every board has them.
+RAM_POWER, RAM_FREE = 0.5, 16384
+#: Limits of RAM that the balanced and ram builds try, up to this multiple of the least, or so
+#: many bytes more.
+LIMITS, RAM_RATIO, RAM_MORE = 24, 1.5, 4096
 RAM_SLOWDOWN = 1.25
 
 
@@ -127,7 +128,7 @@ def _within(
     """The least RAM at the peak that is not too slow, or for "balanced" as much as pays."""
     needs = [[slot.need(o) for o in slot.options] for slot in slots]
     least = max((min(row) for row in needs), default=0)
-    ceiling = max(int(least * RAM_RATIO), least + RAM_FREE)
+    ceiling = max(int(least * RAM_RATIO), least + RAM_MORE)
     more = sorted({n for row in needs for n in row if least < n <= ceiling})
     limits = [least, *more[:: max(1, -(-len(more) // LIMITS))]]
 
