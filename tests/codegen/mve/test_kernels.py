@@ -82,6 +82,20 @@ def test_costs_are_what_runs(tmp_path: Path) -> None:
         assert min(c.instructions for c in costs if c) == pytest.approx(count, rel=0.03), call.op
 
 
+@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+def test_shapes_with_few_rows(compiler: str, tmp_path: Path) -> None:
+    """Loops of two rounds, which compilers unroll and gcc 12.2 vectorized with a wrong predicate."""
+    need("qemu-system-arm", *([M55.target.gcc_command] if compiler == "gcc" else []))
+    shapes = [(3, 3, 32), (3, 5, 20), (2, 2, 16), (1, 7, 8)]
+    graph = merged(
+        [layer_of_shape("depthwise_conv2d", s, (3, 3), s[2], [1, 1], [1, 1, 1, 1]) for s in shapes]
+    )
+    program = build_program(graph, M55.target)
+    feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
+    found, _ = run_m55(program, tmp_path, feeds, compiler)
+    same(program, found, reference.run(graph, feeds), compiler)
+
+
 @CHECKED
 @given(graphs=layers(), seed=st.integers(0, 1000))
 def test_exact_on_this_machine(graphs: list[Graph], seed: int, tmp_path: Path) -> None:
