@@ -18,15 +18,14 @@ first and then upgraded, best ratio of cycles saved per byte first.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from codegen.emit import emit
-from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
+from codegen import trade
+from codegen.kernel import Candidate, Layer, NotApplicable
 from codegen.schedules import families
 from codegen.templates import templates
+from codegen.trade import Bundle, Option
 from targets import Target
 
 OBJECTIVES = ("balanced", "speed", "ram", "size")
@@ -34,52 +33,10 @@ OBJECTIVES = ("balanced", "speed", "ram", "size")
 FLASH_RATIO = 1.25
 #: What RAM is worth in the balanced build: a tenth more of it has to save 3 % of the time.
 #: The first few kilobytes count less, since every board has them.
-RAM_POWER, RAM_FREE = 0.3, 4096
+RAM_POWER, RAM_FREE = 0.3, 8192
 #: Limits of RAM that the balanced and ram builds try, up to this multiple of the least.
 LIMITS, RAM_RATIO = 24, 1.5
 RAM_SLOWDOWN = 1.25
-_UNKNOWN = 1 << 60
-
-
-@dataclass(frozen=True)
-class Option:
-    """A kernel that could run a layer.
-
-    `slower` says why families before this one's do not apply, "" where it is of the first.
-    """
-
-    candidate: Candidate
-    slower: str = ""
-
-    @cached_property
-    def kernel(self) -> Kernel:
-        return emit(self.candidate.spec)
-
-    @property
-    def flash(self) -> int:
-        """Bytes of constants."""
-        return sum(data.nbytes for data in self.candidate.constants.values())
-
-    @cached_property
-    def constants_hash(self) -> bytes:
-        """Equal where two options read the same constants."""
-        digest = hashlib.sha256()
-        for name, data in sorted(self.candidate.constants.items()):
-            digest.update(name.encode() + str(data.dtype).encode() + data.tobytes())
-        return digest.digest()
-
-    @property
-    def cycles(self) -> int:
-        return self.candidate.cost.cycles if self.candidate.cost else _UNKNOWN
-
-    @property
-    def instructions(self) -> int | None:
-        return self.candidate.cost.instructions if self.candidate.cost else None
-
-    @property
-    def variant(self) -> str:
-        """What a report calls it: the template, or the family."""
-        return str(self.candidate.spec.params.get("template", self.candidate.spec.family))
 
 
 @dataclass(frozen=True)
@@ -146,10 +103,6 @@ class Slot:
     weights: str = ""
 
 
-#: Options by slot that read the same constants.
-_Bundle = dict[int, Option]
-
-
 def choose(
     slots: Sequence[Slot], objective: str, weight_bytes: int, most_instructions: int = 0
 ) -> list[Choice]:
@@ -184,11 +137,11 @@ def _within(
             [o for o, n in zip(slot.options, row, strict=True) if n <= max(limit, min(row))]
             for slot, row in zip(slots, needs, strict=True)
         ]
-        taken = _pick(slots, pools, objective, flash)
+        taken = _pick(slots, pools, objective, flash, most_instructions)
         if objective == "ram":
             steps = sum(o.instructions or 0 for o in taken)
             return max(steps - most_instructions, 0) if most_instructions else 0, limit, taken
-        time = sum(o.cycles for o in taken if o.candidate.cost)
+        time = trade.time_by_code([Bundle(dict(enumerate(taken)))])
         over = max(sum(o.flash for o in taken) - flash, 0)
         return over, time * float(limit + RAM_FREE) ** RAM_POWER, taken
 
@@ -196,21 +149,28 @@ def _within(
 
 
 def _pick(
-    slots: Sequence[Slot], pools: Sequence[Sequence[Option]], objective: str, flash: int
+    slots: Sequence[Slot],
+    pools: Sequence[Sequence[Option]],
+    objective: str,
+    flash: int,
+    most_instructions: int = 0,
 ) -> list[Option]:
     """One option of each pool."""
     groups = _groups(slots, pools)
     if objective == "speed":
-        taken = [min(group, key=lambda b: (_cycles(b), _flash(b))) for group in groups]
+        taken = [min(group, key=lambda b: (b.cycles, b.flash)) for group in groups]
     else:
-        taken = [min(group, key=lambda b: (_flash(b), _cycles(b))) for group in groups]
-        if objective != "size":
-            taken = _upgrade(groups, taken, flash)
-    by_slot = {i: option for bundle in taken for i, option in bundle.items()}
+        taken = [min(group, key=lambda b: (b.flash, b.cycles)) for group in groups]
+        if objective == "size":
+            taken = trade.trim(groups, taken, 0, trade.bytes_of)
+        else:
+            taken = trade.upgrade(groups, taken, flash)
+            taken = trade.trim(groups, taken, flash, trade.time_by_code, most_instructions)
+    by_slot = {i: option for bundle in taken for i, option in bundle.options.items()}
     return [by_slot[i] for i in range(len(slots))]
 
 
-def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[list[_Bundle]]:
+def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[list[Bundle]]:
     """What can be taken for each set of slots with the same weights: the fastest options that read
     the same constants."""
     members: dict[str, list[int]] = {}
@@ -218,49 +178,19 @@ def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[li
         members.setdefault(slot.weights or f"slot {i}", []).append(i)
     groups = []
     for indices in members.values():
-        bundles: dict[bytes, _Bundle] = {}
+        found: dict[tuple[bytes, str], dict[int, Option]] = {}
         for i in indices:
             for option in pools[i]:
-                bundle = bundles.setdefault(option.constants_hash, {})
+                # Variants of one template share their constants, other templates only by chance.
+                bundle = found.setdefault((option.constants_hash, option.variant), {})
                 if i not in bundle or option.cycles < bundle[i].cycles:
                     bundle[i] = option
-        whole = [b for b in bundles.values() if len(b) == len(indices)]
+        whole = [Bundle(b) for b in found.values() if len(b) == len(indices)]
         if whole:
             groups.append(whole)
         else:  # nothing that all can share
-            groups += [[{i: option} for option in pools[i]] for i in indices]
+            groups += [[Bundle({i: option}) for option in pools[i]] for i in indices]
     return groups
-
-
-def _flash(bundle: _Bundle) -> int:
-    return next(iter(bundle.values())).flash
-
-
-def _cycles(bundle: _Bundle) -> int:
-    return sum(option.cycles for option in bundle.values())
-
-
-def _upgrade(
-    groups: Sequence[Sequence[_Bundle]], taken: list[_Bundle], limit: int
-) -> list[_Bundle]:
-    """Spend flash up to `limit` where it saves the most cycles per byte."""
-    taken = list(taken)
-    spent = sum(map(_flash, taken))
-    while True:
-        best, at = 0.0, -1
-        for i, group in enumerate(groups):
-            for bundle in group:
-                more = _flash(bundle) - _flash(taken[i])
-                saved = _cycles(taken[i]) - _cycles(bundle)
-                if saved <= 0 or (spent + more > limit and more > 0):
-                    continue
-                ratio = saved / max(more, 1)
-                if ratio > best:
-                    best, at, upgrade = ratio, i, bundle
-        if at < 0:
-            return taken
-        spent += _flash(upgrade) - _flash(taken[at])
-        taken[at] = upgrade
 
 
 def _runner_up(pool: Sequence[Option], taken: Option) -> Option | None:

@@ -13,7 +13,7 @@ from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
 from codegen.kernel import Kernel, Layer, NotApplicable
 from codegen.liveness import VIEWS, Liveness
 from codegen.schedules._sparse import share_kernels
-from codegen.thrift import thrifty
+from codegen.thrift import ordered, thrifty
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
@@ -160,7 +160,7 @@ def build_program(
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
     """The graph that a program runs instead of `graph`, and what its tensors can hold."""
-    smaller = remove_constant_channels(graph, CHANNEL_MULTIPLE)
+    smaller = ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE))
     return smaller, intervals(smaller)
 
 

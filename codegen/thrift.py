@@ -1,8 +1,8 @@
 """A graph that runs in less RAM: other orders of its nodes, chains of them in stripes.
 
-Both change nothing in the integers. Plans are compared by an estimate first, which knows sizes and
-orders of access but no kernels; the most promising ones are then built, and the smallest arena
-wins. Stripes may compute at most `EXTRA_MACS` more than the model has.
+Both change nothing in the integers. Needs are estimated from sizes and orders of access, without
+kernels. That is enough to order nodes; the most promising stripes are then built, and the smallest
+arena wins. Stripes may compute at most `EXTRA_MACS` more than the model has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BANDS, LONGEST = (2, 3, 4, 6, 8, 12, 16), 12
 #: Multiply-accumulates that stripes may compute twice, in proportion to the model's.
 EXTRA_MACS = 0.2
 #: Graphs that are built of those that an estimate found good, and rounds of changes.
-BUILT, ROUNDS = 6, 3
+BUILT, ROUNDS = 8, 3
 #: A change is kept where it saves this share of the arena.
 WORTH = 0.02
 #: Scratch of a depthwise kernel, about, in bytes.
@@ -31,7 +31,7 @@ DEPTHWISE_SCRATCH = 1024
 
 
 def thrifty(graph: Graph, build: Callable[[Graph], Built], most_instructions: int) -> Graph:
-    """The graph in the order and the stripes that need the least RAM.
+    """The graph in the stripes that need the least RAM.
 
     Args:
         build: arena in bytes and instructions that a graph takes with real kernels.
@@ -56,10 +56,21 @@ def thrifty(graph: Graph, build: Callable[[Graph], Built], most_instructions: in
     return graph
 
 
+def ordered(graph: Graph) -> Graph:
+    """The graph with nodes moved to where that lowers the highest needs of RAM, one at a time."""
+    profile = sorted(_needs(graph).values(), reverse=True)
+    while True:
+        for moved in _orders(graph):
+            needs = sorted(_needs(moved).values(), reverse=True)
+            if needs < profile:
+                graph, profile = moved, needs
+                break
+        else:
+            return graph
+
+
 def _changes(graph: Graph, step: int) -> Iterator[tuple[Graph, int]]:
     """Graphs that may need less at `step`, with what they compute twice, in MACs."""
-    for hoisted in _orders(graph):
-        yield hoisted, 0
     total = sum(_macs(graph, n) for n in graph.nodes)
     for first in range(step, max(step - LONGEST, -1), -1):
         for last in range(max(step, first + 1), min(first + LONGEST, len(graph.nodes))):
@@ -102,13 +113,19 @@ def _macs(graph: Graph, node: Node) -> int:
 
 def _peak(graph: Graph) -> tuple[int, int]:
     """The most bytes that a step needs, about, and which step."""
+    needs = _needs(graph)
+    step = max(needs, key=needs.__getitem__, default=0)
+    return needs.get(step, 0), step
+
+
+def _needs(graph: Graph) -> dict[int, int]:
+    """Bytes that every step needs, about."""
     alive = Liveness(graph)
-    needs = [
-        (alive.need(step, *_typical(graph, node)), step)
+    return {
+        step: alive.need(step, *_typical(graph, node))
         for step, node in enumerate(graph.nodes)
         if node.op not in VIEWS
-    ]
-    return max(needs, key=lambda n: n[0], default=(0, 0))
+    }
 
 
 def _typical(graph: Graph, node: Node) -> tuple[Candidate, int]:
@@ -116,7 +133,8 @@ def _typical(graph: Graph, node: Node) -> tuple[Candidate, int]:
     out = graph.values[node.output]
     activations = tuple(i for i in node.inputs if not graph.is_constant(i))
     x = graph.values[activations[0]]
-    in_place, overlap, scratch = node.op in (*ELEMENTWISE, "softmax"), None, 0
+    in_place, scratch = node.op in (*ELEMENTWISE, "softmax"), 0
+    overlap = 0 if in_place else None
     if node.op == "depthwise_conv2d":
         in_place, scratch = out.nbytes <= x.nbytes, DEPTHWISE_SCRATCH
     elif node.op == "conv2d":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built import KERNEL_OPT, M4, merged, run_host, run_m4, write_sources
+from built import M4, merged, run_host, run_m4, write_sources
 from graphs import batch
 
 from codegen import memory_check
@@ -78,7 +78,7 @@ def instructions(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -
     (call,) = program.calls
     include = [folder, firmware_folder() / "include"]
     objects = find_compiler("zig", M4.target).objects(
-        write_sources(program, folder), include=include, opt=KERNEL_OPT
+        write_sources(program, folder), include=include, opt=M4.target.kernel_opt
     )
     bench = Bench(link_functions(objects, M4, [call.kernel.name], "zig"), M4, strict=True)
     arguments: list[bytes | Out] = []

@@ -33,6 +33,8 @@ COLUMNS = (1, 2, 0, 3)
 POSITIONS = 16
 #: Bytes of a position's sums in V.
 SLOT = 16
+#: The most groups of a position that are unrolled.
+UNROLLED = 8
 #: The immediate of LDRD and STRD.
 REACH = 1020
 
@@ -223,18 +225,18 @@ def products(channels: int, block: int, form: str, shift: int) -> Routine:
 
 def product_trips(channels: int, block: int) -> dict[str, int]:
     """Trips of the inner loops of `products`, for its cost."""
+    trips = {"rows": 4, "outputs": 2, "between": 1}
+    if block >= channels // 4:
+        return trips | {f"gemm{j}": 2 for j in COLUMNS}
     first, plain = _split(channels // 4, block, True), _split(channels // 4, block, False)
-    gemms = {"gemm1": first[2], "gemm2": first[2], "gemm0": plain[2], "gemm3": plain[2]}
-    return {"rows": 4, "outputs": 2, "between": 1, **gemms}
+    return trips | {"gemm1": first[2], "gemm2": first[2], "gemm0": plain[2], "gemm3": plain[2]}
 
 
 def _split(groups: int, block: int, first: bool) -> tuple[int, int, int]:
-    """How a position is unrolled: groups before the loop, groups in it, its rounds (0: no loop).
+    """How a position with aligned U is unrolled: groups before the loop, in it, its rounds.
 
     Accumulators that start at zero need a group before the loop, whose products are not added.
     """
-    if groups <= block:
-        return groups, 0, 0
     splits = [
         (before, inner, (groups - before) // inner)
         for before in (range(1, block) if first else (0,))
@@ -246,13 +248,43 @@ def _split(groups: int, block: int, first: bool) -> tuple[int, int, int]:
 
 def _gemm(r: Routine, groups: int, block: int, name: str, first: bool = False) -> None:
     """One position: r0 to r3 (tile 0 and 1 of output 0, of output 1) += V (lr) * U (r12)."""
-    before, inner, rounds = _split(groups, block, first)
-    for group in range(before):
+    if block >= groups:
+        multiply(r, groups, f"gemm{name}", first)
+        return
+    before, inner, _ = _split(groups, block, first)
+    multiply_groups(r, before, first)
+    with r.until_aligned(f"gemm{name}", "r12", 16 * groups):
+        multiply_groups(r, inner, False)
+
+
+def multiply(r: Routine, groups: int, name: str, first: bool) -> None:
+    """A position whose U has no alignment: unrolled, or in two rounds where that is long.
+
+    Loads and products leave the flags alone, so these say which round it is.
+    """
+    if not halved(groups):
+        multiply_groups(r, groups, first)
+        return
+    before = 2 - groups % 2 if first else groups % 2
+    multiply_groups(r, before, first)
+    end = r.label()
+    r("cmp lr, lr")
+    with r.part(name) as again:
+        multiply_groups(r, (groups - before) // 2, False)
+        r(f"bne {end}f")
+    with r.part("between"):
+        r("cmp lr, #0", f"b {again}b")
+    r(f"{end}:")
+
+
+def halved(groups: int) -> bool:
+    """Whether `multiply` takes a position in two rounds."""
+    return groups > UNROLLED
+
+
+def multiply_groups(r: Routine, count: int, first: bool) -> None:
+    for group in range(count):
         multiply_group(r, first and group == 0)
-    if rounds:
-        with r.until_aligned(f"gemm{name}", "r12", 16 * groups):
-            for _ in range(inner):
-                multiply_group(r, False)
 
 
 def multiply_group(r: Routine, first: bool) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from codegen.thumb import requant
-from codegen.thumb._winograd_f2 import SLOT, add_constant, multiply_group, pitch
+from codegen.thumb._winograd_f2 import SLOT, add_constant, multiply, pitch
 from codegen.thumb.routine import Routine
 
 G = np.array([[6, 0, 0], [-1, -1, -1], [-1, 1, -1], [1, 2, 4], [1, -2, 4], [0, 0, 6]])
@@ -185,8 +185,7 @@ def products(channels: int, form: str, shift: int) -> Routine:
 
 
 def _gemm(r: Routine, channels: int, first: bool = False) -> None:
-    for group in range(channels // 4):
-        multiply_group(r, first and group == 0)
+    multiply(r, channels // 4, "gemm", first)
 
 
 def _row(r: Routine, channels: int, step: int) -> None:

@@ -100,8 +100,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
     count = kernel[0] * kernel[1]
     if any(p["pads"]):
         raise NotApplicable("windows reach into padding")
-    if p["C"] % CHANNELS:
-        raise NotApplicable(f"{p['C']} channels are no multiple of {CHANNELS}")
+    if p["C"] % 4 or p["C"] < CHANNELS:
+        raise NotApplicable(f"{p['C']} channels")
     if clamp_of_output(layer.node, y) != (-128, 127):
         raise NotApplicable("results are clamped")
     found = divisor(count) if 2 <= count <= MAX_PIXELS else None
@@ -115,6 +115,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
     )
     columns, rows = _window_rows(p)
     each = routine().cost(groups=p["C"] // CHANNELS, rows=rows, columns=columns)
+    if p["C"] % CHANNELS:
+        each += routine().cost(groups=1, rows=rows, columns=columns) + Cost(9, 12)
     cost = (each + Cost(9, 12)) * (p["OH"] * p["OW"]) + Cost(14, 18)
     return [Candidate(spec, (x.name,), {}, cost=cost)]
 
@@ -129,21 +131,26 @@ def _write(spec: KernelSpec) -> Written:
     p, code = spec.params, routine()
     columns, rows = _window_rows(p)
     channels, row = p["C"], p["W"] * p["C"]
-    call = (
-        f"{code.name}({{x}}, {{y}}, {channels}, {row - columns * channels if rows > 1 else 0}, "
-        f"{columns}, {rows}, {channels}, {p['m']}, {p['c']});"
-    )
+    whole = channels // CHANNELS * CHANNELS
+    gap = row - columns * channels if rows > 1 else 0
+    # What is no multiple of eight channels is done with those before it once more.
+    groups = [(0, whole)] + [(channels - CHANNELS, CHANNELS)] * (whole < channels)
+    calls = [
+        f"{code.name}(x + {first}, y + {first}, {channels}, {gap}, {columns}, {rows}, {count}, "
+        f"{p['m']}, {p['c']});\n"
+        for first, count in groups
+    ]
     if p["OH"] * p["OW"] == 1:
-        body = "    " + call.format(x="x", y="y") + "\n"
+        body = "".join(f"    {call}" for call in calls)
     else:
-        at = call.format(
-            x=f"x + i * {p['strides'][0] * row} + j * {p['strides'][1] * channels}",
-            y=f"y + (i * {p['OW']} + j) * {channels}",
-        )
         body = (
+            "    const int8_t *const image = x;\n"
             f"    for (int32_t i = 0; i < {p['OH']}; ++i) {{\n"
             f"        for (int32_t j = 0; j < {p['OW']}; ++j) {{\n"
-            f"            {at}\n        }}\n    }}\n"
+            f"            x = image + i * {p['strides'][0] * row} + "
+            f"j * {p['strides'][1] * channels};\n"
+            + "".join(f"            {call}" for call in calls)
+            + f"            y += {channels};\n        }}\n    }}\n"
         )
     text = f"void {spec.name}(const int8_t *x, int8_t *y)\n{{\n{body}}}\n"
     return Written(text, {code.name: code.text()}, 0)

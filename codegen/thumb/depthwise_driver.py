@@ -21,6 +21,8 @@ from codegen.thumb.taps import Taps
 
 #: Bytes of a column in the buffer where the image is not higher: one text for most layers.
 PITCH = 56
+#: The same where the output is one column: signals are longer than images are high.
+LINE_PITCH = 64
 SHARED = (
     "channels", "row_x", "row_y", "width", "columns", "left", "right", "zx", "zy", "shift", "table",
     "stage", "saved", "base", "wide", "stride", "taps", "step", "strips", "single",
@@ -95,7 +97,8 @@ class Plan:
     def pitch(self) -> int:
         """Bytes of a column: a multiple of 8, so that four are whole blocks."""
         needed = (self._padded(self.strip_rows) + 1) // 2 * 4
-        return PITCH if needed <= PITCH else -(-needed // 8) * 8
+        usual = PITCH if self.p["OW"] > 1 else LINE_PITCH
+        return usual if needed <= usual else -(-needed // 8) * 8
 
     @cached_property
     def strips(self) -> list[Strip]:

@@ -40,29 +40,32 @@ def pair_of(kind: str, value: int) -> tuple[int, int]:
 def pack_tile(kind: str, tile: int) -> Routine:
     """All pixels of a tile, `stride` bytes apart, `words` words of each.
 
-    ``(const int8_t *x, int32_t *a, int32_t stride, int32_t words)``; loop "words". `tile` is 5 or
-    2.
+    ``(const int8_t *x, int32_t *a, int32_t stride, int32_t words)``; loop "words". `tile` is 5, 4
+    or 2.
     """
-    r = Routine(
-        f"pack_tile{tile}", "const int8_t *x", "int32_t *a", "int32_t stride", "int32_t words"
-    )
+    inputs = ["const int8_t *x", "int32_t *a", "int32_t stride", "int32_t words"]
+    r = Routine(f"pack_tile{tile}", *inputs)
     pixels = ["r4", "r5", "r6", "r7", "r8"][:tile]
-    firsts = ["r9", "r10", "r11", "r12", "lr"][:tile]
-    r("push {r4-r11, lr}", "add r3, r0, r3, lsl #2")
+    firsts = ["r8", "r9", "r10", "r11", "r12", "lr"][tile == 5 :][:tile]
+    end = {5: "r4", 4: "r12", 2: "r3"}[tile]
+    r("push {r4-r11, lr}", f"add {'r12' if tile == 4 else 'r3'}, r0, r3, lsl #2")
     if tile == 5:
-        r("push {r3}", "add r3, r2, r2, lsl #1")
-    with r.until("words", "r0", "r4" if tile == 5 else "r3"):
-        r("ldr r5, [r0, r2]")
-        if tile == 5:
-            r("ldr r6, [r0, r2, lsl #1]", "ldr r7, [r0, r3]", "ldr r8, [r0, r2, lsl #2]")
+        r("push {r3}")
+    if tile > 2:
+        r("add r3, r2, r2, lsl #1")
+    with r.until("words", "r0", end):
+        others = ["[r0, r2]", "[r0, r2, lsl #1]", "[r0, r3]", "[r0, r2, lsl #2]"][: tile - 1]
+        r(*(f"ldr {x}, {place}" for x, place in zip(pixels[1:], others, strict=True)))
         r("ldr r4, [r0], #4")
         pairs = [pair_lines(kind, x, f) for x, f in zip(pixels, firsts, strict=True)]
         for step in zip(*pairs, strict=True):
             r(*step)
-        if tile == 5:
-            r("stmia r1!, {r9-r12, lr}", "stmia r1!, {r4-r8}", "ldr r4, [sp]")
+        if tile == 2:
+            r("strd r8, r9, [r1]", "strd r4, r5, [r1, #8]", "adds r1, #16")
         else:
-            r("strd r9, r10, [r1]", "strd r4, r5, [r1, #8]", "adds r1, #16")
+            r(f"stmia r1!, {{{', '.join(firsts)}}}", f"stmia r1!, {{{', '.join(pixels)}}}")
+        if tile == 5:
+            r("ldr r4, [sp]")
     r(*(["add sp, #4"] if tile == 5 else []), "pop {r4-r11, pc}")
     return r
 

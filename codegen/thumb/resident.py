@@ -68,7 +68,7 @@ def candidates(layer: Layer) -> list[Candidate]:
     if not unroll:
         raise NotApplicable(f"{pixels} pixels")
     channels, weights = channels_of(layer, p["taps"])
-    q = requant.plan(channels, weights)
+    q = requant.plan(requant.settled(channels), weights)
     if q.form != "fast":
         raise NotApplicable("no fast requantization")
     strip = min(STRIP // unroll * unroll, pixels)

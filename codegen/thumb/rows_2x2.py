@@ -63,7 +63,7 @@ def _dot(r: Routine, taps: int, first: bool) -> None:
     """r0, r1: first channel with both pixels; r2, r3: second one. Biases are in r0 and r2."""
     for word in range(taps // 4):
         r("ldmia lr!, {r4-r7}", "ldmia r12!, {r8-r11}")
-        for channel, (w0, w1) in enumerate((("r8", "r9"), ("r10", "r11"))):
+        for channel, (w0, w1) in enumerate((("r8", "r10"), ("r9", "r11"))):
             low, high = f"r{2 * channel}", f"r{2 * channel + 1}"
             r(f"smlad {high}, r5, {w0}, {low if first and word == 0 else high}")
             r(f"smlad {low}, r4, {w0}, {low}")
@@ -71,17 +71,15 @@ def _dot(r: Routine, taps: int, first: bool) -> None:
 
 
 def pack_constants(q: requant.Requant, weights: np.ndarray) -> np.ndarray:
-    """int16: for each pair of channels biases, weights by word, multipliers and powers."""
+    """int16: for each pair of channels biases, weights by two taps, multipliers and powers."""
     count, taps = weights.shape
-    starts = [min(i, count - 2) for i in range(0, count, 2)]
     scaled = (weights.astype(np.int64) * q.scale[:, None]).astype("<i2")
     words = np.ascontiguousarray(scaled.reshape(count, taps // 4, 2, 2).swapaxes(2, 3))
-    words32 = words.reshape(count, taps // 4, 4).view("<i4")
+    words32 = words.reshape(count, taps // 2, 2).view("<i4")[:, :, 0]
     parts = []
-    for start in starts:
+    for start in (min(i, count - 2) for i in range(0, count, 2)):
         some = slice(start, start + 2)
-        parts += [q.bias[some], words32[some].swapaxes(0, 1).reshape(-1)]
-        parts += [q.multiplier[some], q.power[some]]
+        parts += [q.bias[some], words32[some].T.reshape(-1), q.multiplier[some], q.power[some]]
     stream = np.concatenate([p.astype(np.int64) for p in parts])
     return (stream & 0xFFFFFFFF).astype("<u4").view("<i2")
 
@@ -93,7 +91,7 @@ def candidates(layer: Layer) -> list[Candidate]:
     if p["x_dtype"] != "int8":
         raise NotApplicable(f"{p['x_dtype']} activations")
     channels, weights = channels_of(layer, p["taps"])
-    q = requant.plan(channels, weights)
+    q = requant.plan(requant.settled(channels), weights)
     p |= {"template": "rows_2x2", "zx": channels.input_zero_point, **q.params}
     packed = pack_constants(q, weights)
     return [candidate(layer, p, packed, cost(p), note="int16 weights", tile=TILE)]

@@ -57,7 +57,7 @@ def candidates(layer: Layer) -> list[Candidate]:
     channels, weights = channels_of(layer, 27)
     taps = np.zeros((p["O"], TAPS), np.int8)
     taps[:, : len(_ORDER)] = weights[:, _ORDER]
-    q = requant.plan(channels, taps)
+    q = requant.plan(requant.settled(channels), taps)
     p |= {"template": "stem_rgb", "zx": channels.input_zero_point, **q.params}
     # Two pixels at a time, but each row begins anew: one is what can be relied on.
     packed = pack_constants(q, taps)

@@ -123,7 +123,7 @@ def cost(p: dict[str, Any]) -> Cost:
     groups, pixels = p["C"] // 4, min(p["W"], p["OW"] + 2 - p["pads"][1])
     rows = vertical.cost(columns=pixels, groups=groups) + Cost(150, 220)
     step = horizontal.cost(groups=groups, rows=6) + Cost(45, 70)
-    step += products.cost(pairs=p["O"] // 2, rows=6, outputs=4)
+    step += products.cost(pairs=p["O"] // 2, rows=6, outputs=4, gemm=2, between=1)
     edges = p["OW"] + 2 - pixels
     tile_rows, tiles = -(-p["OH"] // ROWS), -(-p["OW"] // COLUMNS)
     return tile_rows * (rows + tiles * step) + Cost(60, 90) + edges * groups * Cost(40, 60)

@@ -7,12 +7,8 @@
 
 #include "ek_dsp.h"
 
-/* Functions that walk over tiles: next to nothing of a layer's time, so as few bytes as possible. */
-#if defined(__clang__)
-#define EK_DRIVER static __attribute__((noinline, minsize))
-#else
-#define EK_DRIVER static __attribute__((noinline, optimize("Os")))
-#endif
+/* Functions that walk over tiles: next to nothing of a layer's time. */
+#define EK_DRIVER static EK_SMALL
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 

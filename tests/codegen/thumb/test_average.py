@@ -40,6 +40,8 @@ POOLS = [
     pool((5, 7, 16), (3, 2), (1, 3)),
     pool((51, 5, 8), (51, 5)),
     pool((4, 3, 8), (1, 3)),
+    pool((3, 3, 12), (3, 3)),
+    pool((6, 5, 20), (2, 2), (2, 1)),
 ]
 
 
@@ -64,7 +66,7 @@ def test_every_count_has_a_divisor() -> None:
 
 
 def test_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for graph in (POOLS[0], POOLS[3]):
+    for graph in (POOLS[0], POOLS[3], POOLS[8]):
         (candidate,) = candidates(graph, "average")
         assert candidate.cost is not None
         program = forced(graph, "average", 0, monkeypatch)
@@ -74,9 +76,9 @@ def test_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sanitized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need("gcc")
-    feeds = batch(POOLS[4], 1, n=1)
-    program = forced(POOLS[4], "average", 0, monkeypatch)
-    want = reference.run(POOLS[4], feeds)["y"].tobytes()
+    feeds = batch(POOLS[8], 1, n=1)
+    program = forced(POOLS[8], "average", 0, monkeypatch)
+    want = reference.run(POOLS[8], feeds)["y"].tobytes()
     assert run_sanitized(program, tmp_path, feeds) == want
 
 
