@@ -160,13 +160,13 @@ def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> l
     )
     done = subprocess.run([executable], input=b"".join(stream), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:3000]
-    outputs, at = [], 0
+    found, at = {}, 0
     for call in program.calls:
-        shape = call.output_shape
-        count = int(np.prod(shape))
-        outputs.append(np.frombuffer(done.stdout, np.int8, count, at).reshape(shape))
-        at += count
-    return outputs
+        result = next(a for a in call.arguments if a.role == "output")
+        data = np.frombuffer(done.stdout, np.int8, result.nbytes, at)
+        found[result.value] = data.reshape(call.output_shape)
+        at += result.nbytes
+    return [found[t.name] for t in program.outputs]
 
 
 #: malloc gives 16-byte aligned memory, as the arena and the constants are.

@@ -276,6 +276,7 @@ def _wide(plan: _Plan, sums: str, spread: str) -> str:
         f"            const int8_t *row[4];\n"
         f"            int32_t step[4];\n"
         f"            for (int32_t j = 0; j < 4; j++) {{\n"
+        f"                EK_M_ONE_BY_ONE;\n"
         f"                const int32_t iy = oy * {plan.sh} - {plan.top} + "
         f"(4 * g + j) * {plan.dh};\n"
         f"                const bool real = iy >= 0 && iy < {p['H']};\n"

@@ -13,6 +13,8 @@
 #include <arm_mve.h>
 
 #define EK_MVE 1
+/* Keeps a loop scalar: gcc 12.2 vectorizes selections between pointers with a wrong predicate. */
+#define EK_M_ONE_BY_ONE __asm volatile("")
 
 EK_INLINE void ek_m_copy(int8_t *to, const int8_t *from, int32_t n)
 {
@@ -36,6 +38,8 @@ EK_INLINE void ek_m_fill(int8_t *to, int32_t value, int32_t n)
 }
 
 #else
+
+#define EK_M_ONE_BY_ONE ((void)0)
 
 EK_INLINE void ek_m_copy(int8_t *to, const int8_t *from, int32_t n)
 {
