@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def build(
     say("firmware", 0.0)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         measured = measure(Path(folder), files, c_name(program.name), board, bundle, compiler)
-    report = report_of(program, bundle, board, measured, quality)
+    report = replace(report_of(program, bundle, board, measured, quality), optimize=optimize)
     if require_fast:
         _refuse_slow(report, target)
     return Build(graph, program, files, report, bundle.hash)

@@ -49,7 +49,7 @@ def compile(
     budget: Budget | None = None,
     validation: Path | None = None,
     sparse_weights: str = "auto",
-    optimize: str = "balanced",
+    optimize: str | None = None,
     require_fast: bool = False,
     compiler: str = "zig",
     progress: Progress | None = None,
@@ -71,7 +71,8 @@ def compile(
             instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
             it saves, "off" never.
         optimize: what kernels are chosen for: "balanced", "speed", "ram" or "size"
-            (`codegen.choose`).
+            (`codegen.choose`); None for "balanced", and another one where that exceeds the budget
+            and the other keeps it.
         require_fast: refuse a model of which portable kernels take a noticeable share.
         compiler: "zig" or "gcc".
         progress: called with a stage's name and its share done, 0 to 1.
@@ -95,17 +96,29 @@ def compile(
     say("import", 0.0)
     graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
 
-    def made(integer: Graph, quality: Quality | None) -> Build:
+    def built_for(objective: str, integer: Graph, quality: Quality | None) -> Build:
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,
-            sparse_weights=sparse_weights, optimize=optimize, require_fast=require_fast,
+            sparse_weights=sparse_weights, optimize=objective, require_fast=require_fast,
         )  # fmt: skip
+
+    def made(integer: Graph, quality: Quality | None) -> Build:
+        return built_for(optimize or "balanced", integer, quality)
+
+    def fitting(integer: Graph, quality: Quality | None) -> Build:
+        first = made(integer, quality)
+        if optimize is None:
+            for objective in _objectives(limits, first):
+                other = built_for(objective, integer, quality)
+                if not limits.excess(other.report):
+                    return other
+        return first
 
     options, table = dict(quantization or {}), None
     if _is_float(graph):
         samples = _samples(graph, calibration)
         judge = _judge(graph, samples, validation) if limits else None
-        built = made(*_quantized(graph, samples, options, say))
+        built = fitting(*_quantized(graph, samples, options, say))
         if judge and limits.min_agreement is not None:
             built = _judged(built, judge)
         if limits.excess(built.report) and judge and not set(options) & set(WIDTH_OPTIONS):
@@ -115,11 +128,20 @@ def compile(
             )  # fmt: skip
     else:
         _check_quantized(graph, calibration, limits)
-        built = made(graph, None)
+        built = fitting(graph, None)
     _check_budget(built, limits)
     say("write", 0.0)
     written = write_output(output, built.files, built.description(Path(model).name, compiler))
     return Compiled(written, built.report, built.graph, table)
+
+
+#: What kernels can be chosen for where a cost exceeds its limit.
+_REMEDIES = {"RAM": "ram", "flash": "size", "latency": "speed"}
+
+
+def _objectives(budget: Budget, built: Build) -> list[str]:
+    """Objectives that may keep the limits that `built` exceeds."""
+    return [_REMEDIES[what] for what, need, limit, _ in budget.costs(built.report) if need > limit]
 
 
 def _is_float(graph: Graph) -> bool:

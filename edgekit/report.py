@@ -73,7 +73,7 @@ class Report:
     None, and the stack in `ram` is what is reserved, not what was used.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
-    `ram_regions` is empty where the board has one RAM.
+    `ram_regions` is empty where the board has one RAM. `optimize` is what kernels were chosen for.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Report:
     agreement_samples: int = 0
     ram_regions: tuple[RegionReport, ...] = ()
     not_measured: str = ""
+    optimize: str = "balanced"
 
     @property
     def macs(self) -> int:

@@ -111,9 +111,7 @@ def _bits(
 @click.option(
     "--optimize",
     type=click.Choice(["balanced", "speed", "ram", "size"]),
-    default="balanced",
-    show_default=True,
-    help="What kernels are chosen for.",
+    help="What kernels are chosen for.  [default: balanced, or what keeps the budget]",
 )
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
@@ -126,7 +124,7 @@ def compile_command(
     bind: tuple[str, ...],
     validation: Path | None,
     sparse_weights: str,
-    optimize: str,
+    optimize: str | None,
     require_fast: bool,
     compiler: str,
     json_file: str | None,
@@ -176,6 +174,10 @@ def parse_bindings(bind: tuple[str, ...]) -> dict[str, int]:
     return sizes
 
 
+#: Share of the cycles from which on the report says what the next best kernel would cost.
+NOTABLE = 0.1
+
+
 def print_report(report: Report, output: str) -> None:
     """The report as tables on standard output."""
     exact = report.cycles is None  # no cycle model, so no latency either
@@ -209,6 +211,12 @@ def print_report(report: Report, output: str) -> None:
             f"MACs     {cell(report.macs)} run of {cell(report.model_macs)}: channels that are "
             "constant for every input are left out"
         )
+    if report.optimize != "balanced":
+        click.echo(f"kernels  chosen for --optimize {report.optimize}")
+    for layer in report.layers:
+        share = (layer.cycles or 0) / (report.cycles or 1)
+        if layer.runner_up and share > NOTABLE:
+            click.echo(f"  {short_name(layer.name)}: not {layer.runner_up}")
     click.echo(f"flash    {_b(report.flash_bytes)}: {_join(report.flash)}")
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
     if report.ram["arena"] == report.arena_lower_bound:
