@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,22 +131,38 @@ def trim(
     """
     limit = max(limit, sum(bundle.flash for bundle in taken))
     best = score(taken)
+
+    def allowed(trial: list[Bundle]) -> bool:
+        steps, before = (sum(b.instructions for b in t) for t in (trial, taken))
+        return sum(b.flash for b in trial) <= limit and (
+            not most_instructions or steps <= max(most_instructions, before)
+        )
+
     while True:
-        code = _code(taken)
-        for name in sorted(code, key=lambda n: (-code[n], n)):
-            trial = _without(name, groups, taken)
-            if trial is None or sum(b.flash for b in trial) > limit:
-                continue
-            steps = sum(b.instructions for b in trial)
-            if most_instructions and steps > max(
-                most_instructions, sum(b.instructions for b in taken)
-            ):
-                continue
-            if (found := score(trial)) < best:
+        for trial in _changes(groups, taken):
+            if (found := score(trial)) < best and allowed(trial):
                 best, taken = found, trial
                 break
         else:
             return taken
+
+
+def _changes(groups: Sequence[Sequence[Bundle]], taken: list[Bundle]) -> Iterator[list[Bundle]]:
+    """What else could be taken: without one of the functions, largest first; or with one that is
+    not there yet, in all layers that it serves."""
+    code = _code(taken)
+    for name in sorted(code, key=lambda n: (-code[n], n)):
+        if (trial := _without(name, groups, taken)) is not None:
+            yield trial
+    serves: dict[str, dict[int, Bundle]] = {}
+    for i, group in enumerate(groups):
+        for bundle in group:
+            for name in bundle.code.keys() - code.keys():
+                best = serves.setdefault(name, {}).get(i)
+                if best is None or bundle.cycles < best.cycles:
+                    serves[name][i] = bundle
+    for name in sorted(n for n, layers in serves.items() if len(layers) > 1):
+        yield [serves[name].get(i, bundle) for i, bundle in enumerate(taken)]
 
 
 def time_by_code(taken: Iterable[Bundle]) -> float:
