@@ -62,7 +62,7 @@ def build(
 ) -> Build:
     """Choose and generate kernels, plan memory, build the firmware and run it once on `board`.
 
-    `sparse_weights` and `optimize` as for `codegen.program.build_program`; `require_fast` refuses
+    `sparse_weights` and `optimize` as for `codegen.lower.build_program`; `require_fast` refuses
     a model of which the portable kernels take a noticeable share.
 
     Raises:
@@ -71,7 +71,7 @@ def build(
     """
     from codegen import memory_check
     from codegen.aot import aot_sources
-    from codegen.program import build_program
+    from codegen.lower import build_program
     from codegen.sources import c_name, kernel_sources
 
     say("kernels", 0.0)

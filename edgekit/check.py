@@ -28,7 +28,7 @@ def check(
     """
     from codegen.choose import options
     from codegen.kernel import NotApplicable
-    from codegen.program import layer_of, reduced
+    from codegen.lower import layer_of, reduced
     from codegen.templates import families_of
 
     chosen = find_target(target)

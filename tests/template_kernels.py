@@ -13,7 +13,8 @@ from graphs import batch
 
 from codegen import memory_check
 from codegen.kernel import Candidate, Layer, NotApplicable
-from codegen.program import Program, build_program, layer_of
+from codegen.lower import build_program, layer_of
+from codegen.program import Program
 from codegen.sources import prototype
 from codegen.templates import templates
 from edgekit import reference

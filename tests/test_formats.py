@@ -14,7 +14,7 @@ from models import DIGITS, compiled, raw_samples
 from quantizer_small import network, samples
 
 from codegen import memory_check
-from codegen.program import build_program
+from codegen.lower import build_program
 from edgekit import data, pipeline, reference
 from edgekit.execute import execute
 from edgekit.output import Output

@@ -10,8 +10,8 @@ from built import host_kernels
 from models import DIGITS, FORMATS, ONNX, TFLITE, TestModel, compiled, raw_inputs
 from shared import SHARED
 
+from codegen.lower import build_program
 from codegen.memory_run import PATTERNS, PoisonedRun
-from codegen.program import build_program
 from edgekit.reference import run
 from targets import target
 

@@ -9,7 +9,8 @@ from built import M4
 from shared import SHARED, needs_shared
 
 from codegen.choose import FLASH_RATIO, OBJECTIVES, options
-from codegen.program import Program, build_program, layer_of, weight_bytes
+from codegen.lower import build_program, layer_of, weight_bytes
+from codegen.program import Program
 from edgekit import importers
 from edgekit.graph import Graph
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from codegen import memory_check
-from codegen.program import build_program
+from codegen.lower import build_program
 from edgekit import reference
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph

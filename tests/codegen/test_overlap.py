@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from codegen.choose import options
 from codegen.kernel import Candidate
+from codegen.lower import layer_of
 from codegen.overlap import aligned, overlap_of
-from codegen.program import Argument, Call, Program, layer_of
+from codegen.program import Argument, Call, Program
 from edgekit.devices.bench import Bench, link_functions
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Quant, Value

@@ -10,8 +10,8 @@ from graphs import graphs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codegen.lower import build_program
 from codegen.memory import Buffer, Sharing, aligned, plan
-from codegen.program import build_program
 from codegen.regions import Memory, RegionPlan, plan_regions
 from edgekit.errors import EdgekitError
 from edgekit.measure import ram_regions

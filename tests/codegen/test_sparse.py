@@ -18,7 +18,7 @@ from tools import need
 
 from codegen import memory_check
 from codegen.kernel import Candidate, KernelSpec, Operand
-from codegen.program import build_program
+from codegen.lower import build_program
 from codegen.schedules import _sparse
 from edgekit import reference
 from edgekit.devices.bench import Bench, Out, link_functions

@@ -11,7 +11,8 @@ from integer_graphs import extremes, integer_graphs
 from shared import SHARED, needs_shared
 
 from codegen import memory_check
-from codegen.program import Program, build_program, reduced
+from codegen.lower import build_program, reduced
+from codegen.program import Program
 from codegen.stripes import NotStripable, recomputed, stripe
 from codegen.thrift import thrifty
 from edgekit import importers, reference

@@ -23,7 +23,7 @@ from qdq_models import Model, compare, exact_session
 from shared import SHARED, needs_shared
 
 from codegen import memory_check
-from codegen.program import build_program
+from codegen.lower import build_program
 from edgekit import data
 from edgekit.graph import Graph, Quant
 from edgekit.importers import load

@@ -15,7 +15,7 @@ from integer_graphs import extremes, integer_graphs, macs
 from shared import SHARED, needs_shared
 
 from codegen import memory_check
-from codegen.program import build_program
+from codegen.lower import build_program
 from edgekit import importers, reference
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant, Value
@@ -126,7 +126,7 @@ def test_kernels_of_smaller_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graphs: list[Graph]
 ) -> None:
     """Programs on this machine against the reference of the graphs as they were."""
-    monkeypatch.setattr("codegen.program.CHANNEL_MULTIPLE", 1)
+    monkeypatch.setattr("codegen.lower.CHANNEL_MULTIPLE", 1)
     graph = merged([g for g in graphs if _buildable(g)])
     program = build_program(graph, M4.target)
     memory_check.check(program)

@@ -7,7 +7,7 @@ from built import M4
 from models import DIGITS
 from quantizer_small import network, samples
 
-from codegen.program import build_program
+from codegen.lower import build_program
 from edgekit import data
 from edgekit.importers import load
 from edgekit.search import Budget, Row

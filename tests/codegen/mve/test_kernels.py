@@ -14,8 +14,9 @@ from mve_layers import layer_of_shape, layers
 from tools import need
 
 from codegen import memory_check
+from codegen.lower import build_program, layer_of
 from codegen.memory_run import PATTERNS, PoisonedRun
-from codegen.program import Program, build_program, layer_of
+from codegen.program import Program
 from codegen.templates import templates
 from edgekit import reference
 from edgekit.errors import EdgekitError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from template_kernels import candidates, check_everywhere, forced, instructions, run_sanitized
 from tools import need
 
-from codegen.program import layer_of
+from codegen.lower import layer_of
 from codegen.thumb import linear
 from edgekit import reference
 from edgekit.graph import Graph, Quant, Value

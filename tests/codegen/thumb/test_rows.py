@@ -23,7 +23,7 @@ from template_kernels import (
 )
 
 from codegen.kernel import NotApplicable
-from codegen.program import layer_of
+from codegen.lower import layer_of
 from codegen.templates import templates
 from codegen.thumb.layers import channels_of
 from codegen.thumb.scaled import scaled

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from template_kernels import candidates, check_everywhere, forced, instructions, run_sanitized
 
 from codegen.kernel import NotApplicable
-from codegen.program import layer_of
+from codegen.lower import layer_of
 from codegen.thumb import _winograd_f2 as f2
 from codegen.thumb import _winograd_f4 as f4
 from codegen.thumb import winograd

@@ -1,0 +1,320 @@
+"""From an integer graph to a Program: kernels are chosen, memory is laid out, constants packed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from codegen import memory
+from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
+from codegen.kernel import Layer, NotApplicable
+from codegen.liveness import VIEWS, Liveness
+from codegen.program import Argument, Call, Program, Tensor
+from codegen.schedules._sparse import share_kernels
+from codegen.thrift import ordered, thrifty
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph, Node, Value
+from edgekit.intervals import Intervals, intervals, remove_constant_channels
+from edgekit.ops import operator
+from edgekit.ops.base import INTEGERS
+from targets import Target
+
+#: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
+CHANNEL_MULTIPLE = 4
+#: Operators whose second input is weights.
+WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
+
+
+def build_program(
+    graph: Graph, target: Target, *, sparse_weights: str = "auto", optimize: str = "balanced"
+) -> Program:
+    """Choose a kernel for every node, lay out memory and pack constants.
+
+    The program computes what `graph` does, without channels that are constant for every input.
+
+    Args:
+        optimize: one of `codegen.choose.OBJECTIVES`.
+        sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
+            that saves a quarter of a layer's bytes, "smallest" wherever it saves, "off" never.
+
+    Raises:
+        EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
+            accumulator can overflow, E320 where the installed TVM is not the pinned one.
+    """
+    smaller, found = reduced(graph)
+
+    def builder(g: Graph, objective: str, most_instructions: int = 0) -> _Builder:
+        known = found if g is smaller else intervals(g)
+        return _Builder(graph, g, known, target, sparse_weights, objective, most_instructions)
+
+    if optimize != "ram":
+        return builder(smaller, optimize).build()
+    most = int(builder(smaller, "balanced").built()[1] * RAM_SLOWDOWN)
+    changed = thrifty(smaller, lambda g: builder(g, "ram", most).built(), most)
+    return builder(changed, "ram", most).build()
+
+
+def reduced(graph: Graph) -> tuple[Graph, Intervals]:
+    """The graph that a program runs instead of `graph`, and what its tensors can hold."""
+    smaller = ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE))
+    return smaller, intervals(smaller)
+
+
+def layer_of(
+    graph: Graph, node: Node, found: Intervals | None = None, sparse_weights: str = "off"
+) -> Layer:
+    """A node of an integer graph as schedules look at it; without `found`, for any operands."""
+    values = tuple(graph.values[i] for i in node.inputs)
+    constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
+    of_x = found.values.get(node.inputs[0]) if found else None
+    return Layer(node, values, constants, graph.values[node.output], sparse_weights, of_x)
+
+
+class _Builder:
+    def __init__(
+        self,
+        original: Graph,
+        graph: Graph,
+        found: Intervals,
+        target: Target,
+        sparse_weights: str,
+        optimize: str,
+        most_instructions: int,
+    ) -> None:
+        self.most_instructions = most_instructions
+        self.original = original
+        self.graph = graph
+        self.intervals = found
+        self.target = target
+        self.sparse_weights = sparse_weights
+        self.optimize = optimize
+        self.constants = bytearray()
+        self.packed: dict[bytes, int] = {}
+        self.alive = Liveness(self.graph)
+
+    def built(self) -> tuple[int, int]:
+        """Bytes of the arena, and the instructions of all kernels whose cost is known."""
+        chosen = self._choose()
+        plan = memory.plan(self._buffers(chosen), self._sharings(chosen))
+        costs = [choice.option.candidate.cost for choice in chosen.values()]
+        return plan.arena_bytes, sum(cost.instructions for cost in costs if cost)
+
+    def build(self) -> Program:
+        chosen = self._choose()
+        buffers, sharings = self._buffers(chosen), self._sharings(chosen)
+        plan = memory.plan(buffers, sharings)
+        calls = [self._call(step, choice, plan) for step, choice in chosen.items()]
+        return Program(
+            name=self.graph.name,
+            target=self.target.name,
+            calls=tuple(calls),
+            arena_bytes=plan.arena_bytes,
+            arena_lower_bound=plan.lower_bound,
+            constants=bytes(self.constants),
+            inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
+            outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
+            shares={name: place[0] for name, place in self.alive.shares.items()},
+            model_macs=_macs(self.original),
+            buffers=tuple(buffers),
+            sharings=tuple(sharings),
+            traffic=self._traffic(dict(zip(chosen, calls, strict=True))),
+        )
+
+    # ---- kernels
+
+    def _choose(self) -> dict[int, Choice]:
+        """A kernel for every step that runs one."""
+        slots: dict[int, Slot] = {}
+        missing = []
+        for step, node in enumerate(self.graph.nodes):
+            if node.op in VIEWS:
+                continue
+            try:
+                layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
+                found = options(layer, self.target, every=self.optimize == "size")
+                weights = node.inputs[1] if node.op in WEIGHTED else ""
+                slots[step] = Slot(found, partial(_need, self.alive, step), weights)
+            except NotApplicable as reason:
+                missing.append(f"{node.name or node.output} ({node.op}): {reason}")
+        if missing:
+            raise EdgekitError(
+                "E311",
+                f"{len(missing)} of {len(self.graph.nodes)} layers have no kernel for "
+                f"'{self.target.name}'",
+                details=missing,
+                help="edgekit ops lists what there is",
+            )
+        chosen = choose(
+            list(slots.values()), self.optimize, weight_bytes(self.original), self.most_instructions
+        )
+        padded = share_kernels(choice.option.candidate for choice in chosen)
+        for i, candidate in padded.items():
+            chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
+        return dict(zip(slots, chosen, strict=True))
+
+    def _channels_kept(self, node: Node) -> str:
+        """How many of the result's channels are left, "" where all are."""
+        if node.output not in self.original.values:
+            return ""
+        after, before = (g.values[node.output].shape for g in (self.graph, self.original))
+        return "" if after[-1] == before[-1] else f"{after[-1]} of {before[-1]} channels kept"
+
+    # ---- memory
+
+    def _sharings(self, chosen: dict[int, Choice]) -> list[memory.Sharing]:
+        """Buffers that may lie over others that are read while they are made."""
+        own = {step: choice.option.candidate for step, choice in chosen.items()}
+        sharings = []
+        for output, first in self.alive.first.items():
+            for source in self.alive.first:
+                if source == output or self.alive.first[source] >= first:
+                    continue
+                if self.alive.alive(source, first):
+                    found = self.alive.distance(output, source, own)
+                    if found.same or found.below is not None:
+                        sharings.append(memory.Sharing(output, source, found.same, found.below))
+        return sharings
+
+    def _buffers(self, chosen: dict[int, Choice]) -> list[memory.Buffer]:
+        alive = self.alive
+        buffers = [
+            memory.Buffer(name, alive.nbytes(name), first, alive.last.get(name, first))
+            for name, first in alive.first.items()
+        ]
+        for step, choice in chosen.items():
+            if scratch := choice.option.kernel.scratch_bytes:
+                buffers.append(memory.Buffer(_scratch(step), scratch, step, step))
+        return buffers
+
+    def _offset(self, name: str, plan: memory.Plan) -> int:
+        root, offset = self.alive.place(name)
+        return plan.offsets[root] + offset
+
+    def _traffic(self, calls: dict[int, Call]) -> dict[str, int]:
+        """Bytes that are read from and written to every buffer, estimated (`codegen.regions`)."""
+        traffic: dict[str, int] = {}
+        for step, call in calls.items():
+            products = 2 * call.macs
+            for a in call.arguments:
+                if not a.in_arena:
+                    continue
+                name = self.alive.place(a.value)[0] if a.value else _scratch(step)
+                moved = a.nbytes
+                if a.role == "scratch":
+                    moved = a.nbytes + products
+                elif a.role == "input" and not call.scratch_bytes:
+                    moved = max(a.nbytes, products // 2)
+                traffic[name] = traffic.get(name, 0) + moved
+        return traffic
+
+    # ---- calls
+
+    def _call(self, step: int, choice: Choice, plan: memory.Plan) -> Call:
+        node, candidate = self.graph.nodes[step], choice.option.candidate
+        kernel = choice.option.kernel
+        inputs = iter(candidate.inputs)
+        arguments = []
+        for operand in candidate.spec.operands:
+            if operand.role == "constant":
+                data = candidate.constants[operand.name]
+                assert data.size == operand.count and str(data.dtype) == operand.dtype, operand
+                arguments.append(Argument("constant", self._pack(data), operand.nbytes))
+                continue
+            value = next(inputs) if operand.role == "input" else node.output
+            offset = self._offset(value, plan)
+            arguments.append(Argument(operand.role, offset, operand.nbytes, value))
+        if kernel.scratch_bytes:
+            arguments.append(
+                Argument("scratch", plan.offsets[_scratch(step)], kernel.scratch_bytes)
+            )
+        shares = _share(arguments)
+        assert not shares or all(
+            o.alias
+            for role in ("input", "output")
+            for o in [next(o for o in candidate.spec.operands if o.role == role)]
+        ), candidate.spec.name
+        values = [self.graph.values[i] for i in node.inputs]
+        out = self.graph.values[node.output]
+        return Call(
+            layer=node.name or node.output,
+            op=node.op,
+            kernel=kernel,
+            arguments=tuple(arguments),
+            in_place=shares and candidate.in_place,
+            overlap=candidate.overlap if shares else None,
+            input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
+            output_shape=out.shape,
+            macs=operator(node.op).macs(node, values, out),
+            note="; ".join(filter(None, [self._channels_kept(node), choice.note])),
+            variant=choice.option.variant,
+            runner_up=_runner_up(choice),
+        )
+
+    def _pack(self, data: np.ndarray) -> int:
+        """Append to the constants (equal arrays once); returns the offset."""
+        raw = np.ascontiguousarray(data).tobytes()
+        if raw not in self.packed:
+            self.constants += bytes(-len(self.constants) % memory.ALIGN)
+            self.packed[raw] = len(self.constants)
+            self.constants += raw
+        return self.packed[raw]
+
+    def _tensor(self, name: str, plan: memory.Plan) -> Tensor:
+        value: Value = self.graph.values[name]
+        if value.dtype not in INTEGERS or value.quant is None:
+            raise EdgekitError(
+                "E312",
+                f"'{name}' is {value.dtype}: inputs and outputs of a program are quantized "
+                "int8 or int16",
+                help="quantize the model with --calibration",
+            )
+        if self.alive.place(name)[0] not in plan.offsets:
+            raise EdgekitError("E313", f"output '{name}' does not depend on any input")
+        return Tensor(
+            name=name,
+            shape=value.shape,
+            dtype=value.dtype,
+            scale=float(value.quant.scale[0]),
+            zero_point=int(value.quant.zero_point[0]),
+            offset=self._offset(name, plan),
+            nbytes=value.nbytes,
+            layout=self.graph.metadata.get("layout", {}).get(name, ""),
+        )
+
+
+def weight_bytes(graph: Graph) -> int:
+    """Bytes of the weights that layers multiply by, as int8."""
+    return sum(graph.constants[node.inputs[1]].size for node in graph.nodes if node.op in WEIGHTED)
+
+
+def _need(alive: Liveness, step: int, option: Option) -> int:
+    scratch = option.kernel.scratch_bytes if option.candidate.cost else 0
+    return alive.need(step, option.candidate, scratch)
+
+
+def _runner_up(choice: Choice) -> str:
+    other, taken = choice.runner_up, choice.option
+    if other is None or not taken.candidate.cost:
+        return ""
+    flash = other.flash - taken.flash
+    return f"{other.variant}: ~{other.instructions} instructions, {flash:+d} B of constants"
+
+
+def _share(arguments: list[Argument]) -> bool:
+    """Whether the output has bytes in common with the first input."""
+    x = next((a for a in arguments if a.role == "input"), None)
+    y = next(a for a in arguments if a.role == "output")
+    return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
+
+
+def _macs(graph: Graph) -> int:
+    values = graph.values
+    return sum(
+        operator(n.op).macs(n, [values[i] for i in n.inputs], values[n.output]) for n in graph.nodes
+    )
+
+
+def _scratch(step: int) -> str:
+    return f"scratch of step {step}"
