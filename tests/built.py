@@ -35,7 +35,7 @@ def write_sources(program: Program, folder: Path) -> list[Path]:
 def host_kernels(program: Program, folder: Path) -> Path:
     """The kernels of `program` alone as a library of this machine."""
     include = [folder, firmware_folder() / "include"]
-    return host_library(_kernels(program, folder), include=include)
+    return host_library(_kernels(program, folder), include=include, opt=HOST_OPT)
 
 
 def kernel_objects(program: Program, folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> li
     """``NAME_invoke`` in a library of this machine; feeds have no batch axis beyond 1."""
     sources = write_sources(program, folder)
     library = ctypes.CDLL(
-        str(host_library(sources, include=[folder, firmware_folder() / "include"]))
+        str(host_library(sources, include=[folder, firmware_folder() / "include"], opt=HOST_OPT))
     )
     inputs = [np.ascontiguousarray(feeds[t.name]) for t in program.inputs]
     outputs = [np.zeros(t.shape, t.dtype) for t in program.outputs]

@@ -36,7 +36,7 @@ def host_executable(
     *,
     include: Sequence[Path] = (),
     defines: Mapping[str, str] | None = None,
-    opt: str = "-O1",
+    opt: str = "-O0",
     flags: Sequence[str] = (),
     sanitize: bool = False,
     compiler: str = "gcc",
