@@ -20,6 +20,8 @@ from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_executable, host_library
 from targets import board
 
+#: Kernels of tests run on tiny shapes: compiling them takes most of the time.
+HOST_OPT = "-O0"
 M4, M55 = board("virtual-cortex-m4"), board("qemu-mps3-an547")
 
 
