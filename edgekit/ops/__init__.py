@@ -13,7 +13,7 @@ from edgekit.ops.base import Operator
 
 
 @cache
-def operators() -> dict[str, Operator]:
+def _all() -> dict[str, Operator]:
     """Every operator by name, sorted."""
     found: dict[str, Operator] = {}
     for info in pkgutil.iter_modules(__path__):
@@ -21,6 +21,12 @@ def operators() -> dict[str, Operator]:
         if entry is not None:
             found[entry.name] = entry
     return dict(sorted(found.items()))
+
+
+@cache
+def operators() -> dict[str, Operator]:
+    """The operators of canonical graphs by name, sorted; not what only the compiler makes."""
+    return {name: op for name, op in _all().items() if not op.internal}
 
 
 def operator(name: str) -> Operator:
@@ -32,6 +38,6 @@ def operator(name: str) -> Operator:
     from edgekit.graph import GraphError
 
     try:
-        return operators()[name]
+        return _all()[name]
     except KeyError:
         raise GraphError(f"unknown operator '{name}'") from None
