@@ -179,13 +179,20 @@ def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[li
         members.setdefault(slot.weights or f"slot {i}", []).append(i)
     groups = []
     for indices in members.values():
-        found: dict[tuple[bytes, str], dict[int, Option]] = {}
+        if len(indices) == 1:
+            groups.append([Bundle({indices[0]: option}) for option in pools[indices[0]]])
+            continue
+        found: dict[tuple[bytes, str, bool], dict[int, Option]] = {}
         for i in indices:
             for option in pools[i]:
                 # Variants of one template share their constants, other templates only by chance.
-                bundle = found.setdefault((option.constants_hash, option.variant), {})
+                key = (option.constants_hash, option.variant, option.shared)
+                bundle = found.setdefault(key, {})
                 if i not in bundle or option.cycles < bundle[i].cycles:
                     bundle[i] = option
+        for (constants, variant, shared), bundle in found.items():
+            if not shared:  # a smaller stripe may have shared routines only
+                bundle |= found.get((constants, variant, True), {}) | bundle
         whole = [Bundle(b) for b in found.values() if len(b) == len(indices)]
         if whole:
             groups.append(whole)

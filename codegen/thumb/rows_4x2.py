@@ -19,6 +19,7 @@ from codegen.thumb.gather import Gather, gather_cost, indent
 from codegen.thumb.layers import candidate, channels_of, params, part_of
 from codegen.thumb.routine import Routine
 from codegen.thumb.rows_2x2 import UNROLLED, pack_constants
+from codegen.thumb.rows_2x2 import parameters as parameters_of_two
 from codegen.thumb.rows_2x2 import rows as rows_of_two
 
 TILE = 4
@@ -156,7 +157,10 @@ def write(spec: KernelSpec) -> Written:
         calls = ""
         for name, channels, before, place in _calls(p):
             offsets = [i * out if i < pixels else 0 for i in range(1, places)]
-            numbers = [channels, *offsets, p["zy"], 2 * places * p["taps"]]
+            if places == 2:
+                numbers = parameters_of_two(channels, *offsets, p["zy"], p["taps"])
+            else:
+                numbers = [channels, *offsets, p["zy"], 2 * places * p["taps"]]
             values = ", ".join(map(str, numbers))
             tables += f"    static const int32_t {name}{pixels}[] = {{{values}}};\n"
             calls += f"{routine.name}(a, w + {before}, y + {place}, {name}{pixels});\n"
