@@ -38,6 +38,8 @@ RAM_POWER, RAM_FREE = 0.5, 16384
 #: many bytes more.
 LIMITS, RAM_RATIO, RAM_MORE = 24, 1.5, 4096
 RAM_SLOWDOWN = 1.25
+#: Of limits whose builds are worth the same up to this ratio, the least RAM: costs are estimates.
+ALIKE = 1.01
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,11 @@ def _within(
         over = max(sum(o.flash for o in taken) - flash, 0)
         return over, time * float(limit + RAM_FREE) ** RAM_POWER, taken
 
-    return min((at(limit) for limit in limits), key=lambda found: found[:2])[2]
+    found = [at(limit) for limit in limits]
+    over, score, taken = min(found, key=lambda f: f[:2])
+    if objective == "ram":
+        return taken
+    return next(f[2] for f in found if f[0] == over and f[1] <= ALIKE * score)
 
 
 def _pick(

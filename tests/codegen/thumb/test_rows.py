@@ -15,6 +15,7 @@ from graphs import one_node
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from template_kernels import (
+    ONLY,
     candidates,
     check_everywhere,
     forced,
@@ -22,6 +23,7 @@ from template_kernels import (
     run_sanitized,
 )
 
+from codegen.choose import Slot, choose, options
 from codegen.kernel import NotApplicable
 from codegen.program import layer_of
 from codegen.templates import templates
@@ -224,6 +226,16 @@ def test_reads_nothing_outside(
         program = forced(graph, template, variant, only)
         got = run_sanitized(program, tmp_path, {"x": x})
         assert got == reference.run(graph, {"x": x})["y"].tobytes()
+
+
+@pytest.mark.parametrize("template", ["rows_2x2"])
+def test_layers_share_a_routine(only: pytest.MonkeyPatch) -> None:
+    graphs = [conv(6, 6, channels, 32) for channels in (32, 20, 60, 28, 108)]
+    slots = [Slot(options(layer_of(g, g.nodes[0]), ONLY), lambda option: 0) for g in graphs]
+    for objective, routines in (("speed", 5), ("balanced", 1)):
+        taken = choose(slots, objective, weight_bytes=1 << 20)
+        names = {n for c in taken for n in c.option.kernel.parts if n.startswith("ek_rows_2x2")}
+        assert len(names) == routines
 
 
 def test_compiled_by_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
