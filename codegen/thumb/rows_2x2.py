@@ -152,7 +152,7 @@ def candidates(layer: Layer) -> list[Candidate]:
     agreed = q
     if q.form == "fast" and q.shift < SHARED_SHIFT:
         largest = np.abs(weights.astype(np.int64)).max(1)
-        if SHARED_SHIFT <= requant.highest_shift(q, channels.bound, largest):
+        if requant.highest_shift(q, channels.bound, largest) >= SHARED_SHIFT:
             agreed = requant.at_shift(q, SHARED_SHIFT)
     found = []
     for form, shared in ((q, False), (agreed, True)):

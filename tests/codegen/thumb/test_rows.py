@@ -61,7 +61,7 @@ SHAPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
      {"height": 6, "width": 10, "channels": 3, "out": 12, "kernel": (3, 3), "pads": SAME}),
     (("resident",), {"height": 10, "width": 10, "channels": 8, "out": 16}),
     (("rows_1xn",), {"height": 1, "width": 1, "channels": 136, "out": 12, "relu": False}),
-    (("rows_1xn",), {"height": 2, "width": 2, "channels": 32, "out": 30}),
+    (("rows_1xn",), {"height": 2, "width": 2, "channels": 32, "out": 32}),
     (("rows_1xn",), {"height": 2, "width": 1, "channels": 10, "out": 7, "pads": (0, 1, 0, 0)}),
 ]  # fmt: skip
 
