@@ -109,6 +109,10 @@ SHAPES = {
     "12 channels": depthwise((12, 10, 12), (3, 3), (1, 2), y_quant=Quant.make(0.1, 5)),
     "small": depthwise((3, 3, 16), (3, 3), y_quant=Quant.make(0.1, 5)),
     "10x1": depthwise((24, 1, 8), (10, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
+    "3x1": depthwise((28, 1, 8), (3, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
+    "5x1": depthwise((28, 1, 8), (5, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
+    "4x1": depthwise((30, 1, 8), (4, 1), pads=(2, 0, 1, 0), clamp=[0, None]),
+    "2x1 spread": depthwise((27, 1, 8), (2, 1), spread=1000.0, y_quant=Quant.make(0.5, -128)),
     "15x1": depthwise((15, 1, 8), (15, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
     "5x1 s2": depthwise((9, 1, 8), (5, 1), (2, 1), y_quant=Quant.make(0.1, 5)),
     "7x7 s2": depthwise((14, 13, 4), (7, 7), (2, 2), y_quant=Quant.make(0.2, 5)),
@@ -152,7 +156,8 @@ def test_sanitized(
 
 
 @pytest.mark.parametrize(("name", "variant"), [
-    ("KWS", 0), ("KWS", 3), ("strips", 2), ("strips s2", 1), ("12 channels", 0)
+    ("KWS", 0), ("KWS", 3), ("strips", 2), ("strips s2", 1), ("12 channels", 0),
+    ("3x1", 0), ("5x1", 1)
 ])  # fmt: skip
 def test_cost(name: str, variant: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = SHAPES[name]
