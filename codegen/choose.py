@@ -38,6 +38,8 @@ RAM_POWER, RAM_FREE = 0.5, 16384
 #: many bytes more.
 LIMITS, RAM_RATIO, RAM_MORE = 24, 1.5, 4096
 RAM_SLOWDOWN = 1.25
+#: Of limits whose builds are worth the same up to this ratio, the least RAM: costs are estimates.
+ALIKE = 1.01
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,11 @@ def _within(
         over = max(sum(o.flash for o in taken) - flash, 0)
         return over, time * float(limit + RAM_FREE) ** RAM_POWER, taken
 
-    return min((at(limit) for limit in limits), key=lambda found: found[:2])[2]
+    found = [at(limit) for limit in limits]
+    over, score, taken = min(found, key=lambda f: f[:2])
+    if objective == "ram":
+        return taken
+    return next(f[2] for f in found if f[0] == over and f[1] <= ALIKE * score)
 
 
 def _pick(
@@ -179,13 +185,20 @@ def _groups(slots: Sequence[Slot], pools: Sequence[Sequence[Option]]) -> list[li
         members.setdefault(slot.weights or f"slot {i}", []).append(i)
     groups = []
     for indices in members.values():
-        found: dict[tuple[bytes, str], dict[int, Option]] = {}
+        if len(indices) == 1:
+            groups.append([Bundle({indices[0]: option}) for option in pools[indices[0]]])
+            continue
+        found: dict[tuple[bytes, str, bool], dict[int, Option]] = {}
         for i in indices:
             for option in pools[i]:
                 # Variants of one template share their constants, other templates only by chance.
-                bundle = found.setdefault((option.constants_hash, option.variant), {})
+                key = (option.constants_hash, option.variant, option.shared)
+                bundle = found.setdefault(key, {})
                 if i not in bundle or option.cycles < bundle[i].cycles:
                     bundle[i] = option
+        for (constants, variant, shared), bundle in found.items():
+            if not shared:  # a smaller stripe may have shared routines only
+                bundle |= found.get((constants, variant, True), {}) | bundle
         whole = [Bundle(b) for b in found.values() if len(b) == len(indices)]
         if whole:
             groups.append(whole)

@@ -63,6 +63,11 @@ class Option:
         """What a report calls it: the template, or the family."""
         return str(self.candidate.spec.params.get("template", self.candidate.spec.family))
 
+    @property
+    def shared(self) -> bool:
+        """Whether its routine is one that other layers may share, at some cost in time."""
+        return bool(self.candidate.spec.params.get("shared"))
+
     @cached_property
     def code(self) -> dict[str, float]:
         """Bytes of code, about, by function: the kernel's own, and what others may share."""

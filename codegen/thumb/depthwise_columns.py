@@ -1,7 +1,8 @@
 """The routine of a depthwise convolution over columns (`codegen.thumb.columns`).
 
 It walks the columns of outputs of one channel after the other, four rows at a time, then two, then
-one. Small kernels keep their weights in registers, large ones read each word where it is used. A
+one. Small kernels keep their weights in registers, and constants of the requantization where there
+is room for them too; large ones read each word where it is used. A
 record of the table is a channel's weight words (`codegen.thumb.taps`), then bias, multiplier and
 power of the requantization.
 """
@@ -43,7 +44,7 @@ class Form:
     @property
     def unroll(self) -> int:
         """Groups of four rows in a round of the loop."""
-        return 2 if self.taps.stride == 1 and len(self.taps.words) == RESIDENT else 1
+        return 2 if self.taps.stride == 1 and len(self.taps.words) <= RESIDENT else 1
 
     @property
     def record(self) -> int:
@@ -62,12 +63,15 @@ class Form:
 
 @dataclass(frozen=True)
 class _Registers:
+    """`held` has as many of multiplier, power and zero point as there is room for."""
+
     weights: list[str]
     sums: list[str]
     data: list[str]
     pixels: str
     out: str
     table: str
+    held: list[str]
 
 
 def parts(rows: int) -> int:
@@ -132,6 +136,8 @@ def routine(form: Form) -> Routine:
         r(f"ldmia {table}!, {{{', '.join(sums[:3])}}}")
         r(f"strd {sums[0]}, {sums[0]}, [sp]", f"strd {sums[0]}, {sums[0]}, [sp, #8]")
         r(f"strd {sums[1]}, {sums[2]}, [sp, #16]", f"str {table}, {place['table']}")
+        r(*(f"mov {h}, {s}" for h, s in zip(regs.held[:2], sums[1:3], strict=False)))
+        r(*(f"ldr {h}, {place['zero']}" for h in regs.held[2:]))
         if form.single:
             _column(r, form, regs, place)
         else:
@@ -160,9 +166,10 @@ def _registers(form: Form) -> _Registers:
     words = len(form.taps.words)
     out, pixels = NAMES[-1], NAMES[-2]
     if words <= RESIDENT:
+        held = NAMES[words + 6 : RESIDENT + 6][: 2 if form.requant == "fast" else 3]
         return _Registers(NAMES[:words], NAMES[words : words + 4],
-                          NAMES[words + 4 : words + 6], pixels, out, "")  # fmt: skip
-    return _Registers([], NAMES[2:6], NAMES[6:11], pixels, out, NAMES[11])
+                          NAMES[words + 4 : words + 6], pixels, out, "", held)  # fmt: skip
+    return _Registers([], NAMES[2:6], NAMES[6:11], pixels, out, NAMES[11], [])
 
 
 def _column(r: Routine, form: Form, regs: _Registers, place: dict[str, str]) -> None:
@@ -218,20 +225,29 @@ def _rows(r: Routine, form: Form, regs: _Registers, place: dict[str, str], rows:
         _streamed(r, form, regs, products)
         if form.passed(rows):
             r(f"add {regs.pixels}, {regs.pixels}, #{form.passed(rows)}")
+    multiplier, power, zero = [*regs.held, *("" for _ in range(3 - len(regs.held)))]
     a, b = regs.data[:2]
     if form.requant == "fast":
-        r(f"ldrd {a}, {b}, {place['multiplier']}")
-        requant.emit(r, "fast", form.shift, sums, [a] * rows, [b] * rows)
+        if not multiplier:
+            r(f"ldrd {a}, {b}, {place['multiplier']}")
+        elif not power:
+            r(f"ldr {b}, {place['power']}")
+        m, p = multiplier or a, power or b
+        requant.emit(r, "fast", form.shift, sums, [m] * rows, [p] * rows)
         return
-    r(f"ldr {a}, {place['multiplier']}")
+    if not multiplier:
+        r(f"ldr {a}, {place['multiplier']}")
     for s in sums:
-        r(f"smmulr {s}, {s}, {a}")
+        r(f"smmulr {s}, {s}, {multiplier or a}")
     if form.requant == "general":
         for s in sums:
             r(f"add {s}, {s}, {s}, asr #31")
-    r(f"ldrd {a}, {b}, {place['power']}")
+    if not power:
+        r(f"ldrd {a}, {b}, {place['power']}")
+    elif not zero:
+        r(f"ldr {b}, [sp, #24]")
     for s in sums:
-        r(f"smmlar {s}, {s}, {a}, {b}")
+        r(f"smmlar {s}, {s}, {power or a}, {zero or b}")
     for s in sums:
         r(f"ssat {s}, #8, {s}")
 

@@ -89,7 +89,7 @@ class Gather:
             return Text(call, single, {pack.name: pack.text()})
         return self._window_text()
 
-    def _window_text(self, count: int = 0) -> Text:
+    def _window_text(self) -> Text:
         """By windows: each pixel on its own, or a tile at once where it lies within a row."""
         p, tile = self.p, self.tile
         words = self.mode == "words"
@@ -120,8 +120,8 @@ class Gather:
             each += pack + "\n"
         single = "".join(each.replace("+ i", f"+ {i}") for i in range(1 if self.tiled and not words
                                                                      else tile))  # fmt: skip
-        text = f"for (uint32_t i = 0; i < {count or tile}u; i++) {{\n{indent(each + wrap(sw))}}}\n"
-        if (bounds := self._tile_bounds()) and words and not count:
+        text = f"for (uint32_t i = 0; i < {tile}u; i++) {{\n{indent(each + wrap(sw))}}}\n"
+        if (bounds := self._tile_bounds()) and words:
             rows, columns = bounds
             parts[self._tile.name] = self._tile.text()
             per_run = self.run_bytes // 4
@@ -162,15 +162,6 @@ class Gather:
     def _unroll(self, words: int) -> int:
         """Of runs of `words`; the smaller tile at the end has one routine for all of them."""
         return unroll_of(words) if self.whole in (0, self.tile) else 1
-
-    def few(self, count: int) -> Text:
-        """The statements for the first `count` pixels of a tile only; others stay as they are."""
-        if self.mode != "pixels":
-            return self._window_text(count)
-        taps = self.p["taps"]
-        pack = pack_run(self.kind, self.tile, 1)
-        calls = [f"{pack.name}(x + {i * taps}, a + {i}, {taps // 4});\n" for i in range(count)]
-        return Text("".join(calls), "", {pack.name: pack.text()})
 
     # ---- one pixel
 

@@ -6,10 +6,15 @@ the fast requantization (`codegen.thumb.requant`).
 
 The stream has for each pair of channels two biases, weights, two multipliers and two powers. An odd
 channel is computed again with the one before it; an odd pixel fills both places of its tile.
+
+A layer may have a routine with its number of taps unrolled, or one that layers share: it takes any
+number of taps by jumping into its unrolled loop, for 3 to 6 % more time. So that layers with the
+fast requantization agree on a routine, they take it at `SHARED_SHIFT` where they can.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,22 +28,21 @@ from codegen.thumb.routine import Routine
 TILE = 2
 #: Weights of a channel up to which their loop is unrolled; longer ones loop over a part of them.
 UNROLLED = 128
+#: Words of a pixel that the shared routine has unrolled.
+STEPS = 16
+#: The fast requantization's shift of shared routines, where a layer can have it.
+SHARED_SHIFT = 12
 # Words of the stack, in the order in which LDM takes them.
-_Y, _SECOND, _END, _ZERO, _A, _A_END = range(0, 24, 4)
-_FRAME = 6
+_Y, _SECOND, _END, _ZERO, _INDEX, _A, _A_END = range(0, 28, 4)
+_FRAME = 7
 
 
 def rows(form: str, shift: int, part: int, loops: bool) -> Routine:
-    """``(const int32_t *a, const int16_t *w, int8_t *y, const int32_t *p)``.
+    """A routine (see `_begin`) with `part` unrolled weights.
 
-    `p` is: channels, offset of the second pixel in y, zero point, bytes of a. `part` weights are
-    unrolled, repeated until the end of the activations where `loops`. Loops: "channels", "parts".
+    They are repeated until the end of the activations where `loops`. Loops: "channels", "parts".
     """
-    r = Routine("rows_2x2", "const int32_t *a", "const int16_t *w", "int8_t *y", "const int32_t *p")
-    sums = ["r0", "r1", "r2", "r3"]
-    r.enter(_FRAME)
-    r("ldmia r3, {r4-r7}", "mov r12, r1", "add r4, r4, r2", "add r7, r7, r0")
-    r(f"strd r2, r5, [sp, #{_Y}]", f"strd r4, r6, [sp, #{_END}]", f"strd r0, r7, [sp, #{_A}]")
+    r = _begin()
     with r.until("channels", "r4", "r6"):
         r(f"ldr lr, [sp, #{_A}]", "ldrd r0, r2, [r12], #8")
         if loops:
@@ -48,15 +52,67 @@ def rows(form: str, shift: int, part: int, loops: bool) -> Routine:
                 r(f"ldr r4, [sp, #{_A_END}]")
         else:
             _dot(r, part, first=True)
-        r("ldmia r12!, {r4-r7}")
-        if form != "fast":
-            r(f"ldr r8, [sp, #{_ZERO}]")
-        pairs = (["r4", "r4", "r5", "r5"], ["r6", "r6", "r7", "r7"])
-        requant.emit(r, form, shift, sums, *pairs, zero_point="r8")
-        r("ldm sp, {r4-r6}", "strb r1, [r4, r5]", "strb r0, [r4], #1")
-        r("strb r3, [r4, r5]", "strb r2, [r4], #1", f"str r4, [sp, #{_Y}]")
+        _store(r, form, shift)
     r.leave(_FRAME)
     return r
+
+
+def shared_rows(form: str, shift: int) -> Routine:
+    """A routine for any number of taps; `trips` says how often what runs."""
+    r = _begin()
+    labels = [r.label() for _ in range(STEPS)]
+    with r.until("channels", "r4", "r6"):
+        r(f"ldrd r4, lr, [sp, #{_INDEX}]", "ldrd r0, r2, [r12], #8", "mov r1, r0", "mov r3, r2")
+        r.jump("r4", labels)
+        with r.until("parts", "lr", "r4"):
+            for i in range(STEPS):
+                r(f"{labels[i]}:")
+                with r.part(f"step{i}"):
+                    _dot(r, 4, first=False)
+            r(f"ldr r4, [sp, #{_A_END}]")
+        _store(r, form, shift)
+    r.leave(_FRAME)
+    return r
+
+
+def trips(taps: int) -> dict[str, int | Fraction]:
+    """Trips of the shared routine's parts by name."""
+    rounds = -(-taps // 4 // STEPS)
+    skipped = rounds * STEPS - taps // 4
+    return {"parts": rounds} | {
+        f"step{i}": Fraction(rounds - (i < skipped), rounds) for i in range(STEPS)
+    }
+
+
+def parameters(channels: int, second: int, zero_point: int, taps: int) -> list[int]:
+    """What `p` holds; `second` is the offset of the second pixel in y."""
+    return [channels, second, zero_point, -(taps // 4) % STEPS, 4 * taps]
+
+
+def _begin() -> Routine:
+    """``(const int32_t *a, const int16_t *w, int8_t *y, const int32_t *p)`` and its stack.
+
+    `p` is: channels, offset of the second pixel in y, zero point, steps that the first round of a
+    shared routine leaves out, bytes of a.
+    """
+    r = Routine("rows_2x2", "const int32_t *a", "const int16_t *w", "int8_t *y", "const int32_t *p")
+    r.enter(_FRAME)
+    r("ldmia r3, {r4-r8}", "mov r12, r1", "add r4, r4, r2", "add r8, r8, r0")
+    r(f"strd r2, r5, [sp, #{_Y}]", f"strd r4, r6, [sp, #{_END}]", f"strd r7, r0, [sp, #{_INDEX}]")
+    r(f"str r8, [sp, #{_A_END}]")
+    return r
+
+
+def _store(r: Routine, form: str, shift: int) -> None:
+    """Requantize the four sums and store them; what is left is to compare r4 with r6."""
+    r("ldmia r12!, {r4-r7}")
+    if form != "fast":
+        r(f"ldr r8, [sp, #{_ZERO}]")
+    sums = ["r0", "r1", "r2", "r3"]
+    pairs = (["r4", "r4", "r5", "r5"], ["r6", "r6", "r7", "r7"])
+    requant.emit(r, form, shift, sums, *pairs, zero_point="r8")
+    r("ldm sp, {r4-r6}", "strb r1, [r4, r5]", "strb r0, [r4], #1")
+    r("strb r3, [r4, r5]", "strb r2, [r4], #1", f"str r4, [sp, #{_Y}]")
 
 
 def _dot(r: Routine, taps: int, first: bool) -> None:
@@ -92,14 +148,30 @@ def candidates(layer: Layer) -> list[Candidate]:
         raise NotApplicable(f"{p['x_dtype']} activations")
     channels, weights = channels_of(layer, p["taps"])
     q = requant.plan(requant.settled(channels), weights)
-    p |= {"template": "rows_2x2", "zx": channels.input_zero_point, **q.params}
-    packed = pack_constants(q, weights)
-    return [candidate(layer, p, packed, cost(p), note="int16 weights", tile=TILE)]
+    p |= {"template": "rows_2x2", "zx": channels.input_zero_point}
+    agreed = q
+    if q.form == "fast" and q.shift < SHARED_SHIFT:
+        largest = np.abs(weights.astype(np.int64)).max(1)
+        if requant.highest_shift(q, channels.bound, largest) >= SHARED_SHIFT:
+            agreed = requant.at_shift(q, SHARED_SHIFT)
+    found = []
+    for form, shared in ((q, False), (agreed, True)):
+        some = {**p, **form.params, "shared": shared}
+        note = "int16 weights, shared routine" if shared else "int16 weights"
+        packed = pack_constants(form, weights)
+        found.append(candidate(layer, some, packed, cost(some), note=note, tile=TILE))
+    return found
 
 
 def _routine(p: dict[str, Any]) -> Routine:
+    if p["shared"]:
+        return shared_rows(p["requant"], p["requant_shift"])
     part = part_of(p["taps"], UNROLLED)
     return rows(p["requant"], p["requant_shift"], part, part < p["taps"])
+
+
+def _trips(p: dict[str, Any]) -> dict[str, int | Fraction]:
+    return trips(p["taps"]) if p["shared"] else {"parts": p["taps"] // part_of(p["taps"], UNROLLED)}
 
 
 def cost(p: dict[str, Any]) -> Cost:
@@ -108,9 +180,8 @@ def cost(p: dict[str, Any]) -> Cost:
     tiles = -(-p["OH"] * p["OW"] // TILE)
     pairs = [n for n in (p["O"] // 2, p["O"] % 2) if n]
     total = Cost(24, 36) + gather_cost(p, TILE, "plain")
-    parts = p["taps"] // part_of(p["taps"], UNROLLED)
     for count in pairs:
-        total += (routine.cost(channels=count, parts=parts) + Cost(7, 11)) * tiles
+        total += (routine.cost(channels=count, **_trips(p)) + Cost(7, 11)) * tiles
     return total
 
 
@@ -131,7 +202,7 @@ def write(spec: KernelSpec) -> Written:
             if not channels:
                 continue
             second = out if tile == "whole" else 0
-            values = f"{channels}, {second}, {p['zy']}, {4 * p['taps']}"
+            values = ", ".join(map(str, parameters(channels, second, p["zy"], p["taps"])))
             tables += f"    static const int32_t {name}_{tile}[] = {{{values}}};\n"
             calls[tile] += f"        {routine.name}(a, {offset}, {place}, {name}_{tile});\n"
     step = f"        x += {TILE * p['C']};\n" if gather.mode == "pixels" else ""

@@ -5,8 +5,8 @@ Against `codegen.thumb.rows_2x2` a word that is loaded serves twice as many prod
 11 instructions for them instead of 10, since eight sums leave registers for two pixels only.
 
 The stream has for each pair of channels two biases, weights, two multipliers and two powers. An odd
-channel is computed again with the one before it. One or two pixels at the end go to the routine of
-two pixels; of three, each has its own offset into y, and the fourth place is stored over.
+channel is computed again with the one before it. Three pixels at the end have a routine of their
+own, one or two take that of two pixels.
 """
 
 from __future__ import annotations
@@ -19,77 +19,88 @@ from codegen.thumb.gather import Gather, gather_cost, indent
 from codegen.thumb.layers import candidate, channels_of, params, part_of
 from codegen.thumb.routine import Routine
 from codegen.thumb.rows_2x2 import UNROLLED, pack_constants
+from codegen.thumb.rows_2x2 import parameters as parameters_of_two
 from codegen.thumb.rows_2x2 import rows as rows_of_two
 
 TILE = 4
 # Words of the stack, in the order in which LDM takes them.
-_Y, _O1, _O2, _O3, _END, _ZERO, _A, _A_END = range(0, 32, 4)
-_FRAME = 8
-_SUMS = [[f"r{i}" for i in range(4)], [f"r{i}" for i in range(4, 8)]]
+_Y, _END, _A, _A_END, _ZERO = range(0, 20, 4)
+_FRAME = 5
+#: What the offset of a store reaches.
+REACH = 4095
 
 
-def rows(form: str, shift: int, part: int, loops: bool) -> Routine:
+def rows(form: str, shift: int, tile: int, out: int, part: int, loops: bool) -> Routine:
     """``(const int32_t *a, const int16_t *w, int8_t *y, const int32_t *p)``.
 
-    `p` is: channels, offsets of pixels 1 to 3 in y, zero point, bytes of a. `part` weights are
-    unrolled, repeated until the end of the activations where `loops`. Loops: "channels", "parts".
+    `tile` is 3 or 4 pixels, `out` the bytes from one to the next in y. `p` is: channels, zero
+    point, bytes of a. `part` weights are unrolled, repeated until the end of the activations where
+    `loops`. Loops: "channels", "parts".
     """
     inputs = ["const int32_t *a", "const int16_t *w", "int8_t *y", "const int32_t *p"]
-    r = Routine("rows_4x2", *inputs)
+    r = Routine(f"rows_{tile}x2", *inputs)
+    sums = _sums(tile)
+    y, end = "r8", "r9"
     r.enter(_FRAME)
-    r("ldmia r3, {r4-r9}", "mov r12, r1", "add r4, r4, r2", "add r9, r9, r0")
-    for place, pair in ((_Y, "r2, r5"), (_O2, "r6, r7"), (_END, "r4, r8"), (_A, "r0, r9")):
+    r("ldmia r3, {r4-r6}", "mov r12, r1", "add r4, r4, r2", "add r6, r6, r0", "mov lr, r0")
+    for place, pair in ((_Y, "r2, r4"), (_A, "r0, r6")):
         r(f"strd {pair}, [sp, #{place}]")
-    with r.until("channels", "r8", "lr"):
-        r(f"ldr lr, [sp, #{_A}]", "ldrd r0, r4, [r12], #8")
+    r(f"str r5, [sp, #{_ZERO}]")
+    with r.until("channels", y, end):
+        r(f"ldrd {sums[0][0]}, {sums[1][0]}, [r12], #8")
         if loops:
-            r(*(f"mov {s}, {some[0]}" for some in _SUMS for s in some[1:]))
-            with r.until("parts", "lr", "r8"):
-                _dot(r, part, first=False)
-                r(f"ldr r8, [sp, #{_A_END}]")
+            r(*(f"mov {s}, {some[0]}" for some in sums for s in some[1:]))
+            with r.until("parts", "lr", y):
+                _dot(r, sums, part, first=False)
+                r(f"ldr {y}, [sp, #{_A_END}]")
         else:
-            _dot(r, part, first=True)
+            _dot(r, sums, part, first=True)
         r("ldmia r12!, {r8-r11}")
         if form != "fast":
             r(f"ldr lr, [sp, #{_ZERO}]")
-        sums = _SUMS[0] + _SUMS[1]
-        pairs = (["r8"] * 4 + ["r9"] * 4, ["r10"] * 4 + ["r11"] * 4)
-        requant.emit(r, form, shift, sums, *pairs, zero_point="lr")
-        r("ldm sp, {r8-r11, lr}")
-        for some in _SUMS:
-            r(
-                *(
-                    f"strb {s}, [r8, {o}]"
-                    for s, o in zip(some[1:], ("r9", "r10", "r11"), strict=True)
-                )
-            )
-            r(f"strb {some[0]}, [r8], #1")
-        r(f"str r8, [sp, #{_Y}]")
+        pairs = (["r8"] * tile + ["r9"] * tile, ["r10"] * tile + ["r11"] * tile)
+        requant.emit(r, form, shift, sums[0] + sums[1], *pairs, zero_point="lr")
+        r(f"ldm sp, {{{y}, {end}, lr}}")
+        for channel, some in enumerate(sums):
+            for pixel, s in enumerate(some):
+                if pixel or channel:
+                    r(f"strb {s}, [{y}, #{pixel * out + channel}]")
+        r(f"strb {sums[0][0]}, [{y}], #2", f"str {y}, [sp, #{_Y}]")
     r.leave(_FRAME)
     return r
 
 
-def _dot(r: Routine, taps: int, first: bool) -> None:
-    """Sums of r0 to r3 and r4 to r7 against r10 and r11; biases are in r0 and r4 at `first`."""
+def _sums(tile: int) -> list[list[str]]:
+    return [[f"r{i}" for i in range(tile)], [f"r{i + 4}" for i in range(tile)]]
+
+
+def _dot(r: Routine, sums: list[list[str]], taps: int, first: bool) -> None:
+    """Sums of two channels against r10 and r11; biases are in each one's first at `first`."""
+    tile = len(sums[0])
     for word in range(taps // 2):
-        r("ldmia r12!, {r10, r11}", "ldmia lr!, {r8, r9}")
-        if first and word == 0:
-            # The biases are needed until the last of the other pixels has been here.
-            _add(r, 1, "r9", "bias")
+        r("ldmia r12!, {r10, r11}")
+        bias = "bias" if first and word == 0 else ""
+        # The biases are needed until the last of the other pixels has been here.
+        if tile == 3:
+            r("ldmia lr!, {r3, r8, r9}")
+            for pixel, activations in ((1, "r8"), (2, "r9"), (0, "r3")):
+                _add(r, sums, pixel, activations, bias)
+        elif bias:
+            r("ldmia lr!, {r8, r9}")
+            _add(r, sums, 1, "r9", bias)
             for pixel in (2, 3):
                 r("ldr r9, [lr], #4")
-                _add(r, pixel, "r9", "bias")
-            _add(r, 0, "r8")
-            continue
-        _add(r, 0, "r8")
-        _add(r, 1, "r9")
-        r("ldmia lr!, {r8, r9}")
-        _add(r, 2, "r8")
-        _add(r, 3, "r9")
+                _add(r, sums, pixel, "r9", bias)
+            _add(r, sums, 0, "r8")
+        else:
+            for pixel in (0, 2):
+                r("ldmia lr!, {r8, r9}")
+                _add(r, sums, pixel, "r8")
+                _add(r, sums, pixel + 1, "r9")
 
 
-def _add(r: Routine, pixel: int, activations: str, source: str = "") -> None:
-    for some, weights in zip(_SUMS, ("r10", "r11"), strict=True):
+def _add(r: Routine, sums: list[list[str]], pixel: int, activations: str, source: str = "") -> None:
+    for some, weights in zip(sums, ("r10", "r11"), strict=True):
         r(f"smlad {some[pixel]}, {activations}, {weights}, {some[0 if source else pixel]}")
 
 
@@ -99,6 +110,8 @@ def candidates(layer: Layer) -> list[Candidate]:
         raise NotApplicable("fewer than four pixels or two channels")
     if p["x_dtype"] != "int8":
         raise NotApplicable(f"{p['x_dtype']} activations")
+    if (TILE - 1) * p["O"] + 1 > REACH:
+        raise NotApplicable(f"{p['O']} channels")
     channels, weights = channels_of(layer, p["taps"])
     q = requant.plan(requant.settled(channels), weights)
     p |= {"template": "rows_4x2", "zx": channels.input_zero_point, **q.params}
@@ -108,8 +121,10 @@ def candidates(layer: Layer) -> list[Candidate]:
 
 def _routine(p: dict[str, Any], pixels: int = TILE) -> Routine:
     part = part_of(p["taps"], UNROLLED)
-    maker = rows_of_two if pixels <= 2 else rows
-    return maker(p["requant"], p["requant_shift"], part, part < p["taps"])
+    loops = part < p["taps"]
+    if pixels <= 2:
+        return rows_of_two(p["requant"], p["requant_shift"], part, loops)
+    return rows(p["requant"], p["requant_shift"], pixels, p["O"], part, loops)
 
 
 def _calls(p: dict[str, Any]) -> list[tuple[str, int, int, int]]:
@@ -124,6 +139,11 @@ def _tiles(p: dict[str, Any]) -> list[tuple[int, int]]:
     """(how many, pixels of each)."""
     whole, rest = divmod(p["OH"] * p["OW"], TILE)
     return [(count, pixels) for count, pixels in ((whole, TILE), (1, rest)) if pixels]
+
+
+def _rest(p: dict[str, Any], pixels: int) -> Gather:
+    """Packing of the pixels at the end."""
+    return Gather(p, 3, "plain") if pixels == 3 else Gather(p, 2, "plain", 2)
 
 
 def cost(p: dict[str, Any]) -> Cost:
@@ -146,17 +166,16 @@ def write(spec: KernelSpec) -> Written:
     for count, pixels in _tiles(p):
         routine = _routine(p, pixels)
         parts[routine.name] = routine.text()
-        if pixels > 2:
-            pack = gather.text() if pixels == TILE else gather.few(pixels)
-            statement, places = pack.statement, TILE
-        else:
-            pack = Gather(p, 2, "plain", 2).text()
-            statement, places = pack.statement if pixels == 2 else pack.single, 2
+        pack = gather.text() if pixels == TILE else _rest(p, pixels).text()
+        statement = pack.single if pixels == 1 else pack.statement
         parts |= pack.parts
         calls = ""
         for name, channels, before, place in _calls(p):
-            offsets = [i * out if i < pixels else 0 for i in range(1, places)]
-            numbers = [channels, *offsets, p["zy"], 2 * places * p["taps"]]
+            if pixels > 2:
+                numbers = [channels, p["zy"], 2 * pixels * p["taps"]]
+            else:
+                second = out if pixels == 2 else 0
+                numbers = parameters_of_two(channels, second, p["zy"], p["taps"])
             values = ", ".join(map(str, numbers))
             tables += f"    static const int32_t {name}{pixels}[] = {{{values}}};\n"
             calls += f"{routine.name}(a, w + {before}, y + {place}, {name}{pixels});\n"

@@ -15,7 +15,7 @@ from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Te
 from codegen.thumb import requant
 from codegen.thumb.layers import candidate, channels_of, params
 from codegen.thumb.routine import Routine
-from codegen.thumb.rows_2x2 import pack_constants, rows
+from codegen.thumb.rows_2x2 import pack_constants, parameters, rows
 
 TAPS = 28
 #: Bytes of a window's row of 27 that each tap is; the last tap is no weight.
@@ -98,8 +98,10 @@ def write(spec: KernelSpec) -> Written:
     patch = -(-3 * span // 4) * 4
     odd = f"i == {p['OW'] // 2} ? odd : pair" if p["OW"] % 2 else "pair"
     place = f"(uint32_t)(i - {first}) < {inside}u" if inside else "0"
-    table = f"    static const int32_t {{}}[] = {{{{{out}, {{}}, {p['zy']}, {4 * TAPS}}}}};\n"
-    tables = table.format("pair", out) + (table.format("odd", 0) if p["OW"] % 2 else "")
+    tables = ""
+    for name, second in (("pair", out), ("odd", 0))[: 1 + p["OW"] % 2]:
+        values = ", ".join(map(str, parameters(out, second, p["zy"], TAPS)))
+        tables += f"    static const int32_t {name}[] = {{{values}}};\n"
     text = f"""\
 void {spec.name}(const int8_t *x, const int16_t *restrict w, int8_t *y, void *restrict scratch)
 {{

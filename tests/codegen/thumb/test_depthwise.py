@@ -96,7 +96,7 @@ def test_exact(
 ) -> None:
     fitting = [g for g in graphs if len(candidates(g, TEMPLATE)) > variant]
     if fitting:
-        check_everywhere(fitting, TEMPLATE, variant, tmp_path, monkeypatch)
+        check_everywhere(fitting, TEMPLATE, variant, tmp_path, monkeypatch, alone=True)
 
 
 #: 3x3 at both strides, in strips, high without, 1-D with many taps, one output.
@@ -109,6 +109,10 @@ SHAPES = {
     "12 channels": depthwise((12, 10, 12), (3, 3), (1, 2), y_quant=Quant.make(0.1, 5)),
     "small": depthwise((3, 3, 16), (3, 3), y_quant=Quant.make(0.1, 5)),
     "10x1": depthwise((24, 1, 8), (10, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
+    "3x1": depthwise((28, 1, 8), (3, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
+    "5x1": depthwise((28, 1, 8), (5, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
+    "4x1": depthwise((30, 1, 8), (4, 1), pads=(2, 0, 1, 0), clamp=[0, None]),
+    "2x1 spread": depthwise((27, 1, 8), (2, 1), spread=1000.0, y_quant=Quant.make(0.5, -128)),
     "15x1": depthwise((15, 1, 8), (15, 1), pads=(0, 0, 0, 0), y_quant=Quant.make(0.1, 5)),
     "5x1 s2": depthwise((9, 1, 8), (5, 1), (2, 1), y_quant=Quant.make(0.1, 5)),
     "7x7 s2": depthwise((14, 13, 4), (7, 7), (2, 2), y_quant=Quant.make(0.2, 5)),
@@ -135,7 +139,7 @@ def test_shapes_and_extremes(
         feeds = {
             f"x_{i}": np.full(g.values["x"].shape, value, np.int8) for i, g in enumerate(graphs)
         }
-    check_everywhere(graphs, TEMPLATE, variant, tmp_path, monkeypatch, feeds, compiler)
+    check_everywhere(graphs, TEMPLATE, variant, tmp_path, monkeypatch, feeds, compiler, alone=True)
 
 
 @pytest.mark.parametrize(("name", "variant"), [
@@ -152,7 +156,8 @@ def test_sanitized(
 
 
 @pytest.mark.parametrize(("name", "variant"), [
-    ("KWS", 0), ("KWS", 3), ("strips", 2), ("strips s2", 1), ("12 channels", 0)
+    ("KWS", 0), ("KWS", 3), ("strips", 2), ("strips s2", 1), ("12 channels", 0),
+    ("3x1", 0), ("5x1", 1)
 ])  # fmt: skip
 def test_cost(name: str, variant: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = SHAPES[name]
@@ -169,6 +174,62 @@ def test_instructions_of_kws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     program = forced(graph, TEMPLATE, 0, monkeypatch)
     assert program.calls[0].in_place
     assert instructions(program, tmp_path, batch(graph, 1, n=1)) < 1.66 * 72000
+
+
+#: One pixel of results: odd and even taps, a loop, rows of a window, every requantization.
+NO_PADS = (0, 0, 0, 0)
+WINDOWS = [
+    depthwise((15, 1, 32), (15, 1), pads=NO_PADS, y_quant=Quant.make(0.1, 5)),
+    depthwise((36, 1, 16), (36, 1), pads=NO_PADS, clamp=[0, None]),
+    depthwise((7, 7, 12), (7, 7), pads=NO_PADS, y_quant=Quant.make(0.2, -9)),
+    depthwise((1, 9, 4), (1, 2), (1, 8), pads=NO_PADS, clamp=[0, None]),
+    depthwise((4, 3, 8), (3, 3), (2, 1), pads=NO_PADS, spread=1000.0,
+              y_quant=Quant.make(0.5, -128)),
+    depthwise((3, 1, 8), (3, 1), pads=NO_PADS, x_quant=Quant.make(0.3, 127)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "compiler"), [(None, "zig"), (-128, "gcc"), (127, "zig")])
+def test_one_window(
+    value: int | None, compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if compiler == "gcc":
+        need("arm-none-eabi-gcc")
+    name = "depthwise_window"
+    found = [c for g in WINDOWS for c in candidates(g, name)]
+    assert len(found) == len(WINDOWS)
+    assert {c.spec.params["requant"] for c in found} == {"fast", "relu", "general"}
+    feeds = None
+    if value is not None:
+        feeds = {
+            f"x_{i}": np.full(g.values["x"].shape, value, np.int8) for i, g in enumerate(WINDOWS)
+        }
+    check_everywhere(WINDOWS, name, 0, tmp_path, monkeypatch, feeds, compiler, alone=True)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_one_window_costs_what_it_says(
+    index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, name = WINDOWS[index], "depthwise_window"
+    (candidate,) = candidates(graph, name)
+    assert candidate.cost is not None
+    program = forced(graph, name, 0, monkeypatch, alone=True)
+    feeds = batch(graph, 1, n=1)
+    assert candidate.cost.instructions == pytest.approx(
+        instructions(program, tmp_path, feeds), rel=0.03
+    )
+    assert run_sanitized(program, tmp_path, feeds) == reference.run(graph, feeds)["y"].tobytes()
+
+
+def test_one_window_is_refused_elsewhere() -> None:
+    for graph in (
+        depthwise((16, 1, 8), (15, 1), pads=NO_PADS),
+        depthwise((3, 3, 8), (3, 2), (1, 2), pads=NO_PADS),
+        depthwise((1, 1, 8), (3, 3)),
+        depthwise((3, 1, 6), (3, 1), pads=NO_PADS),
+    ):
+        assert not candidates(graph, "depthwise_window")
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

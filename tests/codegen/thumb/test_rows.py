@@ -15,6 +15,7 @@ from graphs import one_node
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from template_kernels import (
+    ONLY,
     candidates,
     check_everywhere,
     forced,
@@ -22,6 +23,7 @@ from template_kernels import (
     run_sanitized,
 )
 
+from codegen.choose import Slot, choose, options
 from codegen.kernel import NotApplicable
 from codegen.lower import layer_of
 from codegen.templates import templates
@@ -44,6 +46,7 @@ SHAPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("rows_5x1", "rows_2x2", "rows_4x2"), {"height": 3, "width": 3, "channels": 60, "out": 33}),
     (("rows_5x1", "rows_2x2", "rows_4x2"),
      {"height": 6, "width": 6, "channels": 136, "out": 20, "relu": False}),
+    (("rows_4x2",), {"height": 5, "width": 7, "channels": 40, "out": 35, "relu": False}),
     (("rows_5x1", "rows_4x2"),
      {"height": 15, "width": 17, "channels": 16, "out": 32, "kernel": (3, 3), "strides": (2, 2),
       "pads": (0, 0, 1, 1)}),
@@ -59,7 +62,7 @@ SHAPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
      {"height": 6, "width": 10, "channels": 3, "out": 12, "kernel": (3, 3), "pads": SAME}),
     (("resident",), {"height": 10, "width": 10, "channels": 8, "out": 16}),
     (("rows_1xn",), {"height": 1, "width": 1, "channels": 136, "out": 12, "relu": False}),
-    (("rows_1xn",), {"height": 2, "width": 2, "channels": 32, "out": 30}),
+    (("rows_1xn",), {"height": 2, "width": 2, "channels": 32, "out": 32}),
     (("rows_1xn",), {"height": 2, "width": 1, "channels": 10, "out": 7, "pads": (0, 1, 0, 0)}),
 ]  # fmt: skip
 
@@ -212,8 +215,8 @@ def test_shapes_and_cost(
 
 
 @pytest.mark.parametrize(("template", "shape"), [
-    ("rows_5x1", SHAPES[4][1]), ("rows_4x2", SHAPES[1][1]), ("rows_strip", SHAPES[6][1]),
-    ("stem_rgb", SHAPES[4][1]), ("resident", SHAPES[8][1]), ("rows_1xn", SHAPES[11][1]),
+    ("rows_5x1", SHAPES[5][1]), ("rows_4x2", SHAPES[3][1]), ("rows_strip", SHAPES[7][1]),
+    ("stem_rgb", SHAPES[5][1]), ("resident", SHAPES[9][1]), ("rows_1xn", SHAPES[12][1]),
 ])  # fmt: skip
 def test_reads_nothing_outside(
     template: str, shape: dict[str, Any], only: pytest.MonkeyPatch, tmp_path: Path
@@ -226,10 +229,20 @@ def test_reads_nothing_outside(
         assert got == reference.run(graph, {"x": x})["y"].tobytes()
 
 
+@pytest.mark.parametrize("template", ["rows_2x2"])
+def test_layers_share_a_routine(only: pytest.MonkeyPatch) -> None:
+    graphs = [conv(6, 6, channels, 32) for channels in (32, 20, 60, 28, 108)]
+    slots = [Slot(options(layer_of(g, g.nodes[0]), ONLY), lambda option: 0) for g in graphs]
+    for objective, routines in (("speed", 5), ("balanced", 1)):
+        taken = choose(slots, objective, weight_bytes=1 << 20)
+        names = {n for c in taken for n in c.option.kernel.parts if n.startswith("ek_rows_2x2")}
+        assert len(names) == routines
+
+
 def test_compiled_by_gcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which(M4.target.gcc_command):
         pytest.skip("arm-none-eabi-gcc is not installed")
-    graphs = [conv(**SHAPES[i][1]) for i in (1, 4, 6, 9)]
+    graphs = [conv(**SHAPES[i][1]) for i in (1, 5, 7, 10)]
     check_everywhere(graphs, "rows_5x1", 0, tmp_path, monkeypatch, compiler="gcc")
 
 
