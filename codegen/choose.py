@@ -58,12 +58,14 @@ def options(layer: Layer, target: Target, *, every: bool = False) -> list[Option
     """All kernels for `layer` in the first of the target's families that has one.
 
     Args:
-        every: in the other families too; they are slower, but some have smaller constants. Where
-            sparse weights are asked for by "smallest", this is so in any case.
+        every: in the other families too; they are slower, but some have smaller constants, sparse
+            weights above all. Where those are asked for by "smallest", only they are offered to
+            layers that have them.
 
     Raises:
         NotApplicable: where no family has one, with every family's reason.
     """
+    smallest = layer.sparse_weights == "smallest"
     offered: list[Option] = []
     reasons: list[str] = []
     op = layer.node.op
@@ -82,15 +84,15 @@ def options(layer: Layer, target: Target, *, every: bool = False) -> list[Option
                 found.append(family.select(layer))
             except NotApplicable as reason:
                 why.append(str(reason))
-        every = every or layer.sparse_weights == "smallest"
         offered += [Option(c, "; ".join(reasons)) for c in found]
-        if offered and not every:
+        if offered and not every and not smallest:
             break
         if not found:
             reasons.append(f"{name}: {', '.join(why) or f'no {op} kernel'}")
     if not offered:
         raise NotApplicable("; ".join(reasons))
-    return offered
+    sparse = [o for o in offered if "sparse" in o.candidate.spec.params]
+    return sparse if smallest and sparse else offered
 
 
 @dataclass(frozen=True)

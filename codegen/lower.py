@@ -36,8 +36,9 @@ def build_program(
 
     Args:
         optimize: one of `codegen.choose.OBJECTIVES`.
-        sparse_weights: when weights with zeros are stored as a bitmask and values: "auto" where
-            that saves a quarter of a layer's bytes, "smallest" wherever it saves, "off" never.
+        sparse_weights: when weights with zeros are stored as a bitmask and values: "smallest"
+            wherever it saves bytes, "auto" where it saves a quarter of a layer's and no faster
+            kernel is given up for it (or `optimize` is "size"), "off" never.
 
     Raises:
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an

@@ -68,8 +68,8 @@ def compile(
         budget: limits of flash, RAM, latency and agreement.
         validation: samples to judge agreement on; the calibration data where None.
         sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
-            instructions: "auto" where that saves a quarter of a layer's bytes, "smallest" wherever
-            it saves, "off" never.
+            instructions: "smallest" wherever that saves bytes, "auto" where it saves a quarter of a
+            layer's and no faster kernel is given up for it (or `optimize` is "size"), "off" never.
         optimize: what kernels are chosen for: "balanced", "speed", "ram" or "size"
             (`codegen.choose`); None for "balanced", and another one where that exceeds the budget
             and the other keeps it.

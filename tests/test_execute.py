@@ -106,7 +106,7 @@ def test_progress_counts_up(digits: Output, samples: dict[str, np.ndarray]) -> N
 
 def test_an_unknown_place(digits: Output, samples: dict[str, np.ndarray]) -> None:
     with pytest.raises(EdgekitError) as caught:
-        execute(digits, samples, "virtual-cortex-m5")
+        execute(digits, samples, "virtual-cortex-m44")
     assert "virtual-cortex-m4" in str(caught.value)
 
 

@@ -69,8 +69,10 @@ def test_flash_shrinks_by_what_four_bits_promise(tmp_path: Path) -> None:
     ).output
     packed = [n for n in folder.graph.nodes if n.attrs.get("weight_bits") == 4]
     saved = sum(folder.graph.values[n.inputs[1]].size for n in packed) // 2
+    # int8 kernels have a byte for each shift, four-bit ones a word; constants begin at words.
+    more = sum(4 * folder.graph.values[n.output].shape[-1] + 16 for n in packed)
     before = len(compiled(DIGITS).bundle.constants)
-    assert packed and before - len(folder.bundle.constants) == saved
+    assert packed and saved - more <= before - len(folder.bundle.constants) <= saved
 
 
 @settings(

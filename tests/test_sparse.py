@@ -36,7 +36,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Compiled, Compiled]:
         pipeline.compile(
             folder / "pruned.onnx", output=folder / mode, calibration=samples, sparse_weights=mode
         )
-        for mode in ("auto", "off")
+        for mode in ("smallest", "off")
     )
     return sparse, dense
 

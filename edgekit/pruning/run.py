@@ -112,7 +112,10 @@ def prune(
             before=bench.real("float", graph),
             after=bench.real("pruned float", pruned),
             before_int8=bench.compiled("int8", graph),
-            after_int8=bench.compiled("pruned int8", pruned),
+            # Zeros are pruned for flash, and sparse weights are slower: who asks for one takes both.
+            after_int8=bench.compiled(
+                "pruned int8", pruned, sparse_weights="auto" if channels is not None else "smallest"
+            ),
             before_int4=bench.compiled("int4", graph, weight_bits=4),
         )
     if output is not None:
@@ -173,7 +176,9 @@ class Bench:
         """A float network."""
         return Side(name, **asdict(self.judge.quality(graph)), **sizes_of(graph))
 
-    def compiled(self, name: str, graph: Graph, **quantization: Any) -> Side:
+    def compiled(
+        self, name: str, graph: Graph, *, sparse_weights: str = "auto", **quantization: Any
+    ) -> Side:
         if not self.file(graph).exists():
             save_onnx(graph, self.file(graph))
         done = pipeline.compile(
@@ -182,6 +187,7 @@ class Bench:
             target=self.target,
             calibration=self.calibration,
             quantization=quantization,
+            sparse_weights=sparse_weights,
             compiler=self.compiler,
             progress=lambda stage, share: self.say(f"{name}: {stage}", share),
         )
