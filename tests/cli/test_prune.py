@@ -63,11 +63,12 @@ def test_zeros_are_a_flash_saving_and_no_speed_up(
     found = json.loads(capsys.readouterr().out)
     _, thin, int8, small, _ = found["networks"]
     assert thin["zeros"] > 0.3 * thin["weights"] and thin["macs"] == int8["macs"]
-    assert (
-        small["flash_bytes"] < int8["flash_bytes"] and small["instructions"] > int8["instructions"]
-    )
+    assert small["constant_bytes"] < int8["constant_bytes"]
+    assert small["instructions"] > int8["instructions"]
     gains = [line for line in found["verdict"] if line.startswith("gain")]
-    assert "flash" in gains[0] and "instructions" not in gains[0]
+    assert not any("instructions" in line for line in gains)
+    # In a network as small as this the code of the decoder can be more than what it saves.
+    assert any("flash" in line for line in gains) == (small["flash_bytes"] < int8["flash_bytes"])
     assert any(line.startswith("cost") and "instructions" in line for line in found["verdict"])
     assert "calibration" in found["judged_on"]
 
