@@ -23,6 +23,8 @@ WAYS = [
     ("qemu-mps2-an386", "aot"),
 ]
 INPUTS = 8
+#: On QEMU, which takes longest.
+QEMU_INPUTS = 4
 #: The files that peers run get more inputs where running is cheap.
 TFLITE_INPUTS = 32
 
@@ -34,7 +36,9 @@ def _own_boards(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 
 
 def inputs_for(model: TestModel, where: str) -> int:
-    return TFLITE_INPUTS if model in TFLITE and not where.startswith("qemu") else INPUTS
+    if where.startswith("qemu"):
+        return QEMU_INPUTS
+    return TFLITE_INPUTS if model in TFLITE else INPUTS
 
 
 #: QEMU takes longest. Ahead-of-time C of the NCHW exports and of further number formats runs on the

@@ -138,7 +138,9 @@ def test_unknown_names(capsys: pytest.CaptureFixture[str], tmp_path: Path, folde
 
 def test_budgets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    said = refused(capsys, "E314", *calibrated(out, DIGITS.calibration or Path()), "--max-ram", 100)
+    # With widths and objective given there is nothing left to try.
+    given = ("--max-ram", 100, "--weight-bits", 8, "--optimize", "balanced")
+    said = refused(capsys, "E314", *calibrated(out, DIGITS.calibration or Path()), *given)
     assert "the budget is 100 B" in said and "short" in said
     assert not out.exists()
 

@@ -42,7 +42,7 @@ CASES = [
 ]  # fmt: skip
 PER_BUILD = 12
 CHECKED = settings(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     # A build takes a second; the graphs are small as they are drawn.
     phases=[Phase.explicit, Phase.generate],
