@@ -141,7 +141,7 @@ def test_budgets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     # With widths and objective given there is nothing left to try.
     given = ("--max-ram", 100, "--weight-bits", 8, "--optimize", "balanced")
     said = refused(capsys, "E314", *calibrated(out, DIGITS.calibration or Path()), *given)
-    assert "the budget is 100 B" in said and "short" in said
+    assert "the budget is 100 B" in said and "too much" in said
     assert not out.exists()
 
 
