@@ -17,7 +17,7 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.measure import measure, report_of
 from edgekit.output import BUNDLE, GRAPH, SOURCES
-from edgekit.report import Quality, Report
+from edgekit.report import LayerReport, Quality, Report
 from targets import Board, Target
 
 Progress = Callable[[str, float], None]
@@ -92,21 +92,18 @@ def build(
     return Build(graph, program, files, report, bundle.hash)
 
 
-#: Share of the cycles from which on a layer with portable kernels is refused by --require-fast.
+#: Share of the time from which on a layer with portable kernels is refused by --require-fast.
 NOTICEABLE = 0.01
 
 
 def _refuse_slow(report: Report, target: Target) -> None:
     """E315 where portable kernels take a noticeable share though the target has faster ones."""
-    portable = target.families[-1]
     if len(target.families) == 1:
         return
     slow = [
-        f"{layer.name} ({layer.op}): {100 * (layer.cycles or 0) / (report.cycles or 1):.1f} % of "
-        f"the cycles; {layer.note}"
+        f"{layer.name} ({layer.op}): {100 * share:.1f} % of the time; {layer.note}"
         for layer in report.layers
-        if layer.family == portable
-        and (report.cycles is None or (layer.cycles or 0) >= NOTICEABLE * report.cycles)
+        if layer.family == target.families[-1] and (share := _share(layer, report)) >= NOTICEABLE
     ]
     if slow:
         raise EdgekitError(
@@ -116,3 +113,12 @@ def _refuse_slow(report: Report, target: Target) -> None:
             details=slow,
             help="change those layers, or leave --require-fast away",
         )
+
+
+def _share(layer: LayerReport, report: Report) -> float:
+    """A layer's part of the cycles, or of the instructions; all of it where neither is known."""
+    if report.cycles and layer.cycles is not None:
+        return layer.cycles / report.cycles
+    if report.instructions and layer.instructions is not None:
+        return layer.instructions / report.instructions
+    return 1.0
