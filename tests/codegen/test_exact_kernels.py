@@ -40,7 +40,7 @@ CASES = [
                "add int8>int16", "mul int16>int8",
                "clip int8>int16", "clip int16>int8")
 ]  # fmt: skip
-PER_BUILD = 12
+PER_BUILD = 10
 CHECKED = settings(
     max_examples=2,
     deadline=None,
