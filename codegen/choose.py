@@ -1,19 +1,19 @@
 """Which kernel each layer gets: every candidate's cost, and an objective.
 
-Candidates of a layer differ in time, in flash (constants) and in RAM (scratch, and whether the
-output may share the input's memory). `Objective` says what is traded for what:
+Candidates of a layer differ in time, in flash (constants, code) and in RAM (scratch, and whether
+the output may share the input's memory). An objective says what is traded for what:
 
 =========  ====================================================================================
-balanced   the fastest with constants of at most 1.25 times the model's int8 weights, in as much
-           RAM at the peak as pays: time by a power of RAM (`RAM_POWER`) is least
+balanced   the least time * RAM^`RAM_POWER` * code^`trade.CODE_POWER`, RAM being that of the peak,
+           with constants of at most `FLASH_RATIO` times the model's int8 weights
 speed      the fastest
 ram        the least RAM at the peak at which the model takes at most `RAM_SLOWDOWN` times the
-           instructions of the balanced build, then the fastest within balanced's flash
-size       the fewest constants, then the fastest
+           instructions of the balanced build; then as balanced
+size       the fewest bytes of constants and code
 =========  ====================================================================================
 
 Time is estimated cycles, of the whole layer. Within a flash limit the cheapest kernels are taken
-first and then upgraded, best ratio of cycles saved per byte first.
+first and then upgraded, best ratio of cycles saved per byte first (`codegen.trade`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ RAM_POWER, RAM_FREE = 0.5, 16384
 #: Limits of RAM that the balanced and ram builds try, up to this multiple of the least, or so
 #: many bytes more.
 LIMITS, RAM_RATIO, RAM_MORE = 24, 1.5, 4096
+#: How many times the balanced build's instructions the ram build may take.
 RAM_SLOWDOWN = 1.25
 #: Of limits whose builds are worth the same up to this ratio, the least RAM: costs are estimates.
 ALIKE = 1.01

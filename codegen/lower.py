@@ -17,8 +17,7 @@ from codegen.thrift import ordered, thrifty
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
-from edgekit.ops import operator
-from edgekit.ops.base import INTEGERS
+from edgekit.ops.base import INTEGERS, node_macs
 from targets import Target
 
 #: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
@@ -117,7 +116,7 @@ class _Builder:
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
             shares={name: place[0] for name, place in self.alive.shares.items()},
-            model_macs=_macs(self.original),
+            model_macs=sum(node_macs(self.original, n) for n in self.original.nodes),
             buffers=tuple(buffers),
             sharings=tuple(sharings),
             traffic=self._traffic(dict(zip(chosen, calls, strict=True))),
@@ -247,7 +246,7 @@ class _Builder:
             overlap=candidate.overlap if shares else None,
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
-            macs=operator(node.op).macs(node, values, out),
+            macs=node_macs(self.graph, node),
             note="; ".join(filter(None, [self._channels_kept(node), choice.note])),
             variant=choice.option.variant,
             runner_up=_runner_up(choice),
@@ -308,13 +307,6 @@ def _share(arguments: list[Argument]) -> bool:
     x = next((a for a in arguments if a.role == "input"), None)
     y = next(a for a in arguments if a.role == "output")
     return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
-
-
-def _macs(graph: Graph) -> int:
-    values = graph.values
-    return sum(
-        operator(n.op).macs(n, [values[i] for i in n.inputs], values[n.output]) for n in graph.nodes
-    )
 
 
 def _scratch(step: int) -> str:

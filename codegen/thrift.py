@@ -14,7 +14,7 @@ from codegen.kernel import Candidate
 from codegen.liveness import VIEWS, Liveness
 from codegen.stripes import ELEMENTWISE, NotStripable, recomputed, stripe
 from edgekit.graph import Graph, Node
-from edgekit.ops import operator
+from edgekit.ops.base import node_macs
 
 #: Bytes of the arena, and instructions.
 Built = tuple[int, int]
@@ -71,7 +71,7 @@ def ordered(graph: Graph) -> Graph:
 
 def _changes(graph: Graph, step: int) -> Iterator[tuple[Graph, int]]:
     """Graphs that may need less at `step`, with what they compute twice, in MACs."""
-    total = sum(_macs(graph, n) for n in graph.nodes)
+    total = sum(node_macs(graph, n) for n in graph.nodes)
     for first in range(step, max(step - LONGEST, -1), -1):
         for last in range(max(step, first + 1), min(first + LONGEST, len(graph.nodes))):
             for bands in BANDS:
@@ -102,13 +102,8 @@ def _extra(graph: Graph, first: int, last: int, bands: int) -> int:
     extra = 0
     for node, computed in zip(graph.nodes[first:], rows, strict=False):
         height = graph.values[node.output].shape[1]
-        extra += _macs(graph, node) * (computed - height) // height
+        extra += node_macs(graph, node) * (computed - height) // height
     return extra
-
-
-def _macs(graph: Graph, node: Node) -> int:
-    values = [graph.values[i] for i in node.inputs]
-    return operator(node.op).macs(node, values, graph.values[node.output])
 
 
 def _peak(graph: Graph) -> tuple[int, int]:

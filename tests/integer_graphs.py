@@ -10,7 +10,7 @@ from graphs import SOFTMAX16_QUANT, SOFTMAX_QUANT
 from hypothesis import strategies as st
 
 from edgekit.graph import Graph, Node, Quant
-from edgekit.ops import operator
+from edgekit.ops.base import node_macs
 from edgekit.ops.requant import CHANNEL_AXIS
 
 KEEP_QUANT = ("average_pool2d", "max_pool2d", "reshape", "transpose")
@@ -112,7 +112,4 @@ def extremes(graph: Graph, seed: int, n: int = 8) -> dict[str, np.ndarray]:
 
 def macs(graph: Graph) -> int:
     """Multiply-accumulates of one inference."""
-    return sum(
-        operator(n.op).macs(n, [graph.values[i] for i in n.inputs], graph.values[n.output])
-        for n in graph.nodes
-    )
+    return sum(node_macs(graph, n) for n in graph.nodes)

@@ -114,6 +114,14 @@ def require(condition: bool, node: Node, message: str) -> None:
         raise GraphError(f"'{node.name or node.op}' ({node.op}): {message}")
 
 
+def node_macs(graph: Graph, node: Node) -> int:
+    """Multiply-accumulates of one node, padding included."""
+    from edgekit.ops import operator
+
+    values = [graph.values[name] for name in node.inputs]
+    return operator(node.op).macs(node, values, graph.values[node.output])
+
+
 def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     """Evaluate one node on arrays: integer semantics where the result is quantized, else float.
 
