@@ -39,7 +39,7 @@ class View(NamedTuple):
     channels: int
 
     @property
-    def count(self) -> int:
+    def members(self) -> int:
         """Numbers of a group."""
         return self.pixels * self.channels
 
@@ -175,7 +175,7 @@ class Normalization(Operator):
         for rule in self.rules:
             require(rule(node, inputs), node, rule.__doc__ or "")
         x = inputs[0]
-        count = self.view(node, x.shape).count
+        count = self.view(node, x.shape).members
         require(
             x.dtype == "float32" or count <= MAX_NORMALIZED,
             node,
@@ -197,7 +197,7 @@ class Normalization(Operator):
     ) -> np.ndarray:
         x, gamma, *beta = inputs
         view = self.view(node, values[0].shape)
-        p = norm_params(node, values, out, view.count)
+        p = norm_params(node, values, out, view.members)
         v = self._viewed(node, x).astype(np.int64) - tensor_quant(values[0])[1]
         n = normalized(v, (1, 3), p.epsilon, self.centred).reshape(x.shape)
         acc = (n * gamma.astype(np.int64) + (1 << (GAMMA_BITS - 1))) >> GAMMA_BITS
@@ -222,4 +222,4 @@ def params_of(node: Node, values: list[Value], out: Value) -> Requant | NormPara
 
     op = operator(node.op)
     assert isinstance(op, Normalization)
-    return norm_params(node, values, out, op.view(node, values[0].shape).count)
+    return norm_params(node, values, out, op.view(node, values[0].shape).members)
