@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgekit.importers.common import check_size, invalid
-from edgekit.importers.onnx import OnnxBuilder, operand
-from edgekit.importers.onnx_read import OnnxNode
+from edgekit.importers.onnx_builder import OnnxBuilder
+from edgekit.importers.onnx_node import OnnxNode, operand
 
 Evaluate = Callable[[OnnxNode, list[np.ndarray]], Any]
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import TO_NCHW, TO_NHWC, OnnxBuilder, handles, operand
+from edgekit.importers.onnx_builder import TO_NCHW, TO_NHWC, OnnxBuilder, handles
 from edgekit.importers.onnx_quant import SHIFT
-from edgekit.importers.onnx_read import OnnxNode
+from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_shape import axis_of
 from edgekit.importers.quantized import grid_of, negated
 

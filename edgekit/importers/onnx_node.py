@@ -176,7 +176,7 @@ def in_order(
             if out in maker or out in known:
                 raise invalid(f"'{out}' is defined twice (node '{node.name}')")
             maker[out] = i
-    reads = [[n for n in (*node.inputs, *_inner_reads(node)) if n] for node in nodes]
+    reads = [reads_of(node) for node in nodes]
     for node, names in zip(nodes, reads, strict=True):
         for name in names:
             if name not in maker and name not in known and not outer:
@@ -202,12 +202,12 @@ def in_order(
     return order
 
 
-def _inner_reads(node: OnnxNode) -> list[str]:
-    """What the subgraphs of a node read from the graph around them."""
-    reads: list[str] = []
+def reads_of(node: OnnxNode) -> list[str]:
+    """Every name that a node reads, what its subgraphs take from the graph around included."""
+    reads = [i for i in node.inputs if i]
     for value in node.attrs.values():
         if isinstance(value, Body):
             made = {*value.inputs, *value.constants, *(o for n in value.nodes for o in n.outputs)}
-            inner = [i for n in value.nodes for i in (*n.inputs, *_inner_reads(n))]
+            inner = [i for n in value.nodes for i in reads_of(n)]
             reads += [n for n in (*inner, *value.outputs) if n and n not in made]
     return reads

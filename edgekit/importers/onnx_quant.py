@@ -18,8 +18,9 @@ import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import OnnxBuilder, handles, operand
-from edgekit.importers.onnx_read import OnnxModel, OnnxNode
+from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_node import OnnxNode, operand
+from edgekit.importers.onnx_read import OnnxModel
 from edgekit.importers.onnx_shape import axis_of
 from edgekit.importers.quantized import Grid, activation_grid, grid_of
 
