@@ -7,8 +7,9 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, between
-from edgekit.ops.movement import MOVABLE, axis_exists, axis_of, one_operand
+from edgekit.ops.movement import MOVABLE, axis_of
 from edgekit.ops.reduce import reduced_shape
+from edgekit.ops.rules import axis_exists, one_operand
 
 
 def ordered(node: Node, inputs: list[Value]) -> bool:

@@ -9,8 +9,9 @@ from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.elementwise import by_table
 from edgekit.ops.interval import Interval, requantized
-from edgekit.ops.movement import MAX_RANK, MOVABLE, axis_exists, axis_of
+from edgekit.ops.movement import MAX_RANK, MOVABLE, axis_of
 from edgekit.ops.requant import Requant, clip_params, tensor_quant
+from edgekit.ops.rules import axis_exists, one_dtype
 
 
 def has_operands(node: Node, inputs: list[Value]) -> bool:
@@ -18,9 +19,9 @@ def has_operands(node: Node, inputs: list[Value]) -> bool:
     return len(inputs) >= 1 and all(1 <= len(v.shape) <= MAX_RANK for v in inputs)
 
 
-def one_dtype(node: Node, inputs: list[Value]) -> bool:
-    """All operands are of one dtype: float32, int8, int16, int32 or bool."""
-    return inputs[0].dtype in MOVABLE and len({v.dtype for v in inputs}) == 1
+def movable_operands(node: Node, inputs: list[Value]) -> bool:
+    """Operands are float32, int8, int16, int32 or bool."""
+    return all(v.dtype in MOVABLE for v in inputs)
 
 
 def alike(node: Node, inputs: list[Value]) -> bool:
@@ -41,7 +42,7 @@ class Concat(Operator):
 
     name = "concat"
     grid = "operands"
-    rules = (has_operands, one_dtype, axis_exists, alike)
+    rules = (has_operands, movable_operands, one_dtype, axis_exists, alike)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         axis, shape = axis_of(node), list(inputs[0].shape)

@@ -29,7 +29,7 @@ def transposed_size(node: Node, axis: int, size: int, kernel: int) -> int:
 
 
 class ConvTranspose2d(Operator):
-    """2-D transposed convolution over NHWC with [O, KH, KW, C/groups] weights, bias, fused clamp."""
+    """2-D transposed convolution over NHWC with [O, KH, KW, C/groups] weights and fused clamp."""
 
     name = "conv_transpose2d"
     converts = True

@@ -9,8 +9,9 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import INTEGERS, Inferred, Operator
-from edgekit.ops.movement import axis_exists, axis_of, one_operand
+from edgekit.ops.movement import axis_of
 from edgekit.ops.requant import clamp_of_output, scalar_multiplier, tensor_quant
+from edgekit.ops.rules import axis_exists, one_operand
 
 #: Bits that sums are shifted up before they are scaled; TFLM always takes as many.
 MOST_SHIFT = 19
@@ -62,7 +63,7 @@ def cumsum_params(node: Node, values: list[Value], out: Value) -> CumsumParams:
 
 
 class Cumsum(Operator):
-    """Sum of all elements up to each along 'axis'; 'exclusive' of itself, 'reverse' from the end."""
+    """Running sum along 'axis', 'exclusive' of each element, or in 'reverse' from the end."""
 
     name = "cumsum"
     rules = (one_operand, summable, axis_exists, sums_fit)

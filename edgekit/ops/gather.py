@@ -7,7 +7,8 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops.base import Inferred
 from edgekit.ops.interval import Interval, channels_of
-from edgekit.ops.movement import MAX_RANK, MOVABLE, Movement, axis_exists, axis_of
+from edgekit.ops.movement import MAX_RANK, MOVABLE, Movement, axis_of
+from edgekit.ops.rules import axis_exists
 
 
 def data_and_indices(node: Node, inputs: list[Value]) -> bool:

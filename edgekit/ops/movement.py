@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from edgekit.graph import Node, Value
@@ -15,20 +13,9 @@ MOVABLE = ("float32", "int8", "int16", "int32", "bool")
 MAX_RANK = 8
 
 
-def one_operand(node: Node, inputs: list[Value]) -> bool:
-    """There is one operand."""
-    return len(inputs) == 1
-
-
 def movable(node: Node, inputs: list[Value]) -> bool:
     """The operand is float32, int8, int16, int32 or bool, of at most 8 axes."""
     return inputs[0].dtype in MOVABLE and len(inputs[0].shape) <= MAX_RANK
-
-
-def axis_exists(node: Node, inputs: list[Value]) -> bool:
-    """'axis' is one of the operand's axes, counted from 0."""
-    axis = node.attrs.get("axis")
-    return isinstance(axis, int) and 0 <= axis < len(inputs[0].shape)
 
 
 def integers(v: object) -> bool:
@@ -63,8 +50,3 @@ class Movement(Operator):
         if out.quant is not None:
             require_same_quant(node, values, out)
         return self.reference_float(node, inputs)
-
-
-def flat_index(shape: tuple[int, ...], axes: int) -> np.ndarray:
-    """int64 of shape[:axes]: the number of each block of shape[axes:] elements."""
-    return np.arange(math.prod(shape[:axes]), dtype=np.int64).reshape(shape[:axes])

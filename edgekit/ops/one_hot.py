@@ -8,7 +8,8 @@ from edgekit.graph import Node, Value
 from edgekit.ops.base import INTEGERS, Inferred, Operator
 from edgekit.ops.convert import quantize
 from edgekit.ops.interval import Interval, between
-from edgekit.ops.movement import MAX_RANK, axis_of, one_operand
+from edgekit.ops.movement import MAX_RANK, axis_of
+from edgekit.ops.rules import one_operand
 
 
 def int32_indices(node: Node, inputs: list[Value]) -> bool:

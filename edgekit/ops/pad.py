@@ -8,8 +8,9 @@ from edgekit.graph import Node, Value
 from edgekit.ops.base import Inferred
 from edgekit.ops.convert import quantize
 from edgekit.ops.interval import Interval, channels_of
-from edgekit.ops.movement import Movement, integers, movable, one_operand
+from edgekit.ops.movement import Movement, integers, movable
 from edgekit.ops.requant import require_same_quant
+from edgekit.ops.rules import one_operand
 
 #: Modes and what numpy calls them.
 MODES = {

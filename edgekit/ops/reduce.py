@@ -11,8 +11,9 @@ from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import INTEGERS, Inferred, Operator
 from edgekit.ops.convert import dequantize, quantize
 from edgekit.ops.interval import Interval, between, channels_of, full, requantized
-from edgekit.ops.movement import MAX_RANK, integers, one_operand
+from edgekit.ops.movement import MAX_RANK, integers
 from edgekit.ops.requant import Requant, clip_params, require_same_quant, tensor_quant
+from edgekit.ops.rules import one_operand
 
 #: Kinds and the dtypes that they take.
 KINDS = {

@@ -153,7 +153,8 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
 def mul_params(node: Node, values: list[Value], out: Value) -> Requant:
     """Requantization of the product of two tensors (operands with zero points subtracted)."""
     s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
-    return Requant(*scalar_multiplier(s_a * s_b / tensor_quant(out)[0]), *clamp_of_output(node, out))
+    real = s_a * s_b / tensor_quant(out)[0]
+    return Requant(*scalar_multiplier(real), *clamp_of_output(node, out))
 
 
 def clip_params(node: Node, values: list[Value], out: Value) -> Requant:

@@ -9,8 +9,9 @@ import numpy as np
 from edgekit.graph import Node, Shape, Value
 from edgekit.ops.base import INTEGERS, Inferred
 from edgekit.ops.interval import Interval, channels_of
-from edgekit.ops.movement import Movement, integers, movable, one_operand
+from edgekit.ops.movement import Movement, integers, movable
 from edgekit.ops.requant import clamp_of_output, require_same_quant
+from edgekit.ops.rules import one_operand
 from edgekit.ops.sampling import COORDINATES, NEAREST, Q, nearest_places, taps_of
 
 MODES = ("nearest", "linear", "cubic")
@@ -50,6 +51,11 @@ def interpolable(node: Node, inputs: list[Value]) -> bool:
     )
 
 
+def leading_axis_stays(node: Node, inputs: list[Value]) -> bool:
+    """The leading axis keeps its length."""
+    return 0 not in changed_axes(node, inputs[0].shape)
+
+
 def size_of(node: Node) -> Shape:
     return tuple(int(d) for d in node.attrs["size"])
 
@@ -68,20 +74,16 @@ class Resize(Movement):
     """A tensor of another 'size': the nearest elements, or linear or cubic interpolation."""
 
     name = "resize"
-    rules = (one_operand, movable, full_rank, known_mode, known_scales, interpolable)
+    rules = (one_operand, movable, full_rank, known_mode, known_scales, leading_axis_stays,
+             interpolable)  # fmt: skip
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         return [(size_of(node), inputs[0].dtype)]
 
-    def batched(self, node: Node, values: list[Value]) -> bool:
-        return 0 not in changed_axes(node, values[0].shape)
-
-    def _axes(self, node: Node, x: np.ndarray) -> list[int]:
+    @staticmethod
+    def _axes(node: Node, x: np.ndarray) -> list[int]:
         """Changed axes of an array, whose leading axis may be a batch."""
-        size = size_of(node)
-        if x.ndim and size[0] == 1:
-            return [a for a in changed_axes(node, (1, *x.shape[1:])) if a or len(x) == 1]
-        return changed_axes(node, x.shape)
+        return [axis for axis in changed_axes(node, x.shape) if axis]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x = inputs[0]

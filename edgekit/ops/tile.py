@@ -7,7 +7,8 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops.base import Inferred
 from edgekit.ops.interval import Interval
-from edgekit.ops.movement import Movement, integers, movable, one_operand
+from edgekit.ops.movement import Movement, integers, movable
+from edgekit.ops.rules import one_operand
 
 
 def full_rank(node: Node, inputs: list[Value]) -> bool:

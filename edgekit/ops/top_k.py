@@ -8,8 +8,9 @@ from edgekit.graph import Node, Value
 from edgekit.ops.arg import ordered
 from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, channels_of
-from edgekit.ops.movement import axis_exists, axis_of, one_operand
+from edgekit.ops.movement import axis_of
 from edgekit.ops.requant import require_same_quant
+from edgekit.ops.rules import axis_exists, one_operand
 
 
 def k_fits(node: Node, inputs: list[Value]) -> bool:
