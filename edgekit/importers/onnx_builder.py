@@ -104,7 +104,7 @@ class OnnxBuilder(Builder):
 
     def _import_node(self, node: OnnxNode) -> str | None:
         """None where the node was imported, else why not ('' where that lies in its operands)."""
-        from edgekit.importers.onnx_fold import EVALUATE, fold
+        from edgekit.importers.onnx_fold import fold, folds
         from edgekit.importers.onnx_quant import check_integers, is_quantized_operator
         from edgekit.importers.onnx_quant import move_integers
         from edgekit.importers.onnx_unsupported import REASONS
@@ -118,7 +118,7 @@ class OnnxBuilder(Builder):
             if not depends and fold(self, node):
                 return None
             handler = HANDLERS.get(node.op)
-            if depends and (handler or node.op in EVALUATE):
+            if depends and (handler or folds(node.op)):
                 return ""
             if handler is None:
                 return REASONS.get(node.op, "the operator is not supported")

@@ -21,13 +21,12 @@ def shapes_of(model: OnnxModel) -> Known:
     """(shape, dtype) of every tensor of static shape; empty where inference fails."""
     import onnx
 
-    small = onnx.ModelProto()
-    small.CopyFrom(_without_data(model.proto))
-    for v in small.graph.input:
-        shape = model.inputs.get(printable(v.name))
-        for d, size in zip(v.type.tensor_type.shape.dim, shape or (), strict=False):
-            d.dim_value = size
     try:
+        small = _without_data(model.proto)
+        for v in small.graph.input:
+            shape = model.inputs.get(printable(v.name))
+            for d, size in zip(v.type.tensor_type.shape.dim, shape or (), strict=False):
+                d.dim_value = size
         done = onnx.shape_inference.infer_shapes(small, data_prop=True)
     except Exception:  # any fault of the file; it is reported from elsewhere
         return {}
@@ -59,7 +58,7 @@ def _without_data(proto: Any) -> Any:
     result.ir_version = proto.ir_version
     result.opset_import.extend(proto.opset_import)
     result.functions.extend(proto.functions)
-    result.graph.name = proto.graph.name
+    result.graph.name = "shapes"
     result.graph.node.extend(proto.graph.node)
     result.graph.input.extend(proto.graph.input)
     result.graph.output.extend(proto.graph.output)

@@ -61,7 +61,7 @@ def kind_of(model: OnnxModel) -> str:
 #: What may read integers without dequantizing them: it hands them on, or has scales of its own.
 MOVES = ("Clip", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Reshape",
          "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
-READERS = ("DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+READERS = ("Cast", "DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 
 
 def check_integers(b: OnnxBuilder, node: OnnxNode) -> None:
