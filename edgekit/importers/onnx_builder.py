@@ -24,6 +24,9 @@ from edgekit.importers.quantized import Grid
 Handler = Callable[["OnnxBuilder", OnnxNode], None]
 HANDLERS: dict[str, Handler] = {}
 
+#: Stands for infinity in constants; a sum of several is still a number.
+LARGEST = np.float32(np.finfo(np.float32).max / 4)
+
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
 
@@ -172,8 +175,8 @@ class OnnxBuilder(Builder):
         Raises:
             Refused: where there is none, or where it uses what edgekit cannot express.
         """
-        dtypes = [self.dtype_of(i) if i else "" for i in node.inputs]
-        body = standard_function(node, dtypes, self.folder)
+        types = [(self.dtype_of(i), self.shape_of(i)) if i else None for i in node.inputs]
+        body = standard_function(node, types, self.folder)
         if body is None:
             raise Refused("this form of it is not supported")
         nodes = call(body, node, f"{next(o for o in node.outputs if o)}.{self._count}")
@@ -371,4 +374,8 @@ def as_graph_data(data: np.ndarray, what: str) -> np.ndarray:
         if data.size and not (info.min <= data.min() and data.max() <= info.max):
             raise Refused(f"its {what} has integers of more than 32 bits")
         return data.astype(np.int32)
-    return as_float(data, what)
+    real = as_float(data, what)
+    if np.isinf(real).any() and not np.isnan(real).any():
+        # Masks of attention have minus infinity; what is as good as that can be computed with.
+        return np.clip(real, -LARGEST, LARGEST)
+    return real
