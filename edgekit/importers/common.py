@@ -89,7 +89,7 @@ class Builder:
     def __init__(self, name: str) -> None:
         self.graph = Graph(name)
         #: Names that the file uses; generated names keep clear of them.
-        self.reserved: frozenset[str] = frozenset()
+        self.reserved: set[str] = set()
         #: What the results of the node at hand are named after, where that is not the node itself.
         self.hint = ""
 
