@@ -88,8 +88,9 @@ def _write(spec: KernelSpec) -> Written:
         kind, product = "int64_t", f"(int64_t){left} * {right}"
     else:
         result, kind, product = requantize("acc", y, p), "int32_t", f"{left} * {right}"
+    operands = f"const {C_TYPES[a]} *restrict a, const {C_TYPES[b]} *restrict b"
     text = f"""\
-void {spec.name}(const {C_TYPES[a]} *restrict a, const {C_TYPES[b]} *restrict b, {C_TYPES[y]} *restrict y)
+void {spec.name}({operands}, {C_TYPES[y]} *restrict y)
 {{
     {loops} {{
         const {C_TYPES[a]} *pa = a{at["a"]} + row * {depth};

@@ -8,8 +8,9 @@ import numpy as np
 
 from edgekit.graph import GraphError, Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import INTEGERS, Inferred, Operator, check_activation, clamp_float, require
+from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float
 from edgekit.ops.requant import clamp_of_output, tensor_quant
+from edgekit.ops.rules import activations, two_operands
 
 #: An accumulator of 64 bits is below 2**47 where no more products than this are added.
 MAX_DEPTH = 1 << 14
@@ -45,18 +46,24 @@ def matmul_params(node: Node, values: list[Value], out: Value) -> MatmulParams:
 
 
 def matrices(node: Node, inputs: list[Value]) -> bool:
-    """a and b must have at least two axes each"""
+    """Both operands must have at least two axes."""
     return all(len(v.shape) >= 2 for v in inputs)
 
 
+def kinds_agree(node: Node, inputs: list[Value]) -> bool:
+    """Both operands must be float32, or both integers."""
+    return len({v.dtype == "float32" for v in inputs}) == 1 or bool(node.attrs.get("float"))
+
+
 def depths_agree(node: Node, inputs: list[Value]) -> bool:
-    """the columns of a must be as many as the rows of b (its columns with transpose_b)"""
+    """The first operand must have as many columns as the second has rows (columns with
+    'transpose_b')."""
     a, b = inputs
     return a.shape[-1] == b.shape[-1 if node.attrs.get("transpose_b") else -2]
 
 
 def leading_axes_broadcast(node: Node, inputs: list[Value]) -> bool:
-    """the axes in front of the matrices must broadcast as in numpy"""
+    """The axes in front of the matrices must broadcast as in numpy."""
     try:
         np.broadcast_shapes(*(v.shape[:-2] for v in inputs))
     except ValueError:
@@ -65,7 +72,7 @@ def leading_axes_broadcast(node: Node, inputs: list[Value]) -> bool:
 
 
 def depth_is_bounded(node: Node, inputs: list[Value]) -> bool:
-    """integer products add at most 16384 numbers"""
+    """Integer matrices must have at most 16384 numbers per dot product."""
     return inputs[0].dtype == "float32" or inputs[0].shape[-1] <= MAX_DEPTH
 
 
@@ -73,23 +80,23 @@ class Matmul(Operator):
     """a [..., M, K] times b [..., K, N] ([..., N, K] with transpose_b), leading axes broadcast."""
 
     name = "matmul"
-    rules = (matrices, depths_agree, leading_axes_broadcast, depth_is_bounded)
+    rules = (
+        two_operands, activations, kinds_agree, matrices, depths_agree, leading_axes_broadcast,
+        depth_is_bounded,
+    )  # fmt: skip
     converts = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 2, node, f"needs two operands, has {len(inputs)}")
         a, b = inputs
-        require(
-            a.dtype == b.dtype or {a.dtype, b.dtype} <= set(INTEGERS) or "float" in node.attrs,
-            node,
-            f"operands must both be float32 or integers, they are {a.dtype} and {b.dtype}",
-        )
-        for rule in self.rules:
-            require(rule(node, inputs), node, rule.__doc__ or "")
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         columns = b.shape[-2 if node.attrs.get("transpose_b") else -1]
         shape = (*(int(d) for d in lead), a.shape[-2], columns)
         return [(shape, check_activation(node, a))]
+
+    def batched(self, node: Node, values: list[Value]) -> bool:
+        a, b = (v.shape for v in values)
+        # A leading axis of 1 is the batch in both operands, or b is a constant matrix.
+        return len(a) == len(b) >= 3 or (len(b) == 2 and b[0] != 1)
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         a, b = inputs
