@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,10 @@ class MatmulParams(NamedTuple):
     qmax: int
 
 
+def scale_of(node: Node) -> float:
+    return float(node.attrs.get("scale", 1.0))
+
+
 def matmul_params(node: Node, values: list[Value], out: Value) -> MatmulParams:
     """TFLM's BATCH_MATMUL: MultiplyByQuantizedMultiplier of int32, or of int64 for int16 operands.
 
@@ -36,6 +41,7 @@ def matmul_params(node: Node, values: list[Value], out: Value) -> MatmulParams:
         GraphError: where the scales of wide operands differ by so much that no shift serves.
     """
     real = tensor_quant(values[0])[0] * tensor_quant(values[1])[0] / tensor_quant(out)[0]
+    real *= scale_of(node)
     multiplier, shift = (int(n) for n in fp.quantize_multiplier(real))
     wide = any(v.dtype == "int16" for v in values)
     if wide:
@@ -71,18 +77,24 @@ def leading_axes_broadcast(node: Node, inputs: list[Value]) -> bool:
     return True
 
 
+def scale_is_positive(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'scale' must be a positive number."""
+    scale = node.attrs.get("scale", 1.0)
+    return isinstance(scale, int | float) and math.isfinite(scale) and scale > 0
+
+
 def depth_is_bounded(node: Node, inputs: list[Value]) -> bool:
     """Integer matrices must have at most 16384 numbers per dot product."""
     return inputs[0].dtype == "float32" or inputs[0].shape[-1] <= MAX_DEPTH
 
 
 class Matmul(Operator):
-    """a [..., M, K] times b [..., K, N] ([..., N, K] with transpose_b), leading axes broadcast."""
+    """Scale times a [..., M, K] times b [..., K, N] ([..., N, K] with transpose_b), broadcast."""
 
     name = "matmul"
     rules = (
         two_operands, activations, kinds_agree, matrices, depths_agree, leading_axes_broadcast,
-        depth_is_bounded,
+        depth_is_bounded, scale_is_positive,
     )  # fmt: skip
     converts = True
 
@@ -100,7 +112,7 @@ class Matmul(Operator):
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         a, b = inputs
-        y = np.matmul(a, _upright(node, b))
+        y = np.matmul(a, _upright(node, b)) * np.float32(scale_of(node))
         return clamp_float(node, y.astype(np.float32))
 
     def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
@@ -109,7 +121,7 @@ class Matmul(Operator):
         acc = np.zeros((*lead, a.shape[-2], b.shape[-1]), np.float32)
         for k in range(a.shape[-1]):
             acc += a[..., :, k, None] * b[..., None, k, :]
-        return clamp_float(node, acc)
+        return clamp_float(node, acc * np.float32(scale_of(node)))
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
