@@ -48,6 +48,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "zero_point": tensor_quant(out)[1],
         **p._asdict(),
     }
+    if p.wide:
+        params["headers"] = ["ek_wide.h"]
     names, constants = [], {}
     operands = []
     for value, name in ((a, "a"), (b, "b")):

@@ -32,6 +32,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     operands.append(integer(out, "output", "y"))
     params = {
         "template": "normalize",
+        "headers": ["ek_norm.h"],
         "view": list(view),
         "centred": op.centred,
         "zero": tensor_quant(x)[1],

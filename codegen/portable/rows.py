@@ -11,6 +11,8 @@ from edgekit.ops.l2_normalize import RESULT_BITS
 from edgekit.ops.log_softmax import RESULT_SHIFT, RESULTS, log_softmax_params
 from edgekit.ops.requant import tensor_quant
 
+HEADERS = ["ek_norm.h"]
+
 
 def _candidate(layer: Layer, params: dict[str, object], row: int, each: int) -> Candidate:
     x, out = layer.inputs[0], layer.output
@@ -20,7 +22,7 @@ def _candidate(layer: Layer, params: dict[str, object], row: int, each: int) -> 
         layer.node.op,
         "c99",
         (integer(x, "input", "x"), integer(out, "output", "y")),
-        {"template": layer.node.op, "rows": rows, "width": width, **params},
+        {"template": layer.node.op, "headers": HEADERS, "rows": rows, "width": width, **params},
     )
     steps = row * rows + each * x.size
     cost = Cost(steps, steps * 4 // 3)

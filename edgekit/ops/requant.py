@@ -175,7 +175,7 @@ def softmax_scaling(node: Node, x: Value) -> tuple[int, int, int]:
     beta = float(np.float32(node.attrs.get("beta", 1.0)))
     fractional = 31 - SOFTMAX_DIFF_BITS
     real = min(beta * tensor_quant(x)[0] * (1 << fractional), 2.0**31 - 1)
-    multiplier, left_shift = _scalar(real)
+    multiplier, left_shift = scalar_multiplier(real)
     if left_shift < 0 or multiplier == 0:
         raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
     radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
@@ -190,17 +190,7 @@ def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams
     """
     if tensor_quant(out) != (1 / 256, -128):
         raise GraphError(f"'{out.name}': a softmax gives scale 1/256 and zero point -128")
-<<<<<<< HEAD
     multiplier, left_shift, radius = softmax_scaling(node, values[0])
-=======
-    beta = float(np.float32(node.attrs.get("beta", 1.0)))
-    fractional = 31 - SOFTMAX_DIFF_BITS
-    real = min(beta * tensor_quant(values[0])[0] * (1 << fractional), 2.0**31 - 1)
-    multiplier, left_shift = scalar_multiplier(real)
-    if left_shift < 0 or multiplier == 0:
-        raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
-    radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
->>>>>>> main
     d = np.arange(256, dtype=np.int64)
     live = d <= radius
     scaled = fp.saturating_rounding_doubling_high_mul(

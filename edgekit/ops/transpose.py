@@ -30,9 +30,6 @@ class Transpose(Operator):
     def batched(self, node: Node, values: list[Value]) -> bool:
         return bool(node.attrs["perm"][0] == 0)
 
-    def batched(self, node: Node, values: list[Value]) -> bool:
-        return bool(node.attrs["perm"][0] == 0)
-
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return np.ascontiguousarray(inputs[0].transpose(node.attrs["perm"]))
 

@@ -112,13 +112,18 @@ def _transposed(graph: Graph, node: Node) -> bool:
     upright = not node.attrs.get("transpose_b")
     if not upright and exchanged != sorted(exchanged):
         return False
-    chain = [make(graph, "transpose", first.inputs, {"perm": exchanged}, first)]
+    chain, right = [], first.inputs[0]
+    if exchanged != sorted(exchanged):
+        chain.append(make(graph, "transpose", (right,), {"perm": exchanged}, first))
+        right = chain[-1].output
     if reshape is not None:
         *lead, rows, columns = graph.values[b].shape
-        shape_attr = {"shape": [*lead, columns, rows]}
-        chain.append(make(graph, "reshape", (chain[-1].output,), shape_attr, reshape))
+        chain.append(
+            make(graph, "reshape", (right,), {"shape": [*lead, columns, rows]}, reshape)
+        )
+        right = chain[-1].output
     attrs = {**node.attrs, "transpose_b": upright}
-    merged = replace(node, inputs=(node.inputs[0], chain[-1].output), attrs=attrs)
+    merged = replace(node, inputs=(node.inputs[0], right), attrs=attrs)
     replace_node(graph, node, *chain, merged)
     return True
 
