@@ -31,8 +31,7 @@ class Transpose(Operator):
         return bool(node.attrs["perm"][0] == 0)
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-        x, perm = inputs[0], node.attrs["perm"]
-        return np.ascontiguousarray(x.transpose(perm))
+        return np.ascontiguousarray(inputs[0].transpose(node.attrs["perm"]))
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
