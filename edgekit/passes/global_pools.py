@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgekit.graph import Graph, Node
-from edgekit.passes.edit import is_float, make, replace_node
+from edgekit.passes.edit import is_real, make, replace_node
 
 POOLS = {"mean": "average_pool2d", "max": "max_pool2d"}
 
@@ -28,7 +28,7 @@ def global_pools(graph: Graph) -> bool:
 
 def _pool(graph: Graph, node: Node) -> bool:
     x, out = graph.values[node.inputs[0]], graph.values[node.output]
-    if not (is_float(graph, x.name) and is_float(graph, out.name)) or x.shape[:1] != (1,):
+    if not (is_real(graph, x.name) and is_real(graph, out.name)) or x.shape[:1] != (1,):
         return False
     axes, rank = set(node.attrs["axes"]), len(x.shape)
     if not axes or rank not in (3, 4) or not axes <= set(range(1, rank - 1)):
