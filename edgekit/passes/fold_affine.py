@@ -143,7 +143,10 @@ def _in_front(graph: Graph, node: Node) -> bool:
     if node.op == "mul" and graph.values[linear.inputs[1]].quant is not None:
         return False
     if linear.op == "fully_connected":
-        seen = full.reshape(1, -1)
+        rows = full.reshape(-1, w.shape[1])
+        if (rows != rows[0]).any():
+            return False  # it changes from row to row
+        seen = rows[:1]
     elif linear.op == "depthwise_conv2d":
         seen = np.repeat(full[0, 0, 0], w.shape[2] // x.shape[3])
     else:
