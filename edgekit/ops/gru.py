@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from edgekit.graph import GraphError, Node, Value
+from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import gates
 from edgekit.ops import recurrent as rec
 from edgekit.ops.base import Inferred, Operator
@@ -53,9 +54,23 @@ class Gru(Operator):
             y[:, t] = h
         return [y, h.astype(np.float32)]
 
-    def observe(self, node: Node, inputs: list[np.ndarray]) -> dict[str, tuple[float, float]]:
-        """Extremes of the state over all steps."""
-        return {"hidden": rec.extremes(self.evaluate_float(node, inputs)[0], inputs[1])}
+    def wide(self, node: Node) -> tuple[str, ...]:
+        return (node.inputs[1], node.outputs[1])
+
+    def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        return (self.wide(node),)
+
+    def inner_ranges(
+        self, node: Node, inputs: list[np.ndarray]
+    ) -> dict[str, tuple[float, float]]:
+        return {"start": rec.extremes(inputs[1])}
+
+    def inner_quants(
+        self, node: Node, ranges: Mapping[str, tuple[float, float]]
+    ) -> dict[str, Quant]:
+        """The state's: it never leaves [-1, 1] or what it starts from, whichever is larger."""
+        quant = rec.quant_by_power(max(1.0, rec.magnitude(ranges["start"])))
+        return dict.fromkeys(self.wide(node), quant)
 
     def evaluate_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], outs: list[Value]

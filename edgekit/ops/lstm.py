@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from edgekit.graph import GraphError, Node, Value
+from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import gates
 from edgekit.ops import recurrent as rec
 from edgekit.ops.base import Inferred, Operator
@@ -57,13 +58,23 @@ class Lstm(Operator):
             y[:, t], cells[:, t] = h, c
         return [y, h.astype(np.float32), c.astype(np.float32), cells]
 
-    def observe(self, node: Node, inputs: list[np.ndarray]) -> dict[str, tuple[float, float]]:
-        """Extremes of the cell over all steps, and of the states between them."""
-        y, *_, cells = self.trace_float(node, inputs)
-        return {
-            "cell": rec.extremes(cells, inputs[2]),
-            "hidden": rec.extremes(y, inputs[1]),
-        }
+    def wide(self, node: Node) -> tuple[str, ...]:
+        return (node.inputs[2], node.outputs[2])
+
+    def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        return ((node.inputs[1], *node.outputs[:2]), self.wide(node))
+
+    def inner_ranges(
+        self, node: Node, inputs: list[np.ndarray]
+    ) -> dict[str, tuple[float, float]]:
+        return {"cell": rec.extremes(self.trace_float(node, inputs)[3], inputs[2])}
+
+    def inner_quants(
+        self, node: Node, ranges: Mapping[str, tuple[float, float]]
+    ) -> dict[str, Quant]:
+        """The cell's, with room for twice of what was seen."""
+        quant = rec.quant_by_power(2 * rec.magnitude(ranges["cell"]))
+        return dict.fromkeys(self.wide(node), quant)
 
     def evaluate_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], outs: list[Value]

@@ -7,12 +7,13 @@ says 1; a constant state [1, H] serves them all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from edgekit.graph import GraphError, Node, Value
+from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops import gates
 from edgekit.ops.base import INTEGERS, require
@@ -160,3 +161,17 @@ def check(
 def extremes(*arrays: np.ndarray) -> tuple[float, float]:
     """Least and greatest element of all arrays."""
     return min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+
+
+def magnitude(range_: tuple[float, float]) -> float:
+    """The largest magnitude within (lo, hi)."""
+    return max(-range_[0], range_[1], 0.0)
+
+
+def quant_by_power(reach: float) -> Quant:
+    """The finest int16 quantization by a power of two whose 32768 steps are `reach` or more.
+
+    The power is at most 0, as `power_of` wants it, and at least -15 (one unit and less).
+    """
+    power = 0 if reach >= 32768 else max(math.ceil(math.log2(max(reach, 1e-30))) - 15, -15)
+    return Quant.make(2.0**power, 0)

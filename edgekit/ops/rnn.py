@@ -41,9 +41,8 @@ class Rnn(Operator):
             y[:, t] = h
         return [y, h.astype(np.float32)]
 
-    def observe(self, node: Node, inputs: list[np.ndarray]) -> dict[str, tuple[float, float]]:
-        """Extremes of the state over all steps."""
-        return {"hidden": rec.extremes(self.evaluate_float(node, inputs)[0], inputs[1])}
+    def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        return ((node.inputs[1], *node.outputs),)
 
     def evaluate_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], outs: list[Value]

@@ -53,6 +53,7 @@ class Svdf(Operator):
             ["float32"] * 5,
             ["int8", "int16", "int8", "int16", "int32"],
             ["int8", "int8", "int8", "int8", "int32"],
+            ["int16", "int16", "int8", "int16", "int32"],
         )
         require(kinds in known, node, f"operands are {', '.join(kinds)}")
         return [((1, units), x.dtype), (state.shape, state.dtype)]
@@ -76,6 +77,12 @@ class Svdf(Operator):
         sums = (centred * time).sum(axis=2)
         acc = fp.wrap32(sums.reshape(len(x), len(bias), -1).sum(axis=2) + bias)
         return [rescale(acc, p.out).astype(outs[0].dtype), memory.reshape(len(x), -1)]
+
+    def wide(self, node: Node) -> tuple[str, ...]:
+        return (node.inputs[1], node.outputs[1])
+
+    def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        return (self.wide(node),)
 
     @staticmethod
     def _shifted(state: np.ndarray, newest: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
