@@ -50,6 +50,8 @@ def kernel_sources(program: Program) -> dict[str, str]:
     if any("ek_tile_" in k.text for k in program.kernels):
         headers.append("ek_tile.h")
     includes = "".join(f'#include "{header}"\n' for header in headers)
+    if any("ek_rec_" in k.text for k in program.kernels):
+        headers.append("ek_recurrent.h")
     declarations = "\n".join(prototype(k) for k in program.kernels)
     parts = {name: text for k in program.kernels for name, text in k.parts.items()}
     bodies = "\n".join([*parts.values(), *(k.text for k in program.kernels)])
