@@ -52,6 +52,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "depth": time.shape[1],
         "rank": feature.shape[0] // bias.size,
         "state": list(p.state),
+        "zero_point": p.zero_point,
         "y": list(p.out),
     }
     spec = KernelSpec("svdf", "c99", tuple(operands), params)
@@ -63,7 +64,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
 def _write(spec: KernelSpec) -> Written:
     p = spec.params
     kinds = {o.name: o.dtype for o in spec.operands}
-    depth, zero = p["depth"], p["state"][2]
+    depth, zero, memory = p["depth"], p["zero_point"], C_TYPES[kinds["state"]]
     dot = {"int8": "ek_rec_dot8", "int16": "ek_rec_dot16"}[kinds["x"]]
     acc = f"{dot}(x, feature + f * {p['inputs']}, {p['inputs']}, folded[f])"
     text = f"""\
@@ -72,12 +73,12 @@ def _write(spec: KernelSpec) -> Written:
     for (int32_t unit = 0; unit < {spec.operands[-2].count}; ++unit) {{
         uint32_t sum = (uint32_t)bias[unit];
         for (int32_t f = unit * {p["rank"]}; f < (unit + 1) * {p["rank"]}; ++f) {{
-            const {C_TYPES[kinds["state"]]} *const before = state + f * {depth};
-            {C_TYPES[kinds["state"]]} *const after = memory + f * {depth};
+            const {memory} *const before = state + f * {depth};
+            {memory} *const after = memory + f * {depth};
             for (int32_t k = 1; k < {depth}; ++k) {{
                 after[k - 1] = before[k];
             }}
-            after[{depth - 1}] = {result(acc, p["state"], kinds["state"])};
+            after[{depth - 1}] = ({memory})({result(acc, p["state"], kinds["state"])} + ({zero}));
             for (int32_t k = 0; k < {depth}; ++k) {{
                 sum += (uint32_t)(time[f * {depth} + k] * (after[k] - ({zero})));
             }}
