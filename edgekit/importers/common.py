@@ -136,25 +136,47 @@ class Builder:
         Raises:
             EdgekitError: E103 where the operands do not fit the operator, E107 on absurd sizes.
         """
+        [result] = self.emit_all(op, inputs, attrs, node=node, outs=[(out, quant)])
+        return result
+
+    def emit_all(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        attrs: dict[str, Any] | None = None,
+        *,
+        node: str,
+        outs: Sequence[tuple[str, Quant | None]],
+    ) -> list[str]:
+        """Append one node with several results; `outs` has each one's name and quantization.
+
+        Arguments and errors as for `emit`.
+        """
         graph = self.graph
-        result = out or self.fresh(self.hint or node)
-        new = Node(op, tuple(inputs), (result,), attrs or {}, node)
-        if attrs and "pads" in attrs:
+        results: list[str] = []
+        for name, _ in outs:
+            base = name or self.fresh(self.hint or node)
+            while base in results:
+                base += "~"
+            results.append(base)
+        new = Node(op, tuple(inputs), tuple(results), attrs or {}, node)
+        if attrs and "pads" in attrs and op != "pad":
             _, height, width, channels = graph.values[inputs[0]].shape
             top, left, bottom, right = attrs["pads"]
             padded = (1, height + top + bottom, width + left + right, channels)
             check_size(f"'{node}' with padding", padded)
         try:
-            [(shape, dtype)] = operator(op).infer(new, [graph.values[i] for i in inputs])
+            inferred = operator(op).checked(new, [graph.values[i] for i in inputs])
         except GraphError as error:
             message = str(error) if node in str(error) else f"'{node}' ({op}): {error}"
             raise invalid(message, "the model contradicts itself at this node") from None
-        check_size(f"'{result}'", shape)
-        if result in graph.values:
-            raise invalid(f"'{result}' is defined twice")
-        graph.add_value(Value(result, tuple(int(d) for d in shape), dtype, quant))
+        for result, (_, quant), (shape, dtype) in zip(results, outs, inferred, strict=True):
+            check_size(f"'{result}'", shape)
+            if result in graph.values:
+                raise invalid(f"'{result}' is defined twice")
+            graph.add_value(Value(result, tuple(int(d) for d in shape), dtype, quant))
         graph.nodes.append(new)
-        return result
+        return results
 
     def reshape(self, x: str, shape: Sequence[int], *, node: str, out: str = "") -> str:
         """Append a reshape that keeps the quantization of `x`."""

@@ -12,11 +12,14 @@ taken for the float network behind it: its weights become the reals that they st
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgekit import importers
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.importers.common import Refused, Unsupported, invalid
@@ -40,8 +43,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
         EdgekitError: E103 damaged or contradictory, E104 a batch other than 1, E106 neither an
             integer nor a float model, E107 absurd sizes.
     """
-    from edgekit.importers import tflite_ops  # noqa: F401  fills HANDLERS
-
+    _register()
     model = read(path, data)
     kind = _kind_of(path.name, model)
     builder = TfliteBuilder(model)
@@ -58,6 +60,13 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
             builder.graph.outputs.append(builder.names[i])
         builder.variables.close(builder)
     return builder.graph, found
+
+
+def _register() -> None:
+    """Fill HANDLERS from every module of this package that imports TFLite operators."""
+    for module in pkgutil.iter_modules(importers.__path__):
+        if module.name.startswith("tflite_"):
+            importlib.import_module(f"edgekit.importers.{module.name}")
 
 
 def import_nodes(builder: TfliteBuilder, nodes: Sequence[TfliteNode]) -> list[Unsupported]:

@@ -15,7 +15,8 @@ import numpy as np
 from edgekit.graph import GraphError, Quant
 from edgekit.importers.common import Builder, Refused, invalid
 from edgekit.importers.tflite_read import Subgraph, Tensor, TfliteModel, TfliteNode
-from edgekit.ops.base import INTEGERS
+from edgekit.importers.tflite_variables import Variables
+from edgekit.ops.base import INTEGERS, run_node
 from edgekit.ops.requant import PARAMETERS
 
 Handler = Callable[["TfliteBuilder", TfliteNode], None]
@@ -48,6 +49,8 @@ class TfliteBuilder(Builder):
         #: Whether the file computes in float32.
         self.floating = False
         self.variables = Variables()
+        #: How many subgraphs have been entered.
+        self.depth = 0
 
     # ---- what the file says of a tensor
 
@@ -191,36 +194,33 @@ class TfliteBuilder(Builder):
             )
         self.tensors[node.outputs[0]] = replace(out, data=data.astype(out.dtype))
 
-    def emit(
+    def emit_all(
         self,
         op: str,
         inputs: Sequence[str],
         attrs: dict[str, Any] | None = None,
         *,
         node: str,
-        out: str = "",
-        quant: Quant | None = None,
-    ) -> str:
-        """As Builder.emit; refuses scales that no multiplier and shift represent."""
-        name = super().emit(op, inputs, attrs, node=node, out=out, quant=quant)
+        outs: Sequence[tuple[str, Quant | None]],
+    ) -> list[str]:
+        """As Builder.emit_all; refuses scales that no multiplier and shift represent."""
+        names = super().emit_all(op, inputs, attrs, node=node, outs=outs)
         new, values = self.graph.nodes[-1], self.graph.values
         params = PARAMETERS.get(op)
-        if params is not None and quant is not None:
+        if params is not None and outs[0][1] is not None:
             try:
-                params(new, [values[i] for i in inputs], values[name])
+                params(new, [values[i] for i in inputs], values[names[0]])
             except GraphError as error:
                 raise invalid(str(error), "its scales are out of range: convert again") from None
         if inputs and all(self.graph.is_constant(i) for i in inputs):
             self._fold()
-        return name
+        return names
 
     def _fold(self) -> None:
         """Replace the last node by the constant that it gives."""
-        from edgekit.ops.base import run_node
-
         node = self.graph.nodes.pop()
-        result = run_node(self.graph, node, [self.graph.constants[i] for i in node.inputs])
-        for name, data in zip(node.outputs, _results(result), strict=True):
+        results = run_node(self.graph, node, [self.graph.constants[i] for i in node.inputs])
+        for name, data in zip(node.outputs, results, strict=True):
             value = self.value(name)
             self.graph.constants[name] = np.ascontiguousarray(data).reshape(value.shape)
 
@@ -240,10 +240,6 @@ class TfliteBuilder(Builder):
                 f"{len(self.subgraphs)}"
             )
         return self.subgraphs[index]
-
-
-def _results(result: Any) -> list[np.ndarray]:
-    return list(result) if isinstance(result, list | tuple) else [result]
 
 
 def check_quantized(tensor: Tensor) -> Quant:
