@@ -36,6 +36,9 @@ OPERATORS = {
     "prelu": ("PRELU", None),
     "where": ("SELECT_V2", "SelectV2Options"),
     "cast": ("CAST", "CastOptions"),
+    "matmul": ("BATCH_MATMUL", "BatchMatMulOptions"),
+    "l2_normalize": ("L2_NORMALIZATION", "L2NormOptions"),
+    "log_softmax": ("LOG_SOFTMAX", "LogSoftmaxOptions"),
 }
 #: Functions of `unary`, kinds of `compare` and of `logical`.
 OPERATORS |= {
@@ -190,6 +193,10 @@ def _options(graph: Graph, node: Node, o: Any) -> Any:
         )
     if hasattr(o, "filterHeight"):
         o.filterHeight, o.filterWidth = a["kernel"]
+    if hasattr(o, "adjY"):
+        o.adjX, o.adjY = False, bool(a.get("transpose_b"))
+    if hasattr(o, "keepNumDims"):
+        o.keepNumDims = len(graph.values[node.output].shape) > 2
     if hasattr(o, "beta"):
         o.beta = a.get("beta", 1.0)
     if hasattr(o, "alpha"):

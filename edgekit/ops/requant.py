@@ -163,6 +163,25 @@ def clip_params(node: Node, values: list[Value], out: Value) -> Requant:
     return Requant(*scalar_multiplier(ratio), *clamp_of_output(node, out))
 
 
+def softmax_scaling(node: Node, x: Value) -> tuple[int, int, int]:
+    """(multiplier, left shift, radius) of differences to the largest element of `x`.
+
+    TFLM's PreprocessSoftmaxScaling and CalculateInputRadius: scaled differences have 26 fractional
+    bits, and those beyond the radius count as minus infinity.
+
+    Raises:
+        GraphError: where the scale is too small.
+    """
+    beta = float(np.float32(node.attrs.get("beta", 1.0)))
+    fractional = 31 - SOFTMAX_DIFF_BITS
+    real = min(beta * tensor_quant(x)[0] * (1 << fractional), 2.0**31 - 1)
+    multiplier, left_shift = scalar_multiplier(real)
+    if left_shift < 0 or multiplier == 0:
+        raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
+    radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
+    return multiplier, left_shift, radius
+
+
 def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams:
     """TFLM's PreprocessSoftmaxScaling and CalculateInputRadius for int8 in and out.
 
@@ -171,13 +190,7 @@ def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams
     """
     if tensor_quant(out) != (1 / 256, -128):
         raise GraphError(f"'{out.name}': a softmax gives scale 1/256 and zero point -128")
-    beta = float(np.float32(node.attrs.get("beta", 1.0)))
-    fractional = 31 - SOFTMAX_DIFF_BITS
-    real = min(beta * tensor_quant(values[0])[0] * (1 << fractional), 2.0**31 - 1)
-    multiplier, left_shift = scalar_multiplier(real)
-    if left_shift < 0 or multiplier == 0:
-        raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
-    radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
+    multiplier, left_shift, radius = softmax_scaling(node, values[0])
     d = np.arange(256, dtype=np.int64)
     live = d <= radius
     scaled = fp.saturating_rounding_doubling_high_mul(
