@@ -201,13 +201,14 @@ class TfliteBuilder(Builder):
         attrs: dict[str, Any] | None = None,
         *,
         node: str,
-        outs: Sequence[tuple[str, Quant | None]],
+        outs: Sequence[str],
+        quant: Quant | None = None,
     ) -> list[str]:
         """As Builder.emit_all; refuses scales that no multiplier and shift represent."""
-        names = super().emit_all(op, inputs, attrs, node=node, outs=outs)
+        names = super().emit_all(op, inputs, attrs, node=node, outs=outs, quant=quant)
         new, values = self.graph.nodes[-1], self.graph.values
         params = PARAMETERS.get(op)
-        if params is not None and outs[0][1] is not None:
+        if params is not None and quant is not None:
             try:
                 params(new, [values[i] for i in inputs], values[names[0]])
             except GraphError as error:

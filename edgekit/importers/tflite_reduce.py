@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgekit.importers.common import Refused
 from edgekit.importers.tflite_builder import TfliteBuilder, handles
 from edgekit.importers.tflite_read import TfliteNode
@@ -42,15 +44,11 @@ def top_k(b: TfliteBuilder, node: TfliteNode) -> None:
     x = b.value(b.x(node))
     values, places = (b.result(node, i, 2) for i in (0, 1))
     attrs = {"k": k, "axis": len(x.shape) - 1, "largest": True, "sorted": True}
-    names = b.emit_all(
-        "top_k",
-        [x.name],
-        attrs,
-        node=node.name,
-        outs=[(values.name, x.quant), (places.name, None)],
-    )
     if b.quant_of(values) != x.quant:
         raise Refused("its input and output differ in scale or zero point")
+    outs = [values.name, places.name]
+    names = b.emit_all("top_k", [x.name], attrs, node=node.name, outs=outs, quant=x.quant)
+    b.graph.values[names[1]] = replace(b.value(names[1]), quant=None)
     for i, name in enumerate(names):
         b.take(node, name, i)
 
