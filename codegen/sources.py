@@ -49,6 +49,9 @@ def kernel_sources(program: Program) -> dict[str, str]:
         headers.append("ek_sparse.h")
     if any("ek_tile_" in k.text for k in program.kernels):
         headers.append("ek_tile.h")
+    for stem in ("norm", "wide"):
+        if any(f"ek_{stem}_" in k.text for k in program.kernels):
+            headers.append(f"ek_{stem}.h")
     includes = "".join(f'#include "{header}"\n' for header in headers)
     if any("ek_rec_" in k.text for k in program.kernels):
         headers.append("ek_recurrent.h")

@@ -12,6 +12,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError, Node, Quant, Shape, Value
 from edgekit.ops import operator
+from edgekit.ops.base import sentence
 
 # Far above what any target holds. Shapes of a file are only numbers until something allocates
 # them; the limit keeps an absurd one from becoming an allocation or an overflow further down.
@@ -129,32 +130,53 @@ class Builder:
         out: str = "",
         quant: Quant | None = None,
     ) -> str:
-        """Append one node and return the name of its result.
+        """Append one node with one result and return the result's name.
 
         `node` names it in messages, `out` its result (a fresh name where empty).
 
         Raises:
+            Refused: where a rule of the operator does not hold.
             EdgekitError: E103 where the operands do not fit the operator, E107 on absurd sizes.
         """
+        [result] = self.emit_all(op, inputs, attrs, node=node, outs=[out], quant=quant)
+        return result
+
+    def emit_all(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        attrs: dict[str, Any] | None = None,
+        *,
+        node: str,
+        outs: Sequence[str],
+        quant: Quant | None = None,
+    ) -> list[str]:
+        """`emit` for an operator with as many results as `outs` has names (fresh where empty)."""
         graph = self.graph
-        result = out or self.fresh(self.hint or node)
-        new = Node(op, tuple(inputs), (result,), attrs or {}, node)
-        if attrs and "pads" in attrs:
-            _, height, width, channels = graph.values[inputs[0]].shape
-            top, left, bottom, right = attrs["pads"]
-            padded = (1, height + top + bottom, width + left + right, channels)
-            check_size(f"'{node}' with padding", padded)
+        names = [out or self.fresh(self.hint or node) for out in outs]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                names[i] = self.fresh(f"{name}:{i}")
+        new = Node(op, tuple(inputs), tuple(names), attrs or {}, node)
+        values = [graph.values[i] for i in inputs]
+        _check_padded(op, values, attrs or {}, node)
+        spec = operator(op)
+        for rule in spec.rules:
+            if not rule(new, values):
+                found = ", ".join(f"{v.dtype}{list(v.shape)}" for v in values)
+                raise Refused(f"{sentence(rule)} (operands: {found})")
         try:
-            [(shape, dtype)] = operator(op).infer(new, [graph.values[i] for i in inputs])
+            inferred = spec.infer(new, values)
         except GraphError as error:
             message = str(error) if node in str(error) else f"'{node}' ({op}): {error}"
             raise invalid(message, "the model contradicts itself at this node") from None
-        check_size(f"'{result}'", shape)
-        if result in graph.values:
-            raise invalid(f"'{result}' is defined twice")
-        graph.add_value(Value(result, tuple(int(d) for d in shape), dtype, quant))
+        for name, (shape, dtype) in zip(names, inferred, strict=True):
+            check_size(f"'{name}'", shape)
+            if name in graph.values:
+                raise invalid(f"'{name}' is defined twice")
+            graph.add_value(Value(name, tuple(int(d) for d in shape), dtype, quant))
         graph.nodes.append(new)
-        return result
+        return names
 
     def reshape(self, x: str, shape: Sequence[int], *, node: str, out: str = "") -> str:
         """Append a reshape that keeps the quantization of `x`."""
@@ -170,3 +192,12 @@ class Builder:
         """Append a transpose that keeps the quantization of `x`."""
         attrs = {"perm": [int(p) for p in perm]}
         return self.emit("transpose", [x], attrs, node=node, out=out, quant=self.value(x).quant)
+
+
+def _check_padded(op: str, values: list[Value], attrs: dict[str, Any], node: str) -> None:
+    """Refuse an absurd size of an image with its padding, which only references allocate."""
+    if "pads" in attrs and op != "pad" and len(values[0].shape) == 4:
+        n, height, width, channels = values[0].shape
+        top, left, bottom, right = attrs["pads"]
+        padded = (n, height + top + bottom, width + left + right, channels)
+        check_size(f"'{node}' with padding", padded)
