@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import OnnxBuilder, as_float, handles, operand
-from edgekit.importers.onnx_read import OnnxNode
+from edgekit.importers.onnx_builder import OnnxBuilder, as_float, handles
+from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_shape import axis_of
 from edgekit.importers.quantized import Grid
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import OnnxBuilder, handles
-from edgekit.importers.onnx_read import OnnxNode
+from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_node import OnnxNode
 
 
 def axis_of(node: OnnxNode, axis: int, rank: int) -> int:
