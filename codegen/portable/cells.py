@@ -108,6 +108,7 @@ class Cell:
         x, node = self.layer.inputs[0], self.layer.node
         return {
             "template": template,
+            "headers": ["ek_recurrent.h"],
             "steps": x.shape[1],
             "inputs": x.shape[2],
             "units": self.units,

@@ -47,6 +47,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     ]
     params = {
         "template": "svdf",
+        "headers": ["ek_recurrent.h"],
         "inputs": x.shape[1],
         "filters": feature.shape[0],
         "depth": time.shape[1],

@@ -47,7 +47,7 @@ def top_k(b: TfliteBuilder, node: TfliteNode) -> None:
     if b.quant_of(values) != x.quant:
         raise Refused("its input and output differ in scale or zero point")
     outs = [values.name, places.name]
-    names = b.emit_all("top_k", [x.name], attrs, node=node.name, outs=outs, quant=x.quant)
+    names = b.emit_all("top_k", [x.name], attrs, node=node.name, outs=outs, quants=[x.quant, None])
     b.graph.values[names[1]] = replace(b.value(names[1]), quant=None)
     for i, name in enumerate(names):
         b.take(node, name, i)

@@ -111,9 +111,8 @@ def _absent(b: TfliteBuilder, node: TfliteNode, places: Sequence[int], what: str
 
 
 def _follow(b: TfliteBuilder, states: Sequence[str], results: Sequence[str]) -> None:
-    """Give results the quantization of states, and states what they become."""
+    """Say what states become."""
     for state, result in zip(states, results, strict=True):
-        b.graph.values[result] = replace(b.value(result), quant=b.value(state).quant)
         b.variables.follow(b, state, result)
 
 
@@ -137,8 +136,9 @@ def _lstm(
         _bias(b, node, range(first + 11, first + 15), units),
     ]  # fmt: skip
     attrs: dict[str, Any] = {"cell_clip": clip, "clamp_terms": not b.floating, "reverse": reverse}
+    of_h, of_c = b.value(h).quant, b.value(c).quant
     y, *after = b.emit_all(
-        "lstm", operands, attrs, node=node.name, outs=["", "", ""], quant=b.value(h).quant
+        "lstm", operands, attrs, node=node.name, outs=["", "", ""], quants=[of_h, of_h, of_c]
     )
     _follow(b, (h, c), after)
     if not b.floating:
@@ -226,7 +226,7 @@ def _rnn(b: TfliteBuilder, node: TfliteNode, x: str, first: int, reverse: bool) 
         _bias(b, node, [first + 2], units),
     ]  # fmt: skip
     attrs = {"reverse": reverse}
-    y, *after = b.emit_all("rnn", operands, attrs, node=node.name, outs=["", ""])
+    y, *after = b.emit_all("rnn", operands, attrs, node=node.name, outs=["", ""], quants=[None] * 2)
     _follow(b, [h], after)
     return y
 
@@ -297,7 +297,7 @@ def svdf(b: TfliteBuilder, node: TfliteNode) -> None:
         ]
     y, after = b.emit_all(
         "svdf", [x, state, *names, bias], attrs, node=node.name, outs=["", ""],
-        quant=b.kind_of(out)[1],
+        quants=[b.kind_of(out)[1], b.value(state).quant],
     )  # fmt: skip
     _follow(b, [state], [after])
     if not b.floating:
