@@ -144,7 +144,8 @@ class Writer:
         variable: bool = False,
     ) -> int:
         t = schema.TensorT()
-        t.name, t.shape, t.type, t.buffer, t.isVariable = name, list(shape), TYPES[dtype], 0, variable
+        t.name, t.shape, t.type, t.buffer = name, list(shape), TYPES[dtype], 0
+        t.isVariable = variable
         if data is not None:
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
@@ -162,7 +163,12 @@ class Writer:
         return self.tensor(name, v.shape, v.dtype, v.quant, graph.constants.get(name), variable)
 
     def file(
-        self, op: str, options: Any, inputs: list[int], outputs: list[int], intermediates: Any = None
+        self,
+        op: str,
+        options: Any,
+        inputs: list[int],
+        outputs: list[int],
+        intermediates: list[int] | None = None,
     ) -> bytes:
         """The file of the operator, whose first input and first output are the model's."""
         model, sub, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
