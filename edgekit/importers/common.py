@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, GraphError, Node, Quant, Shape, Value
+from edgekit.graph import Graph, GraphError, Node, Quant, Shape, State, Value
 from edgekit.ops import operator
 from edgekit.ops.base import sentence
 
@@ -138,8 +138,7 @@ class Builder:
             Refused: where a rule of the operator does not hold.
             EdgekitError: E103 where the operands do not fit the operator, E107 on absurd sizes.
         """
-        [result] = self.emit_all(op, inputs, attrs, node=node, outs=[out], quant=quant)
-        return result
+        return self.emit_all(op, inputs, attrs, node=node, outs=[out], quants=[quant])[0]
 
     def emit_all(
         self,
@@ -149,15 +148,17 @@ class Builder:
         *,
         node: str,
         outs: Sequence[str],
-        quant: Quant | None = None,
+        quants: Sequence[Quant | None],
     ) -> list[str]:
-        """`emit` for an operator with as many results as `outs` has names (fresh where empty)."""
+        """`emit` for an operator with several results; returns their names.
+
+        `outs` and `quants` have an entry for each: its name, "" for a fresh one, and quantization.
+        """
         graph = self.graph
-        names = [out or self.fresh(self.hint or node) for out in outs]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                names[i] = self.fresh(f"{name}:{i}")
-        new = Node(op, tuple(inputs), tuple(names), attrs or {}, node)
+        results: list[str] = []
+        for wanted in outs:
+            results.append(wanted or self._fresh_beside(results, self.hint or node))
+        new = Node(op, tuple(inputs), tuple(results), attrs or {}, node)
         values = [graph.values[i] for i in inputs]
         _check_padded(op, values, attrs or {}, node)
         spec = operator(op)
@@ -170,13 +171,38 @@ class Builder:
         except GraphError as error:
             message = str(error) if node in str(error) else f"'{node}' ({op}): {error}"
             raise invalid(message, "the model contradicts itself at this node") from None
-        for name, (shape, dtype) in zip(names, inferred, strict=True):
-            check_size(f"'{name}'", shape)
-            if name in graph.values:
-                raise invalid(f"'{name}' is defined twice")
-            graph.add_value(Value(name, tuple(int(d) for d in shape), dtype, quant))
+        for result, (shape, dtype), quant in zip(results, inferred, quants, strict=True):
+            check_size(f"'{result}'", shape)
+            if result in graph.values:
+                raise invalid(f"'{result}' is defined twice")
+            graph.add_value(Value(result, tuple(int(d) for d in shape), dtype, quant))
         graph.nodes.append(new)
-        return names
+        return results
+
+    def _fresh_beside(self, taken: Sequence[str], name: str) -> str:
+        """A fresh name that is not among `taken` either."""
+        candidate, i = self.fresh(name), 1
+        while candidate in taken:
+            i += 1
+            candidate = self.fresh(f"{name}~{i}")
+        return candidate
+
+    def add_state(
+        self, name: str, initial: np.ndarray, quant: Quant | None = None, following: str = ""
+    ) -> str:
+        """Declare a state; `following` names the value that it takes over after an inference, and
+        may be set later with `update_state`. Returns the state's name."""
+        check_size(f"state '{name}'", initial.shape)
+        name = self.fresh(name)
+        self.graph.add_value(Value(name, tuple(initial.shape), str(initial.dtype), quant))
+        self.graph.states.append(State(name, following or name, np.ascontiguousarray(initial)))
+        return name
+
+    def update_state(self, name: str, following: str) -> None:
+        """Say which value state `name` takes over after an inference."""
+        states = self.graph.states
+        at = next(i for i, state in enumerate(states) if state.name == name)
+        states[at] = replace(states[at], next=following)
 
     def reshape(self, x: str, shape: Sequence[int], *, node: str, out: str = "") -> str:
         """Append a reshape that keeps the quantization of `x`."""

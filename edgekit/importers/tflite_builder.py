@@ -202,13 +202,13 @@ class TfliteBuilder(Builder):
         *,
         node: str,
         outs: Sequence[str],
-        quant: Quant | None = None,
+        quants: Sequence[Quant | None],
     ) -> list[str]:
         """As Builder.emit_all; refuses scales that no multiplier and shift represent."""
-        names = super().emit_all(op, inputs, attrs, node=node, outs=outs, quant=quant)
+        names = super().emit_all(op, inputs, attrs, node=node, outs=outs, quants=quants)
         new, values = self.graph.nodes[-1], self.graph.values
         params = PARAMETERS.get(op)
-        if params is not None and quant is not None:
+        if params is not None and quants[0] is not None:
             try:
                 params(new, [values[i] for i in inputs], values[names[0]])
             except GraphError as error:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgekit.graph import Node, Value
-from edgekit.ops import rules
-from edgekit.ops.base import Inferred, result_dtype
-from edgekit.ops.broadcasting import Broadcasting, broadcast_shape
+from edgekit.ops.extremes import Extreme
 
 
-class Minimum(Broadcasting):
+class Minimum(Extreme):
     """Lesser one of two elements, with numpy broadcasting."""
 
     name = "minimum"
-    grid = "operands"
-    converts = True
-    rules = (rules.two_operands, rules.activations, rules.broadcast)
 
-    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        return [(broadcast_shape(inputs), result_dtype(node, inputs[0]))]
-
-    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-        return np.minimum(inputs[0], inputs[1])
+    def of(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        result: np.ndarray = np.minimum(a, b)
+        return result
 
 
 OPERATOR = Minimum()

@@ -203,7 +203,6 @@ def _whole(node: Node, x: Value, out: Value) -> forms.Whole:
 
 
 def _inverse_sqrt(x: Value, out: Value) -> forms.InverseSqrt:
-    f32 = np.float32
     scale = 1.0 / (math.sqrt(tensor_quant(x)[0]) * tensor_quant(out)[0])
     return forms.InverseSqrt(tensor_quant(x)[1], *_scalar(scale), _output(out))
 
