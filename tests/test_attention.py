@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from attention_nets import block
 from built import M4, run_host, run_m4
-from shared import SHARED
+from shared import SHARED, needs_shared
 
 from codegen.lower import build_program
 from edgekit.graph import Graph
@@ -61,6 +61,7 @@ def assert_runs(result: QuantizationResult, folder: Path, most: int) -> None:
     assert instructions < most
 
 
+@needs_shared
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_exported_model(kind: str, tmp_path: Path) -> None:
     path, graph = model(kind, tmp_path)
