@@ -48,6 +48,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "zero_point": tensor_quant(out)[1],
         **p._asdict(),
     }
+    if p.wide:
+        params["headers"] = ["ek_wide.h"]
     names, constants = [], {}
     operands = []
     for value, name in ((a, "a"), (b, "b")):
@@ -88,8 +90,9 @@ def _write(spec: KernelSpec) -> Written:
         kind, product = "int64_t", f"(int64_t){left} * {right}"
     else:
         result, kind, product = requantize("acc", y, p), "int32_t", f"{left} * {right}"
+    operands = f"const {C_TYPES[a]} *restrict a, const {C_TYPES[b]} *restrict b"
     text = f"""\
-void {spec.name}(const {C_TYPES[a]} *restrict a, const {C_TYPES[b]} *restrict b, {C_TYPES[y]} *restrict y)
+void {spec.name}({operands}, {C_TYPES[y]} *restrict y)
 {{
     {loops} {{
         const {C_TYPES[a]} *pa = a{at["a"]} + row * {depth};

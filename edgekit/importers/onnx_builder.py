@@ -24,6 +24,9 @@ from edgekit.importers.quantized import Grid
 Handler = Callable[["OnnxBuilder", OnnxNode], None]
 HANDLERS: dict[str, Handler] = {}
 
+#: Stands for infinity in constants; a sum of several is still a number.
+LARGEST = np.float32(np.finfo(np.float32).max / 4)
+
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
 
@@ -63,7 +66,7 @@ class OnnxBuilder(Builder):
         self.requantized: dict[tuple[str, Grid], str] = {}
         self.makers: dict[str, Node] = {}
         #: Data of every name known at import time, of any dtype; a copy enters the graph on use.
-        self.data = dict(model.constants)
+        self.data = {k: widened(v) for k, v in model.constants.items()}
         self.alias: dict[str, str] = {}
         self._operands: dict[tuple[str, bool], str] = {}
         self._readers: dict[str, list[OnnxNode | None]] = {}
@@ -92,6 +95,7 @@ class OnnxBuilder(Builder):
         """Append what `nodes` mean; those that edgekit cannot express are added to `found`."""
         self._count += len(nodes)
         check_count(self._count)
+        self.reserved.update(o for n in nodes for o in n.outputs)
         for node in nodes:
             hint = self.hint
             reason = self._import_node(node)
@@ -160,6 +164,7 @@ class OnnxBuilder(Builder):
         from edgekit.importers.onnx_fold import fold
 
         part = OnnxNode(op, "", node.name, list(inputs), [out], attrs or {}, node.opset)
+        self.reserved.add(out)
         if not fold(self, part):
             if op not in HANDLERS:
                 raise Refused(f"its operator, {op}, is not supported")
@@ -172,13 +177,13 @@ class OnnxBuilder(Builder):
         Raises:
             Refused: where there is none, or where it uses what edgekit cannot express.
         """
-        dtypes = [self.dtype_of(i) if i else "" for i in node.inputs]
-        body = standard_function(node, dtypes, self.folder)
+        types = [(self.dtype_of(i), self.shape_of(i)) if i else None for i in node.inputs]
+        body = standard_function(node, types, self.folder)
         if body is None:
             raise Refused("this form of it is not supported")
         nodes = call(body, node, f"{next(o for o in node.outputs if o)}.{self._count}")
         for name, data in body.constants.items():
-            self.data[name] = data
+            self.data[name] = widened(data)
         self.import_part(nodes)
 
     def import_part(self, nodes: Sequence[OnnxNode]) -> None:
@@ -200,7 +205,7 @@ class OnnxBuilder(Builder):
 
         nodes, inner = instantiate(body, node, names, prefix)
         for name, data in body.constants.items():
-            self.data[inner[name]] = data
+            self.data[inner[name]] = widened(data)
         names.update(inner)
         self._note_readers(nodes)
         self.import_nodes(nodes)
@@ -355,6 +360,11 @@ class OnnxBuilder(Builder):
         return self.emit("unary", [x], {"function": function, **params}, node=node.name, out=out)
 
 
+def widened(data: np.ndarray) -> np.ndarray:
+    """16-bit reals as float32, which is what the graph computes in."""
+    return data.astype(np.float32) if str(data.dtype) in ("float16", "bfloat16") else data
+
+
 def as_float(data: np.ndarray, what: str) -> np.ndarray:
     if data.dtype.kind != "f" and str(data.dtype) != "bfloat16":
         raise Refused(f"its {what} is {data.dtype}, only floats are supported here")
@@ -371,4 +381,8 @@ def as_graph_data(data: np.ndarray, what: str) -> np.ndarray:
         if data.size and not (info.min <= data.min() and data.max() <= info.max):
             raise Refused(f"its {what} has integers of more than 32 bits")
         return data.astype(np.int32)
-    return as_float(data, what)
+    real = as_float(data, what)
+    if np.isinf(real).any() and not np.isnan(real).any():
+        # Masks of attention have minus infinity; what is as good as that can be computed with.
+        return np.clip(real, -LARGEST, LARGEST)
+    return real

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekit.errors import EdgekitError
 from edgekit.importers.common import invalid
 from edgekit.importers.onnx_node import (
@@ -167,11 +169,13 @@ def check_count(count: int) -> None:
         )
 
 
-def standard_function(node: OnnxNode, dtypes: list[str], folder: Path) -> Body | None:
+def standard_function(
+    node: OnnxNode, types: list[tuple[str, tuple[int, ...]] | None], folder: Path
+) -> Body | None:
     """The function by which the standard defines an operator, None where it does not.
 
     Args:
-        dtypes: of the operands ("" where absent); the function may depend on them.
+        types: dtype and shape of the operands (None where absent); the function may depend on them.
     """
     import onnx
     from onnx import helper
@@ -194,16 +198,16 @@ def standard_function(node: OnnxNode, dtypes: list[str], folder: Path) -> Body |
     elif schema.has_context_dependent_function:
         attrs = {k: v for k, v in node.attrs.items() if v is not None}
         proto = helper.make_node(node.op, node.inputs, node.outputs, domain=node.domain, **attrs)
-        types = [
+        protos = [
             helper.make_tensor_type_proto(
-                helper.np_dtype_to_tensor_dtype(_numpy(d)), None
+                helper.np_dtype_to_tensor_dtype(np.dtype(t[0])), t[1]
             ).SerializeToString()
-            if d
+            if t
             else b""
-            for d in dtypes
+            for t in types
         ]
         try:
-            built = schema.get_context_dependent_function(proto.SerializeToString(), types)
+            built = schema.get_context_dependent_function(proto.SerializeToString(), protos)
         except RuntimeError:
             return None
         if not built:
@@ -214,8 +218,3 @@ def standard_function(node: OnnxNode, dtypes: list[str], folder: Path) -> Body |
     body = decode_function(function, folder, node.opset)
     return replace(body, attrs={**plain, **body.attrs})
 
-
-def _numpy(dtype: str) -> Any:
-    import numpy as np
-
-    return np.dtype(dtype)

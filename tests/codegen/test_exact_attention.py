@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from attention_graphs import NORMALIZATIONS, ROW_OPERATORS, graphs_of
+from exactness import CHECKED, PER_BUILD, compare
 from hypothesis import given
 from hypothesis import strategies as st
-from test_exact_kernels import C99, CHECKED, PER_BUILD, compare
 
 MATMULS = ("int8", "int16", "int16,int8>int8", "int8>int16", "int8,int16>int16")
 NORMS = ("int8", "int16", "int8>int16", "int16>int8")
@@ -21,7 +21,7 @@ def exact(ops: list[str], folder: Path) -> None:
         per_op = PER_BUILD // len(ops) + 1
         found = [graph for op in ops for graph in
                  data.draw(st.lists(graphs_of(op), min_size=per_op, max_size=per_op))]  # fmt: skip
-        compare(found, data.draw(st.integers(0, 1000)), C99, folder)
+        compare(found, data.draw(st.integers(0, 1000)), ("c99",), folder)
 
     check()
 
