@@ -191,7 +191,7 @@ class Writer:
         return bytes(builder.Output())
 
 
-def lstm_file(graph: Graph, *, time_major: bool = False) -> bytes:
+def lstm_file(graph: Graph) -> bytes:
     """An integer or float lstm as UNIDIRECTIONAL_SEQUENCE_LSTM."""
     (node,) = graph.nodes
     x, h0, c0, w, r, bias = node.inputs
@@ -218,7 +218,7 @@ def lstm_file(graph: Graph, *, time_major: bool = False) -> bytes:
     y = out.value(graph, node.outputs[0])
     options = schema.UnidirectionalSequenceLSTMOptionsT()
     options.fusedActivationFunction = 4
-    options.cellClip, options.timeMajor = float(node.attrs.get("cell_clip", 0.0)), time_major
+    options.cellClip, options.timeMajor = float(node.attrs.get("cell_clip", 0.0)), False
     none = [-1, -1, -1]
     inner = None
     if not floating:

@@ -61,7 +61,7 @@ def import_onnx(
     builder.dequantize = dequantize or kind != "static"
     if kind:
         builder.graph.metadata["quantized"] = kind
-    builder.reserved = frozenset(o for n in model.nodes for o in n.outputs) | set(model.constants)
+    builder.reserved.update(model.constants)
     for name, shape in model.inputs.items():
         builder.add_input(name, shape, GRAPH_DTYPES[model.dtypes[name]])
     builder.import_nodes(model.nodes)

@@ -66,7 +66,7 @@ class OnnxBuilder(Builder):
         self.requantized: dict[tuple[str, Grid], str] = {}
         self.makers: dict[str, Node] = {}
         #: Data of every name known at import time, of any dtype; a copy enters the graph on use.
-        self.data = dict(model.constants)
+        self.data = {k: widened(v) for k, v in model.constants.items()}
         self.alias: dict[str, str] = {}
         self._operands: dict[tuple[str, bool], str] = {}
         self._readers: dict[str, list[OnnxNode | None]] = {}
@@ -95,6 +95,7 @@ class OnnxBuilder(Builder):
         """Append what `nodes` mean; those that edgekit cannot express are added to `found`."""
         self._count += len(nodes)
         check_count(self._count)
+        self.reserved.update(o for n in nodes for o in n.outputs)
         for node in nodes:
             hint = self.hint
             reason = self._import_node(node)
@@ -163,6 +164,7 @@ class OnnxBuilder(Builder):
         from edgekit.importers.onnx_fold import fold
 
         part = OnnxNode(op, "", node.name, list(inputs), [out], attrs or {}, node.opset)
+        self.reserved.add(out)
         if not fold(self, part):
             if op not in HANDLERS:
                 raise Refused(f"its operator, {op}, is not supported")
@@ -181,7 +183,7 @@ class OnnxBuilder(Builder):
             raise Refused("this form of it is not supported")
         nodes = call(body, node, f"{next(o for o in node.outputs if o)}.{self._count}")
         for name, data in body.constants.items():
-            self.data[name] = data
+            self.data[name] = widened(data)
         self.import_part(nodes)
 
     def import_part(self, nodes: Sequence[OnnxNode]) -> None:
@@ -203,7 +205,7 @@ class OnnxBuilder(Builder):
 
         nodes, inner = instantiate(body, node, names, prefix)
         for name, data in body.constants.items():
-            self.data[inner[name]] = data
+            self.data[inner[name]] = widened(data)
         names.update(inner)
         self._note_readers(nodes)
         self.import_nodes(nodes)
@@ -356,6 +358,11 @@ class OnnxBuilder(Builder):
     def unary(self, node: OnnxNode, x: str, function: str, out: str = "", **params: Any) -> str:
         """One function of every element of `x`."""
         return self.emit("unary", [x], {"function": function, **params}, node=node.name, out=out)
+
+
+def widened(data: np.ndarray) -> np.ndarray:
+    """16-bit reals as float32, which is what the graph computes in."""
+    return data.astype(np.float32) if str(data.dtype) in ("float16", "bfloat16") else data
 
 
 def as_float(data: np.ndarray, what: str) -> np.ndarray:

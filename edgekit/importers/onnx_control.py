@@ -20,7 +20,7 @@ MAX_ROUNDS = 1024
 def _truth(b: OnnxBuilder, name: str, what: str) -> bool:
     data = b.const(name)
     if data is None or data.size != 1:
-        raise Refused(f"{what} is computed at run time; it must be a constant")
+        raise Refused(f"{what} '{name}' must be a constant")
     return bool(data.reshape(-1)[0])
 
 

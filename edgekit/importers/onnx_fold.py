@@ -15,7 +15,7 @@ import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.importers.common import check_size, invalid
-from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder
+from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, widened
 from edgekit.importers.onnx_node import Body, OnnxNode, operand
 
 #: Operators that are taken with constant operands only.
@@ -51,7 +51,7 @@ def fold(builder: OnnxBuilder, node: OnnxNode) -> bool:
     if node.domain or not folds(node.op):
         return False
     if node.op == "Constant":
-        builder.data[node.outputs[0]] = _constant(node)
+        builder.data[node.outputs[0]] = widened(_constant(node))
         return True
     if node.op in ("Shape", "Size") and operand(node, 0):
         shape = builder.shape_of(node.inputs[0])
@@ -69,7 +69,7 @@ def fold(builder: OnnxBuilder, node: OnnxNode) -> bool:
     results = evaluate(node, arrays)
     for name, result in zip(node.outputs, results, strict=False):
         if name:
-            builder.data[name] = result
+            builder.data[name] = widened(result)
     _carry_grid(builder, node, arrays)
     return True
 

@@ -6,12 +6,10 @@ flat tensor. Which element goes where is found by running the operator on the el
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_builder import OnnxBuilder, as_graph_data, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_reduce import sliced
 from edgekit.importers.onnx_shape import axis_of
@@ -84,7 +82,7 @@ def gather_elements(b: OnnxBuilder, node: OnnxNode) -> None:
         places = np.arange(np.prod(shape)).reshape(shape)
         part = places[tuple(slice(d) if i != axis else slice(None)
                             for i, d in enumerate(indices.shape))]  # fmt: skip
-        _picked(b, node, x, np.take_along_axis(part, indices, axis))
+        picked(b, node, x, np.take_along_axis(part, indices, axis), node.outputs[0])
         return
     at = b.tensor(node, 1)
     other = b.value(at).shape
@@ -102,19 +100,27 @@ def gather_elements(b: OnnxBuilder, node: OnnxNode) -> None:
     b.transpose(y, swap, node=node.name, out=node.outputs[0])
 
 
-def _picked(b: OnnxBuilder, node: OnnxNode, x: str, places: np.ndarray) -> None:
-    """The node's result: elements of `x` by their places in its flat form."""
+def picked(
+    b: OnnxBuilder, node: OnnxNode, x: str, places: np.ndarray, out: str = ""
+) -> str:
+    """Elements of `x` by their places in its flat form, in the shape of `places`."""
     flat = b.reshape(x, (b.value(x).size,), node=node.name)
     at = b.constant(f"{node.name}:places", places.reshape(-1).astype(np.int32))
     y = b.emit("gather", [flat, at], {"axis": 0}, node=node.name, quant=b.value(x).quant)
-    b.reshape(y, places.shape, node=node.name, out=node.outputs[0])
+    return b.reshape(y, places.shape, node=node.name, out=out)
+
+
+#: What a reduction of Scatter is here.
+REDUCTIONS = {"add": "add", "mul": "mul", "max": "maximum", "min": "minimum"}
+#: Updates that one place may get.
+MAX_UPDATES = 16
 
 
 @handles("ScatterElements", "Scatter", "ScatterND", "TensorScatter")
 def scatter(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Any tensors with constant indices, without a reduction (add: each place at most once)."""
-    x, updates = b.tensor(node, 0), None
-    shape = b.value(x).shape
+    """Any tensors with constant indices, any reduction; at most 16 updates of one place."""
+    x = b.tensor(node, 0)
+    shape, size = b.value(x).shape, b.value(x).size
     kind = node.text("reduction", "none")
     if node.op == "TensorScatter":
         updates = b.tensor(node, 1)
@@ -122,62 +128,82 @@ def scatter(b: OnnxBuilder, node: OnnxNode) -> None:
     else:
         updates = b.tensor(node, 2)
         place = _scatter_places(b, node, shape)
-    if b.value(updates).size != place.size:
-        raise invalid(f"node '{node.name}' ({node.op}): {place.size} places for "
-                      f"{b.value(updates).size} updates")  # fmt: skip
-    size = b.value(x).size
-    source = np.arange(size)
+    rows = _rows(node, place, b.value(updates).shape, size)
+    flat = b.reshape(updates, (b.value(updates).size,), node=node.name)
     if kind != "none":
-        if kind != "add" or len(np.unique(place)) != place.size:
-            raise Refused(f"reduction '{kind}' of places that occur twice is not supported"
-                          if kind == "add" else f"reduction '{kind}' is not supported")  # fmt: skip
-        _added(b, node, x, updates, place)
+        if kind not in REDUCTIONS:
+            raise invalid(f"node '{node.name}' ({node.op}): reduction '{kind}'")
+        _combined(b, node, x, flat, rows, REDUCTIONS[kind])
         return
-    source[place.reshape(-1)] = size + np.arange(place.size)
-    flat = [b.reshape(v, (b.value(v).size,), node=node.name) for v in (x, updates)]
-    both = b.emit("concat", flat, {"axis": 0}, node=node.name)
+    source = np.arange(size)
+    source[rows] = size + np.arange(rows.size)
+    both = [b.reshape(x, (size,), node=node.name), flat]
+    joined = b.emit("concat", both, {"axis": 0}, node=node.name)
     at = b.constant(f"{node.name}:places", source.astype(np.int32))
-    y = b.emit("gather", [both, at], {"axis": 0}, node=node.name)
+    y = b.emit("gather", [joined, at], {"axis": 0}, node=node.name)
     b.reshape(y, shape, node=node.name, out=node.outputs[0])
 
 
-def _added(b: OnnxBuilder, node: OnnxNode, x: str, updates: str, place: np.ndarray) -> None:
-    """x plus the updates at their places and zero elsewhere."""
-    shape, count = b.value(x).shape, place.size
-    source = np.full(b.value(x).size, count)
-    source[place.reshape(-1)] = np.arange(count)
-    flat = b.reshape(updates, (count,), node=node.name)
-    padded = b.emit("pad", [flat], {"pads": [0, 1], "mode": "constant", "value": 0.0},
-                    node=node.name)  # fmt: skip
-    at = b.constant(f"{node.name}:places", source.astype(np.int32))
-    spread = b.emit("gather", [padded, at], {"axis": 0}, node=node.name)
-    spread = b.reshape(spread, shape, node=node.name)
-    b.emit("add", [x, spread], node=node.name, out=node.outputs[0])
+def _rows(node: OnnxNode, place: np.ndarray, updates: tuple[int, ...], size: int) -> np.ndarray:
+    """The flat place of every element of the updates, which may be whole rows of the data."""
+    count = int(np.prod(updates))
+    if place.size != count:
+        raise invalid(f"node '{node.name}' ({node.op}): {place.size} places, {count} updates")
+    flat = place.reshape(-1)
+    if flat.size and not (0 <= flat.min() and flat.max() < size):
+        raise invalid(f"node '{node.name}' ({node.op}) writes behind its {size} elements")
+    return flat
+
+
+def _combined(
+    b: OnnxBuilder, node: OnnxNode, x: str, updates: str, rows: np.ndarray, op: str
+) -> None:
+    """x with the updates worked in: the first of every place, then the second of some, ..."""
+    shape, size = b.value(x).shape, b.value(x).size
+    order = np.argsort(rows, kind="stable")
+    first = np.concatenate([[True], np.diff(rows[order]) != 0])
+    starts = np.flatnonzero(first)
+    turn = np.arange(rows.size) - np.repeat(starts, np.diff([*starts, rows.size]))
+    rounds = int(turn.max()) + 1
+    if rounds > MAX_UPDATES:
+        raise Refused(f"one place gets {rounds} updates, at most {MAX_UPDATES} are supported")
+    y = b.reshape(x, (size,), node=node.name)
+    for k in range(rounds):
+        chosen = order[turn == k]
+        source, mask = np.zeros(size, np.int32), np.zeros(size, np.bool_)
+        source[rows[chosen]], mask[rows[chosen]] = chosen, True
+        at = b.constant(f"{node.name}:places{k}", source)
+        spread = b.emit("gather", [updates, at], {"axis": 0}, node=node.name)
+        changed = b.emit(op, [y, spread], node=node.name)
+        if mask.all():
+            y = changed
+            continue
+        keep = b.constant(f"{node.name}:mask{k}", mask)
+        y = b.emit("where", [keep, changed, y], node=node.name)
+    b.reshape(y, shape, node=node.name, out=node.outputs[0])
 
 
 def _scatter_places(b: OnnxBuilder, node: OnnxNode, shape: tuple[int, ...]) -> np.ndarray:
     """The flat place of every update."""
-    if node.op == "ScatterND":
-        indices = _indices(b, node, 1, None)
-        places = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
-        find: Callable[[np.ndarray], np.ndarray] = lambda i: places[  # noqa: E731
-            tuple(np.moveaxis(i, -1, 0))
-        ]
-    else:
-        axis = axis_of(node, node.integer("axis", 0), len(shape))
-        indices = _indices(b, node, 1, shape[axis])
-
-        def find(i: np.ndarray) -> np.ndarray:
-            grid = list(np.indices(i.shape))
-            grid[axis] = i
-            return np.ravel_multi_index(tuple(grid), shape)
-
-    if indices is None:
-        raise Refused(f"its indices '{operand(node, 1)}' must be constants")
     try:
-        return np.asarray(find(indices))
+        if node.op == "ScatterND":
+            indices = _constant_indices(b, node, None)
+            places = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
+            return np.asarray(places[tuple(np.moveaxis(indices, -1, 0))])
+        axis = axis_of(node, node.integer("axis", 0), len(shape))
+        indices = _constant_indices(b, node, shape[axis])
+        grid = list(np.indices(indices.shape))
+        grid[axis] = indices
+        return np.asarray(np.ravel_multi_index(tuple(grid), shape))
     except (IndexError, ValueError) as error:
         raise invalid(f"node '{node.name}' ({node.op}): {error}") from None
+
+
+def _constant_indices(b: OnnxBuilder, node: OnnxNode, size: int | None) -> np.ndarray:
+    indices = _indices(b, node, 1, size)
+    if indices is None:
+        raise Refused(f"its indices '{operand(node, 1)}' must be a constant")
+    return indices
 
 
 def _tensor_scatter(
@@ -210,7 +236,7 @@ def reverse_sequence(b: OnnxBuilder, node: OnnxNode) -> None:
     places = np.moveaxis(np.arange(b.value(x).size).reshape(shape), (batch, time), (0, 1)).copy()
     for row, length in enumerate(lengths):
         places[row, :length] = places[row, :length][::-1].copy()
-    _picked(b, node, x, np.moveaxis(places, (0, 1), (batch, time)))
+    picked(b, node, x, np.moveaxis(places, (0, 1), (batch, time)), node.outputs[0])
 
 
 @handles("Compress")
@@ -222,13 +248,13 @@ def compress(b: OnnxBuilder, node: OnnxNode) -> None:
     places = np.arange(b.value(x).size).reshape(shape)
     axis = node.attrs.get("axis")
     if axis is None:
-        picked = places.reshape(-1)[: condition.size][condition[: places.size]]
+        kept = places.reshape(-1)[: condition.size][condition[: places.size]]
     else:
         at = axis_of(node, node.integer("axis", 0), len(shape))
-        picked = np.compress(condition, places, axis=at)
-    if not picked.size:
+        kept = np.compress(condition, places, axis=at)
+    if not kept.size:
         raise invalid(f"node '{node.name}' (Compress) picks nothing")
-    _picked(b, node, x, picked)
+    picked(b, node, x, kept, node.outputs[0])
 
 
 @handles("OneHot")
@@ -242,12 +268,28 @@ def one_hot(b: OnnxBuilder, node: OnnxNode) -> None:
     if values.size != 2 or depth < 1:
         raise invalid(f"node '{node.name}' (OneHot): depth {depth}, values {values}")
     rank = len(b.value(x).shape) + 1
-    whole = values.dtype.kind in "iu"
-    attrs = {
-        "axis": axis_of(node, node.integer("axis", -1), rank),
-        "depth": depth,
-        "on": float(values[1]),
-        "off": float(values[0]),
-        "out_dtype": "bool" if values.dtype == np.bool_ else "int32" if whole else "float32",
-    }
-    b.emit("one_hot", [x], attrs, node=node.name, out=node.outputs[0])
+    axis = axis_of(node, node.integer("axis", -1), rank)
+    maker = b.makers.get(x)
+    if maker is not None and maker.op in ("arg", "top_k"):  # indices counted from 0
+        whole = values.dtype.kind in "iu"
+        attrs = {
+            "axis": axis,
+            "depth": depth,
+            "on": float(values[1]),
+            "off": float(values[0]),
+            "out_dtype": "bool" if values.dtype == np.bool_ else "int32" if whole else "float32",
+        }
+        b.emit("one_hot", [x], attrs, node=node.name, out=node.outputs[0])
+        return
+    # Indices below zero count from the end: either of two numbers is the place.
+    shape = b.value(x).shape
+    x = b.reshape(x, (*shape[:axis], 1, *shape[axis:]), node=node.name)
+    hits = []
+    for numbers in (np.arange(depth), np.arange(depth) - depth):
+        along = numbers.astype(np.int32).reshape(-1, *[1] * (rank - 1 - axis))
+        there = b.constant(f"{node.name}:places", along)
+        hits.append(b.emit("compare", [x, there], {"kind": "equal"}, node=node.name))
+    hit = b.emit("logical", hits, {"kind": "or"}, node=node.name)
+    both = [b.constant(f"{node.name}:values", as_graph_data(values[i : i + 1], "values"))
+            for i in (1, 0)]  # fmt: skip
+    b.emit("where", [hit, *both], node=node.name, out=node.outputs[0])

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_index import picked
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.quantized import Grid
 
@@ -146,9 +147,12 @@ def _add_scaled(b: OnnxBuilder, node: OnnxNode, product: str, beta: float) -> No
 
 @handles("Einsum")
 def einsum(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Any number of real operands; no index twice in one operand, no broadcasting in '...'."""
+    """Any number of real operands, without broadcasting in '...'."""
     terms, out = _einsum_terms(b, node)
     names = list(node.inputs)
+    for i, term in enumerate(terms):
+        if len(set(term)) != len(term):
+            names[i], terms[i] = _diagonal(b, node, i, term)
     while len(names) > 1:
         needed = set(out).union(*terms[2:])
         term, name = _contract(b, node, terms[:2], names[:2], needed, len(names))
@@ -176,8 +180,6 @@ def _einsum_terms(b: OnnxBuilder, node: OnnxNode) -> tuple[list[str], str]:
             terms[i], most = term.replace("...", digits), max(most, digits, key=len)
         if len(terms[i]) != len(shape):
             raise invalid(f"node '{node.name}' (Einsum): '{term}' of an operand {list(shape)}")
-        if len(set(terms[i])) != len(terms[i]):
-            raise Refused(f"an index occurs twice in '{term}'")
         for c, size in zip(terms[i], shape, strict=True):
             if sizes.setdefault(c, size) != size:
                 raise Refused(f"index '{c}' has the sizes {sizes[c]} and {size}")
@@ -189,6 +191,18 @@ def _einsum_terms(b: OnnxBuilder, node: OnnxNode) -> tuple[list[str], str]:
     if not set(out) <= set(sizes) or len(set(out)) != len(out):
         raise invalid(f"node '{node.name}' (Einsum): '{equation}' makes an index that is not there")
     return terms, out
+
+
+def _diagonal(b: OnnxBuilder, node: OnnxNode, index: int, term: str) -> tuple[str, str]:
+    """An operand in which an index occurs twice, by its diagonal."""
+    x = b.x(node, index)
+    kept = "".join(dict.fromkeys(term))
+    letters = {c: chr(ord("a") + i) for i, c in enumerate(kept)}
+    equation = "".join(letters[c] for c in term) + "->" + "".join(letters[c] for c in kept)
+    places = np.einsum(equation, np.arange(b.value(x).size).reshape(b.value(x).shape))
+    name = f"{node.outputs[0]}:diagonal{index}"
+    b.alias[name] = picked(b, node, x, places)
+    return name, kept
 
 
 def _summed(b: OnnxBuilder, node: OnnxNode, name: str, term: str, needed: str | set[str]) -> str:

@@ -58,7 +58,10 @@ def power(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.x(node)
     data = b.const(operand(node, 1))
     if data is None:
-        binary(b, node, "pow", x, b.x(node, 1))
+        y = b.tensor(node, 1)
+        if b.value(y).dtype != "float32":
+            y = b.emit("cast", [y], {"to": "float32"}, node=node.name)
+        binary(b, node, "pow", x, y)
         return
     exponents = np.unique(data.astype(np.float64))
     if exponents.size == 1 and b.value(x).shape == _common(b, node):

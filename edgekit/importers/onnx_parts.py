@@ -49,12 +49,14 @@ def split(b: OnnxBuilder, node: OnnxNode) -> None:
         count = node.integer("num_outputs", len(node.outputs))
         each = -(-shape[axis] // max(count, 1))
         sizes = [each] * (count - 1) + [shape[axis] - each * (count - 1)]
-    if len(sizes) != len(node.outputs) or sum(sizes) != shape[axis] or min(sizes) < 1:
+    if len(sizes) != len(node.outputs) or sum(sizes) != shape[axis] or min(sizes) < 0:
         raise invalid(f"node '{node.name}' (Split): {sizes} of axis {axis} of {list(shape)}")
     start = 0
     for size, out in zip(sizes, node.outputs, strict=True):
-        if out and len(sizes) == 1:
-            b.rename(node, x)
+        if out and not size:  # functions of the standard cut off nothing where all is used
+            b.data[out] = np.zeros([0 if i == axis else d for i, d in enumerate(shape)], np.float32)
+        elif out and size == shape[axis]:
+            b.alias[out] = x
         elif out:
             stop = None if start + size == shape[axis] else start + size
             sliced(b, node, x, {axis: (start, stop, 1)}, out)
@@ -64,7 +66,8 @@ def split(b: OnnxBuilder, node: OnnxNode) -> None:
 @handles("Concat")
 def concat(b: OnnxBuilder, node: OnnxNode) -> None:
     """Any number of tensors of one type, along any axis."""
-    names = [b.tensor(node, i) for i in range(len(node.inputs))]
+    full = [i for i, n in enumerate(node.inputs) if 0 not in b.shape_of(n)]
+    names = [b.tensor(node, i) for i in full]
     if len(names) == 1:
         b.rename(node, names[0])
         return

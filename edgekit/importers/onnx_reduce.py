@@ -160,7 +160,7 @@ def top_k(b: OnnxBuilder, node: OnnxNode) -> None:
         "sorted": bool(node.integer("sorted", 1)),
     }
     outs = [*node.outputs, ""][:2]
-    b.emit_all("top_k", [x], attrs, node=node.name, outs=outs)
+    b.emit_all("top_k", [x], attrs, node=node.name, outs=outs, quants=[None, None])
 
 
 @handles("CumSum")

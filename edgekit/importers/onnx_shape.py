@@ -166,7 +166,8 @@ def blocks(b: OnnxBuilder, node: OnnxNode) -> None:
         raise invalid(f"node '{node.name}' ({node.op}): blocks of {size} in {[n, c, h, w]}")
     if not spread:
         x = b.reshape(x, (n, h // size, size, w // size, size, c), node=node.name)
-        x = b.transpose(x, (0, 1, 3, 2, 4, 5), node=node.name)
+        perm = (0, 1, 3, 5, 2, 4) if node.text("mode", "DCR") == "CRD" else (0, 1, 3, 2, 4, 5)
+        x = b.transpose(x, perm, node=node.name)
         x = b.reshape(x, (n, h // size, w // size, size * size * c), node=node.name)
     else:
         c //= size * size

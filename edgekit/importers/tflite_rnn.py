@@ -117,9 +117,17 @@ def _follow(b: TfliteBuilder, states: Sequence[str], results: Sequence[str]) -> 
 
 
 def _lstm(
-    b: TfliteBuilder, node: TfliteNode, x: str, first: int, states: int, clip: float, reverse: bool
+    b: TfliteBuilder,
+    node: TfliteNode,
+    x: str,
+    places: tuple[int, int],
+    clip: float,
+    *,
+    reverse: bool = False,
+    out: str = "",
 ) -> str:
-    """An lstm whose weights begin at operand `first` and its states at `states`; returns y."""
+    """An lstm whose weights and states begin at operands `places`; returns y, named `out`."""
+    first, states = places
     if b.tensor(node, first) is None:
         raise Refused("coupled input and forget gates (CIFG) are not supported")
     _absent(b, node, range(first + 8, first + 11), "peepholes")
@@ -138,7 +146,7 @@ def _lstm(
     attrs: dict[str, Any] = {"cell_clip": clip, "clamp_terms": not b.floating, "reverse": reverse}
     of_h, of_c = b.value(h).quant, b.value(c).quant
     y, *after = b.emit_all(
-        "lstm", operands, attrs, node=node.name, outs=["", "", ""], quants=[of_h, of_h, of_c]
+        "lstm", operands, attrs, node=node.name, outs=[out, "", ""], quants=[of_h, of_h, of_c]
     )
     _follow(b, (h, c), after)
     if not b.floating:
@@ -161,9 +169,16 @@ def _finish(b: TfliteBuilder, node: TfliteNode, y: str, index: int = 0) -> None:
     _, quant = b.kind_of(out)
     if b.value(y).quant != quant:
         raise Refused(f"'{out.name}' and the hidden state differ in scale or zero point")
-    if out.shape != b.value(y).shape:
-        y = b.reshape(y, out.shape, node=node.name)
+    if y != out.name:
+        y = b.reshape(y, out.shape, node=node.name, out=out.name)
     b.take(node, y, index)
+
+
+def _name(b: TfliteBuilder, node: TfliteNode, x: str) -> str:
+    """The name of y where it is the node's first result as it is, "" where a reshape follows."""
+    out = b.tensors[node.outputs[0]] if node.outputs else None
+    steps = b.value(x).shape[1]
+    return out.name if out is not None and out.shape[:2] == (1, steps) else ""
 
 
 def _need_tanh(options: Any) -> None:
@@ -181,7 +196,8 @@ def lstm(b: TfliteBuilder, node: TfliteNode) -> None:
     _need_tanh(options)
     _absent(b, node, range(20, 24), "layer normalization's coefficients")
     x = _sequence(b, node, bool(options.TimeMajor()))
-    _finish(b, node, _lstm(b, node, x, 1, 18, float(options.CellClip()), False))
+    clip = float(options.CellClip())
+    _finish(b, node, _lstm(b, node, x, (1, 18), clip, out=_name(b, node, x)))
 
 
 @handles("BIDIRECTIONAL_SEQUENCE_LSTM")
@@ -195,15 +211,16 @@ def bidirectional_lstm(b: TfliteBuilder, node: TfliteNode) -> None:
     _absent(b, node, range(39, 48), "a second input and its weights")
     x = _sequence(b, node, bool(options.TimeMajor()))
     clip = float(options.CellClip())
-    forward = _lstm(b, node, x, 1, 35, clip, False)
-    backward = _lstm(b, node, x, 18, 37, clip, True)
+    forward = _lstm(b, node, x, (1, 35), clip)
+    backward = _lstm(b, node, x, (18, 37), clip, reverse=True)
     _both(b, node, forward, backward, bool(options.MergeOutputs()))
 
 
 def _both(b: TfliteBuilder, node: TfliteNode, forward: str, backward: str, merge: bool) -> None:
     """The results of two directions, side by side in one tensor or in two."""
     if merge:
-        _finish(b, node, b.emit("concat", [forward, backward], {"axis": 2}, node=node.name))
+        both = b.emit("concat", [forward, backward], {"axis": 2}, node=node.name)
+        _finish(b, node, both)
         return
     _finish(b, node, forward, 0)
     _finish(b, node, backward, 1)
@@ -214,7 +231,9 @@ def _float_only(b: TfliteBuilder) -> None:
         raise Refused("it is supported in float32 only, as in TFLite: give the float model")
 
 
-def _rnn(b: TfliteBuilder, node: TfliteNode, x: str, first: int, reverse: bool) -> str:
+def _rnn(
+    b: TfliteBuilder, node: TfliteNode, x: str, first: int, *, reverse: bool = False, out: str = ""
+) -> str:
     """An rnn whose weights, recurrent weights, bias and state begin at operand `first`."""
     shape = b.constant_operand(node, first + 1, "weights").shape
     units = shape[0] if shape else 0
@@ -226,7 +245,8 @@ def _rnn(b: TfliteBuilder, node: TfliteNode, x: str, first: int, reverse: bool) 
         _bias(b, node, [first + 2], units),
     ]  # fmt: skip
     attrs = {"reverse": reverse}
-    y, *after = b.emit_all("rnn", operands, attrs, node=node.name, outs=["", ""], quants=[None] * 2)
+    outs, none = [out, ""], [None, None]
+    y, *after = b.emit_all("rnn", operands, attrs, node=node.name, outs=outs, quants=none)
     _follow(b, [h], after)
     return y
 
@@ -247,7 +267,7 @@ def rnn(b: TfliteBuilder, node: TfliteNode) -> None:
         x = b.reshape(b.x(node), (1, *value.shape), node=node.name)
     else:
         x = _sequence(b, node, bool(options.TimeMajor()))
-    _finish(b, node, _rnn(b, node, x, 1, False))
+    _finish(b, node, _rnn(b, node, x, 1, out="" if one else _name(b, node, x)))
 
 
 @handles("BIDIRECTIONAL_SEQUENCE_RNN")
@@ -260,8 +280,8 @@ def bidirectional_rnn(b: TfliteBuilder, node: TfliteNode) -> None:
     _float_only(b)
     _absent(b, node, range(9, 12), "a second input and its weights")
     x = _sequence(b, node, bool(options.TimeMajor()))
-    forward = _rnn(b, node, x, 1, False)
-    backward = _rnn(b, node, x, 5, True)
+    forward = _rnn(b, node, x, 1)
+    backward = _rnn(b, node, x, 5, reverse=True)
     _both(b, node, forward, backward, bool(options.MergeOutputs()))
 
 
@@ -296,7 +316,7 @@ def svdf(b: TfliteBuilder, node: TfliteNode) -> None:
             b.constant(f"{node.name}:time", _data(time), _quant_of_time(time)),
         ]
     y, after = b.emit_all(
-        "svdf", [x, state, *names, bias], attrs, node=node.name, outs=["", ""],
+        "svdf", [x, state, *names, bias], attrs, node=node.name, outs=[out.name, ""],
         quants=[b.kind_of(out)[1], b.value(state).quant],
     )  # fmt: skip
     _follow(b, [state], [after])

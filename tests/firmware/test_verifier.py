@@ -14,6 +14,7 @@ from tools import need
 
 from edgekit.bundle import CallRef, write_bundle
 from edgekit.devices.build import firmware_folder
+from edgekit.devices.model import support_files
 from edgekit.devices.status import STATUS
 from edgekit.output import BUNDLE, Output
 from edgekit.toolchain import host_executable
