@@ -35,7 +35,7 @@ class Draw:
     def of(self, choices: Sequence[Any]) -> Any:
         return self.data.draw(st.sampled_from(list(choices)))
 
-    def scale(self, lo: float = 1e-3, hi: float = 1.0) -> float:
+    def scale(self, lo: float = 1e-3, hi: float = 0.9) -> float:
         """A float32 scale, any exponent between the limits alike."""
         exponent = self.data.draw(st.floats(math.log(lo), math.log(hi)))
         return float(np.float32(math.exp(exponent)))
