@@ -27,6 +27,9 @@ OPERATORS = {
     "reshape": ("RESHAPE", "ReshapeOptions"),
     "transpose": ("TRANSPOSE", "TransposeOptions"),
     "clip": ("RELU", None),
+    "matmul": ("BATCH_MATMUL", "BatchMatMulOptions"),
+    "l2_normalize": ("L2_NORMALIZATION", "L2NormOptions"),
+    "log_softmax": ("LOG_SOFTMAX", "LogSoftmaxOptions"),
     "sub": ("SUB", "SubOptions"),
     "div": ("DIV", "DivOptions"),
     "pow": ("POW", "PowOptions"),
@@ -209,6 +212,10 @@ def _options(graph: Graph, node: Node, o: Any) -> Any:
         )
     if hasattr(o, "filterHeight"):
         o.filterHeight, o.filterWidth = a["kernel"]
+    if hasattr(o, "adjY"):
+        o.adjX, o.adjY = False, bool(a.get("transpose_b"))
+    if hasattr(o, "keepNumDims"):
+        o.keepNumDims = len(graph.values[node.output].shape) > 2
     if hasattr(o, "beta"):
         o.beta = a.get("beta", 1.0)
     if hasattr(o, "alpha"):
