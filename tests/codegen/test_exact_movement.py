@@ -36,6 +36,11 @@ CASES = {
     "top_k": (*BOTH, "int32"),
     "cumsum": (*BOTH, "int32"),
     "one_hot": PLAIN,
+    "conv_transpose2d": BOTH,
+    "average_pool2d wide": BOTH,
+    "max_pool2d wide": BOTH,
+    "resize linear": BOTH,
+    "resize cubic": BOTH,
 }
 TARGET = replace(M4.target, families=("c99",))
 PER_BUILD = 8
