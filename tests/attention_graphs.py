@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgekit.graph import Graph, Quant, Value
 from edgekit.ops import operator
+from edgekit.ops.normalize import BETA_STEPS
 from edgekit.ops.softmax import PROBABILITIES
 
 ROW_OPERATORS = ("l2_normalize", "log_softmax")
@@ -71,7 +72,7 @@ def norm_graphs(draw: st.DrawFn, op: str, x_dtype: str = "int8", dtype: str = "i
     ]
     constants = {"gamma": r.integers(-32767, 32768, channels).astype(np.int16)}
     if operator(op).centred:  # type: ignore[attr-defined]
-        step = gamma_quant.scale[0] * np.float32(2.0**-7)
+        step = gamma_quant.scale[0] * np.float32(BETA_STEPS)
         values.append(Value("beta", (channels,), "int32", Quant.make(step)))
         spread = draw(st.sampled_from([0, 1 << 20, 1 << 30]))
         constants["beta"] = r.integers(-spread, spread + 1, channels).astype(np.int32)

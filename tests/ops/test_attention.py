@@ -13,7 +13,7 @@ from edgekit.graph import Graph, GraphError, Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops import operator
 from edgekit.ops.convert import dequantize, quantize
-from edgekit.ops.normalize import floor_sqrt, inverse_root
+from edgekit.ops.normalize import BETA_STEPS, floor_sqrt, inverse_root
 from edgekit.reference import run
 
 NORMS: dict[str, dict[str, Any]] = {
@@ -53,7 +53,7 @@ def norm(op: str, x_dtype: str, dtype: str) -> tuple[Graph, np.ndarray, np.ndarr
     x = r.normal(0.7, 2.0, (5, *SHAPE[1:])).astype(np.float32)
     gamma, beta = r.normal(1, 0.3, CHANNELS), r.normal(0, 0.5, CHANNELS)
     scale = np.float32(np.abs(gamma).max() / 32767)
-    step = np.float32(scale * np.float32(2.0**-7))
+    step = np.float32(scale * np.float32(BETA_STEPS))
     values = [Value("x", SHAPE, x_dtype, grid(x, x_dtype)),
               Value("gamma", (CHANNELS,), "int16", Quant.make(scale)),
               Value("beta", (CHANNELS,), "int32", Quant.make(step))]  # fmt: skip
@@ -113,7 +113,7 @@ def test_a_constant_row_becomes_beta(op: str) -> None:
 def test_extreme_rows_do_not_wrap() -> None:
     """The most deviations from the mean that N numbers can have: one of them differs."""
     count = 32768
-    gamma, beta = Quant.make(1 / 32767), Quant.make(np.float32(1 / 32767) * np.float32(2.0**-7))
+    gamma, beta = Quant.make(1 / 32767), Quant.make(np.float32(1 / 32767) * np.float32(BETA_STEPS))
     graph = one_node(
         "layer_norm",
         [Value("x", (1, count), "int16", Quant.make(1.0)),
