@@ -39,9 +39,11 @@ def feed(graph: Graph, rng: np.random.Generator, n: int, plausible: bool) -> dic
     return feeds
 
 
-def differing_bytes(path: Path, graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, int]:
-    """Elements that differ between TFLite Micro and the reference, for each tensor of the file that
-    is a value of the graph; samples are consecutive, states go on from each to the next."""
+def both(
+    path: Path, graph: Graph, feeds: dict[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(TFLite Micro's, the reference's) arrays [n, elements] of each tensor of the file that is a
+    value of the graph; samples are consecutive, states go on from each to the next."""
     data = path.read_bytes()
     main = read(path, data).subgraphs[0]
     ours = run(graph, feeds, keep="all")
@@ -50,16 +52,17 @@ def differing_bytes(path: Path, graph: Graph, feeds: dict[str, np.ndarray]) -> d
     compared = {
         i: t.name
         for i, t in enumerate(main.tensors)
-        if i in made and t.name in ours and t.data is None
+        if i in made
+        and t.name in ours
+        and t.data is None
         and ours[t.name].dtype == t.dtype.replace("int64", "int32")
     }
-    result = dict.fromkeys(compared.values(), 0)
     count = len(next(iter(feeds.values())))
+    theirs: dict[str, list[np.ndarray]] = {name: [] for name in compared.values()}
     for k in range(count):
         sample = {}
         for place, index in enumerate(main.inputs):
-            tensor = main.tensors[index]
-            name = graph.inputs[place]
+            tensor, name = main.tensors[index], graph.inputs[place]
             x = feeds[name][k : k + 1]
             if tensor.dtype == "float32" and x.dtype != np.float32:
                 x = dequantize(graph.values[name], x)
@@ -68,7 +71,20 @@ def differing_bytes(path: Path, graph: Graph, feeds: dict[str, np.ndarray]) -> d
             sample[place] = x
         peer.run(sample)
         for index, name in compared.items():
-            theirs = as_int8(np.asarray(peer.tensor(index)))
-            mine = ours[name][k]
-            result[name] += int((theirs.reshape(-1) != mine.reshape(-1)).sum())
-    return result
+            theirs[name].append(as_int8(np.asarray(peer.tensor(index))).reshape(-1))
+    return {n: (np.stack(rows), ours[n].reshape(count, -1)) for n, rows in theirs.items()}
+
+
+def differing_bytes(path: Path, graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, int]:
+    """Elements that differ between TFLite Micro and the reference, for each tensor of `both`."""
+    return {n: int((a != b).sum()) for n, (a, b) in both(path, graph, feeds).items()}
+
+
+def float_error(path: Path, graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, float]:
+    """The greatest difference over the greatest magnitude, for each tensor of `both`."""
+    errors = {}
+    for name, (a, b) in both(path, graph, feeds).items():
+        with np.errstate(invalid="ignore"):
+            difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, np.abs(a - b * 1.0))
+        errors[name] = float(difference.max() / max(1.0, np.nanmax(np.abs(b))))
+    return errors

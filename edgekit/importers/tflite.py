@@ -25,6 +25,7 @@ from edgekit.graph import Graph
 from edgekit.importers.common import Refused, Unsupported, invalid
 from edgekit.importers.tflite_builder import HANDLERS, TfliteBuilder
 from edgekit.importers.tflite_read import DAMAGE, Subgraph, TfliteModel, TfliteNode, read
+from edgekit.importers.tflite_variables import constant_states
 
 FULL_INTEGER = (
     "convert again with full integer quantization (a representative dataset, TFLITE_BUILTINS_INT8, "
@@ -58,7 +59,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
             if i not in builder.names or builder.graph.is_constant(builder.names[i]):
                 raise invalid(f"output '{main.tensors[i].name}' is made by no operator")
             builder.graph.outputs.append(builder.names[i])
-        builder.variables.close(builder)
+        constant_states(builder)
     return builder.graph, found
 
 

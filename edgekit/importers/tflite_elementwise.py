@@ -70,10 +70,13 @@ def arithmetic(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles("ADD_N")
 def add_n(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Any number of float32 operands, two of int8."""
+    """Any number of float32 operands; two of int8 with zero point 0 (with others TFLM is off by the
+    zero point)."""
     names = [b.x(node, i) for i in range(len(node.inputs))]
-    if not b.floating and len(names) > 2:
-        raise Refused(f"it adds {len(names)} tensors of integers, 2 are supported")
+    if not b.floating:
+        zero_points = {int(b.quant_of(b.operand(node, i)).zero_point[0]) for i in range(len(names))}
+        if len(names) > 2 or zero_points != {0}:
+            raise Refused("of integers it takes 2 tensors with zero point 0")
     if len(names) == 1:
         b.finish(node, "reshape", names, {"shape": list(b.value(names[0]).shape)})
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edgekit.importers.common import Refused
 from edgekit.importers.tflite_builder import TfliteBuilder, handles
 from edgekit.importers.tflite_read import TfliteNode
@@ -46,9 +44,8 @@ def top_k(b: TfliteBuilder, node: TfliteNode) -> None:
     attrs = {"k": k, "axis": len(x.shape) - 1, "largest": True, "sorted": True}
     if b.quant_of(values) != x.quant:
         raise Refused("its input and output differ in scale or zero point")
-    outs = [values.name, places.name]
-    names = b.emit_all("top_k", [x.name], attrs, node=node.name, outs=outs, quants=[x.quant, None])
-    b.graph.values[names[1]] = replace(b.value(names[1]), quant=None)
+    outs, quants = [values.name, places.name], [x.quant, None]
+    names = b.emit_all("top_k", [x.name], attrs, node=node.name, outs=outs, quants=quants)
     for i, name in enumerate(names):
         b.take(node, name, i)
 

@@ -48,7 +48,7 @@ def read_variable(b: TfliteBuilder, node: TfliteNode) -> None:
         return
     if key not in variables.states:
         initial = first_content(out, variables.first.get(key), dtype)
-        variables.states[key] = variables.state(b, out.name, out.shape, dtype, quant, initial)
+        variables.states[key] = variables.state(b, out, initial)
     elif b.value(variables.states[key]).quant != quant:
         raise Refused("the variable is read under two scales")
     b.take(node, variables.states[key])

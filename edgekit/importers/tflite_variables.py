@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.graph import Quant, Shape, State, Value
+from edgekit.graph import State, Value
 from edgekit.importers.common import Refused, invalid
 from edgekit.importers.tflite_read import Tensor
 
@@ -33,23 +33,13 @@ class Variables:
     current: dict[Key, str] = field(default_factory=dict)
     #: The state that a variable is, where it was read before it was assigned.
     states: dict[Key, str] = field(default_factory=dict)
-    #: First contents and later ones of states, by the name of the state.
-    initial: dict[str, np.ndarray] = field(default_factory=dict)
-    following: dict[str, str] = field(default_factory=dict)
 
-    def state(
-        self,
-        b: TfliteBuilder,
-        name: str,
-        shape: Shape,
-        dtype: str,
-        quant: Quant | None,
-        initial: np.ndarray,
-    ) -> str:
-        """Add a state to the graph; `follow` says what it becomes after an inference."""
-        b.graph.add_value(Value(name, shape, dtype, quant))
-        self.initial[name] = initial
-        return name
+    def state(self, b: TfliteBuilder, tensor: Tensor, initial: np.ndarray) -> str:
+        """Add the state that a variable is when it is first read, named as `tensor`."""
+        dtype, quant = b.kind_of(tensor)
+        b.graph.add_value(Value(tensor.name, tensor.shape, dtype, quant))
+        b.graph.states.append(State(tensor.name, tensor.name, initial))
+        return tensor.name
 
     def follow(self, b: TfliteBuilder, state: str, value: str) -> None:
         """Let `state` take the content of `value` after the inference.
@@ -65,16 +55,18 @@ class Variables:
             )
         if before.quant != after.quant:
             raise Refused(f"'{value}' is assigned to '{state}', which has another scale")
-        self.following[state] = value
+        b.update_state(state, value)
 
-    def close(self, b: TfliteBuilder) -> None:
-        """Give the graph its states; those that nothing assigns are constants."""
-        for name, data in self.initial.items():
-            following = self.following.get(name, name)
-            if following == name:
-                b.graph.constants[name] = data
-            else:
-                b.graph.states.append(State(name, following, data))
+
+def constant_states(b: TfliteBuilder) -> None:
+    """Make constants of the states that nothing changes."""
+    changing = []
+    for state in b.graph.states:
+        if state.next == state.name:
+            b.graph.constants[state.name] = state.initial
+        else:
+            changing.append(state)
+    b.graph.states = changing
 
 
 def first_content(tensor: Tensor, given: Tensor | None, dtype: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import clamp_of
 
 #: The axis of output channels in each operator's weights.
-CHANNEL_AXIS = {"conv2d": 0, "conv_transpose2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
+CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
 #: TFLM's softmax: integer bits of the scaled difference and of the sum of exponentials.
 SOFTMAX_DIFF_BITS = 5
 SOFTMAX_SUM_BITS = 12
@@ -147,7 +147,7 @@ def channel_requant(node: Node, values: list[Value], out: Value) -> ChannelRequa
     )
 
 
-def _scalar(real: float | np.floating) -> tuple[int, int]:
+def scalar_multiplier(real: float | np.floating) -> tuple[int, int]:
     multiplier, shift = fp.quantize_multiplier(real)
     return int(multiplier), int(shift)
 
@@ -161,9 +161,9 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
     left_shift = ADD_LEFT_SHIFT_16 if wide else ADD_LEFT_SHIFT
     return AddParams(
         left_shift,
-        *_scalar(s_a / twice_max),
-        *_scalar(s_b / twice_max),
-        *_scalar(twice_max / ((1 << left_shift) * s_out)),
+        *scalar_multiplier(s_a / twice_max),
+        *scalar_multiplier(s_b / twice_max),
+        *scalar_multiplier(twice_max / ((1 << left_shift) * s_out)),
         *clamp_of_output(node, out),
     )
 
@@ -171,13 +171,14 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
 def mul_params(node: Node, values: list[Value], out: Value) -> Requant:
     """Requantization of the product of two tensors (operands with zero points subtracted)."""
     s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
-    return Requant(*_scalar(s_a * s_b / tensor_quant(out)[0]), *clamp_of_output(node, out))
+    real = s_a * s_b / tensor_quant(out)[0]
+    return Requant(*scalar_multiplier(real), *clamp_of_output(node, out))
 
 
 def clip_params(node: Node, values: list[Value], out: Value) -> Requant:
     """Requantization of a clip, as TFLM's ReLU does it."""
     ratio = tensor_quant(values[0])[0] / tensor_quant(out)[0]
-    return Requant(*_scalar(ratio), *clamp_of_output(node, out))
+    return Requant(*scalar_multiplier(ratio), *clamp_of_output(node, out))
 
 
 def softmax_scaling(node: Node, x: Value) -> tuple[int, int, int]:
@@ -228,7 +229,7 @@ def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Pa
     beta = float(np.float32(node.attrs.get("beta", 1.0)))
     real = tensor_quant(values[0])[0] * beta / (10.0 / 65535.0)
     return Softmax16Params(
-        *_scalar(real),
+        *scalar_multiplier(real),
         fp.interpolation_table(np.exp, -10.0, 0.0),
         fp.interpolation_table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0),
     )
@@ -249,7 +250,6 @@ def requantize_channels(
 #: are out of range.
 PARAMETERS: dict[str, Callable[[Node, list[Value], Value], Any]] = {
     "conv2d": channel_requant,
-    "conv_transpose2d": channel_requant,
     "depthwise_conv2d": channel_requant,
     "fully_connected": channel_requant,
     "add": add_params,
