@@ -193,7 +193,7 @@ def softmax_scaling(node: Node, x: Value) -> tuple[int, int, int]:
     beta = float(np.float32(node.attrs.get("beta", 1.0)))
     fractional = 31 - SOFTMAX_DIFF_BITS
     real = min(beta * tensor_quant(x)[0] * (1 << fractional), 2.0**31 - 1)
-    multiplier, left_shift = _scalar(real)
+    multiplier, left_shift = scalar_multiplier(real)
     if left_shift < 0 or multiplier == 0:
         raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
     radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
