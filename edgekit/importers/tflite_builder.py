@@ -19,6 +19,8 @@ from edgekit.importers.tflite_variables import Variables
 from edgekit.ops.base import INTEGERS, run_node
 from edgekit.ops.requant import PARAMETERS
 
+#: Elements up to which a node is run once on zeros to see whether it can be.
+MOST_TRIED = 1 << 18
 Handler = Callable[["TfliteBuilder", TfliteNode], None]
 HANDLERS: dict[str, Handler] = {}
 
@@ -206,16 +208,28 @@ class TfliteBuilder(Builder):
     ) -> list[str]:
         """As Builder.emit_all; refuses scales that no multiplier and shift represent."""
         names = super().emit_all(op, inputs, attrs, node=node, outs=outs, quants=quants)
-        new, values = self.graph.nodes[-1], self.graph.values
-        params = PARAMETERS.get(op)
-        if params is not None and quants[0] is not None:
-            try:
-                params(new, [values[i] for i in inputs], values[names[0]])
-            except GraphError as error:
-                raise invalid(str(error), "its scales are out of range: convert again") from None
+        self._check_scales()
         if inputs and all(self.graph.is_constant(i) for i in inputs):
             self._fold()
         return names
+
+    def _check_scales(self) -> None:
+        """Refuse a last node whose integers do not exist; large ones are looked at when they run.
+
+        Raises:
+            EdgekitError: E103 where its scales are out of range.
+        """
+        node, values = self.graph.nodes[-1], self.graph.values
+        operands, results = [values[i] for i in node.inputs], [values[o] for o in node.outputs]
+        if all(v.quant is None for v in (*operands, *results)):
+            return
+        try:
+            if node.op in PARAMETERS:
+                PARAMETERS[node.op](node, operands, results[0])
+            elif sum(v.size for v in (*operands, *results)) < MOST_TRIED:
+                run_node(self.graph, node, [np.zeros(v.shape, v.dtype) for v in operands])
+        except GraphError as error:
+            raise invalid(str(error), "its scales are out of range: convert again") from None
 
     def _fold(self) -> None:
         """Replace the last node by the constant that it gives."""

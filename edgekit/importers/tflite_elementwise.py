@@ -23,6 +23,8 @@ COMPARISONS = {
     "GREATER": "greater", "GREATER_EQUAL": "greater_equal",
 }  # fmt: skip
 LOGICAL = {"LOGICAL_AND": "and", "LOGICAL_OR": "or", "LOGICAL_NOT": "not"}
+#: Fractional bits with which TFLite compares integers.
+COMPARED_BITS = 8
 RELUS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 #: Arithmetic of shapes, done at once where both operands are constants.
 ON_INTEGERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -157,8 +159,14 @@ def prelu(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles(*COMPARISONS)
 def compare(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Two operands of one type that broadcast."""
-    b.finish(node, "compare", [b.x(node, 0), b.x(node, 1)], {"kind": COMPARISONS[node.op]})
+    """Two operands of one type that broadcast; scales of integers are below 1."""
+    attrs: dict[str, Any] = {"kind": COMPARISONS[node.op]}
+    left, right = b.value(b.x(node, 0)), b.value(b.x(node, 1))
+    if left.quant is not None and right.quant is not None:
+        if max(left.quant.scale[0], right.quant.scale[0]) >= 1:
+            raise Refused("it compares integers with a scale of 1 or more")
+        attrs["left_shift"] = COMPARED_BITS
+    b.finish(node, "compare", [left.name, right.name], attrs)
 
 
 @handles(*LOGICAL)

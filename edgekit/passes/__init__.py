@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from edgekit.graph import Graph
 from edgekit.passes.fold_affine import fold_affine
+from edgekit.passes.fold_pad import fold_pad
 from edgekit.passes.fuse_clamp import fuse_clamp
 from edgekit.passes.identities import identities
 from edgekit.passes.layout import layout
@@ -19,7 +20,7 @@ Pass = Callable[[Graph], bool]
 
 # Layout comes before folding, so that channels are always the last axis, and folding before
 # fusing, because a clamp bars the way for a scale.
-PASSES: tuple[Pass, ...] = (identities, layout, fold_affine, fuse_clamp)
+PASSES: tuple[Pass, ...] = (identities, layout, fold_pad, fold_affine, fuse_clamp)
 
 
 def canonicalize(graph: Graph) -> Graph:
