@@ -162,9 +162,7 @@ class TfliteBuilder(Builder):
         out = self.result(node, result, len(node.outputs))
         if out.name in self.graph.values:
             raise invalid(f"'{out.name}' is made twice")
-        dtype, quant = self.kind_of(out)
-        if attrs.get("out_dtype"):
-            attrs = {**attrs, "out_dtype": dtype}
+        quant = self.quant_of(out)
         self.emit(op, inputs, attrs, node=node.name, out=out.name, quant=quant)
         self.take(node, out.name, result)
 
