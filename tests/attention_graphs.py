@@ -97,7 +97,7 @@ def row_graphs(draw: st.DrawFn, op: str, dtype: str = "int8") -> Graph:
 
 
 def graphs_of(op: str) -> st.SearchStrategy[Graph]:
-    """The strategy of ``matmul int8,int16>int16``, ``layer_norm int16>int8`` or ``log_softmax int16``.
+    """The strategy of ``matmul int8,int16>int16``, ``layer_norm int16>int8`` and the like.
 
     Operand types are in front of the arrow, one where they are equal, and the result's after it.
     """

@@ -1,4 +1,7 @@
-"""layer_norm, rms_norm, instance_norm and group_norm: one kernel over [rows, pixels, groups, channels]."""
+"""layer_norm, rms_norm, instance_norm and group_norm: one kernel for all.
+
+It sees its operand as [rows, pixels, groups, channels] (`edgekit.ops.normalize`).
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     operands.append(integer(out, "output", "y"))
     params = {
         "template": "normalize",
+        "headers": ["ek_norm.h"],
         "view": list(view),
         "centred": op.centred,
         "zero": tensor_quant(x)[1],
@@ -61,7 +65,7 @@ def _write(spec: KernelSpec) -> Written:
         terms += " - (uint64_t)((int64_t)sum * sum)"
     deviation = f"{count} * v - sum" if p["centred"] else f"{count} * v"
     loops = f"""\
-            for (int32_t at = row * {pixels * stride} + group * {channels}, p = 0; p < {pixels}; ++p, at += {stride}) {{
+            for (int32_t at = begin; at < begin + {pixels * stride}; at += {stride}) {{
                 for (int32_t c = 0; c < {channels}; ++c) {{
                     const int32_t v = x[at + c]{offset};
 """
@@ -71,6 +75,7 @@ void {spec.name}(const {C_TYPES[kind]} *x, const int16_t *gamma{beta}, {C_TYPES[
 {{
     for (int32_t row = 0; row < {rows}; ++row) {{
         for (int32_t group = 0; group < {groups}; ++group) {{
+            const int32_t begin = row * {pixels * stride} + group * {channels};
             {"int32_t sum = 0;" if p["centred"] else ""}
             {sum_of_squares} squares = 0;
 {loops}\

@@ -11,6 +11,8 @@ from edgekit.ops.l2_normalize import RESULT_BITS
 from edgekit.ops.log_softmax import RESULT_SHIFT, RESULTS, log_softmax_params
 from edgekit.ops.requant import tensor_quant
 
+HEADERS = ["ek_norm.h"]
+
 
 def _candidate(layer: Layer, params: dict[str, object], row: int, each: int) -> Candidate:
     x, out = layer.inputs[0], layer.output
@@ -20,7 +22,7 @@ def _candidate(layer: Layer, params: dict[str, object], row: int, each: int) -> 
         layer.node.op,
         "c99",
         (integer(x, "input", "x"), integer(out, "output", "y")),
-        {"template": layer.node.op, "rows": rows, "width": width, **params},
+        {"template": layer.node.op, "headers": HEADERS, "rows": rows, "width": width, **params},
     )
     steps = row * rows + each * x.size
     cost = Cost(steps, steps * 4 // 3)
@@ -76,6 +78,7 @@ def _write_log_softmax(spec: KernelSpec) -> Written:
     info = np.iinfo(kind)
     zero_point, shift = RESULTS[kind][1], RESULT_SHIFT[kind]
     least = p["diff_min"] - 1
+    scale = f"{p['multiplier']}, {p['left_shift']}"
     reverse = f"{p['reverse_multiplier']}, {p['reverse_shift']}"
     text = f"""\
 void {spec.name}(const {C_TYPES[kind]} *x, {C_TYPES[kind]} *y)
@@ -87,7 +90,7 @@ void {spec.name}(const {C_TYPES[kind]} *x, {C_TYPES[kind]} *y)
         }}
         int32_t sum = 0;
         for (int32_t c = at; c < at + {width}; ++c) {{
-            const int32_t e = ek_softmax_exp(largest - x[c], {p["multiplier"]}, {p["left_shift"]}, {-p["diff_min"]});
+            const int32_t e = ek_softmax_exp(largest - x[c], {scale}, {-p["diff_min"]});
             sum += ek_rounding_shift(e, 12);
         }}
         const int32_t log = ek_norm_log(sum);
@@ -96,8 +99,9 @@ void {spec.name}(const {C_TYPES[kind]} *x, {C_TYPES[kind]} *y)
         for (int32_t c = at; c < at + {width}; ++c) {{
             const int32_t difference = x[c] - largest;
             if (difference > least) {{
-                const int32_t scaled = ek_multiply(difference, {p["multiplier"]}, {p["left_shift"]});
-                y[c] = ek_clamp{kind[3:]}(ek_rounding_shift(scaled - log, {shift}) + {zero_point}, {info.min}, {info.max});
+                const int32_t scaled = ek_multiply(difference, {scale});
+                const int32_t value = ek_rounding_shift(scaled - log, {shift}) + {zero_point};
+                y[c] = ek_clamp{kind[3:]}(value, {info.min}, {info.max});
             }} else {{
                 y[c] = {info.min};
             }}

@@ -89,7 +89,7 @@ class Builder:
     def __init__(self, name: str) -> None:
         self.graph = Graph(name)
         #: Names that the file uses; generated names keep clear of them.
-        self.reserved: frozenset[str] = frozenset()
+        self.reserved: set[str] = set()
         #: What the results of the node at hand are named after, where that is not the node itself.
         self.hint = ""
 
@@ -222,7 +222,7 @@ class Builder:
 
 def _check_padded(op: str, values: list[Value], attrs: dict[str, Any], node: str) -> None:
     """Refuse an absurd size of an image with its padding, which only references allocate."""
-    if "pads" in attrs and op != "pad" and len(values[0].shape) == 4:
+    if "pads" in attrs and op.endswith("2d") and len(values[0].shape) == 4:
         n, height, width, channels = values[0].shape
         top, left, bottom, right = attrs["pads"]
         padded = (n, height + top + bottom, width + left + right, channels)

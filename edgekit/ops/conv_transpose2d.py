@@ -69,8 +69,8 @@ class ConvTranspose2d(Operator):
     ) -> np.ndarray:
         zero_point = tensor_quant(values[0])[1]
         x, w, bias = inputs
-        plain, operands = as_convolution(node, x, w, bias, zero_point)
-        acc = CONV2D.accumulate(plain, *operands, zero_point)
+        plain, (spread, flipped, _) = as_convolution(node, x, w, bias, zero_point)
+        acc = CONV2D.accumulate(plain, spread, flipped, bias, zero_point)
         return requantize_channels(node, acc, values, out)
 
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:

@@ -86,7 +86,7 @@ class Gru(Operator):
         of_gates, of_new = rec.rows(p.h, 0, 2 * units), rec.rows(p.h, 2 * units, 3 * units)
         for t in rec.times(node, length):
             a, new = terms[:, t, : 2 * units], terms[:, t, 2 * units :]
-            pre = gates.clamp16(a + rec.product(seen, r[: 2 * units], None, of_gates))
+            pre = rec.gate_sum(node, a, rec.product(seen, r[: 2 * units], None, of_gates))
             z, reset = np.split(gates.sigmoid16(pre), 2, axis=1)
             if node.attrs.get("linear_before_reset"):
                 b = gates.clamp16(rec.product(seen, r[2 * units :], inner, of_new))

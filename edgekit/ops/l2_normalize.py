@@ -6,21 +6,21 @@ import numpy as np
 
 from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.normalize import (
     MAX_NORMALIZED,
     epsilon_is_positive,
     inverse_root,
-    operand_is_a_number,
 )
 from edgekit.ops.requant import tensor_quant
+from edgekit.ops.rules import activation, one_operand
 
 #: Fractional bits of the result, whose zero point is 0.
 RESULT_BITS = {"int8": 7, "int16": 15}
 
 
 def row_is_bounded(node: Node, inputs: list[Value]) -> bool:
-    """integers are normalized over at most 32768 numbers"""
+    """Integer rows must have at most 32768 numbers."""
     return inputs[0].dtype == "float32" or inputs[0].shape[-1] <= MAX_NORMALIZED
 
 
@@ -28,7 +28,7 @@ class L2Normalize(Operator):
     """x / max(sqrt(sum of x**2), epsilon) over the last axis."""
 
     name = "l2_normalize"
-    rules = (operand_is_a_number, epsilon_is_positive, row_is_bounded)
+    rules = (one_operand, activation, epsilon_is_positive, row_is_bounded)
     grid = "fixed"
 
     def fixed_quant(self, node: Node, dtype: str) -> Quant:
@@ -36,9 +36,6 @@ class L2Normalize(Operator):
         return Quant.make(2.0 ** -RESULT_BITS[dtype], 0)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        for rule in self.rules:
-            require(rule(node, inputs), node, rule.__doc__ or "")
         return [(inputs[0].shape, inputs[0].dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:

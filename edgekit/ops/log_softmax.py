@@ -8,10 +8,10 @@ import numpy as np
 
 from edgekit.graph import Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.l2_normalize import check_result
-from edgekit.ops.normalize import operand_is_a_number
 from edgekit.ops.requant import SOFTMAX_DIFF_BITS, SOFTMAX_SUM_BITS, softmax_scaling
+from edgekit.ops.rules import activation, one_operand
 from edgekit.ops.softmax import MAX_CHANNELS
 
 #: 16 integer steps below zero: scale and zero point of the result.
@@ -41,7 +41,7 @@ def log_softmax_params(node: Node, values: list[Value], out: Value) -> LogSoftma
 
 
 def channels_are_bounded(node: Node, inputs: list[Value]) -> bool:
-    """an integer log_softmax takes at most 4095 channels"""
+    """Integer rows must have at most 4095 numbers."""
     return inputs[0].dtype == "float32" or inputs[0].shape[-1] <= MAX_CHANNELS
 
 
@@ -49,7 +49,7 @@ class LogSoftmax(Operator):
     """log(softmax(x)) over the last axis."""
 
     name = "log_softmax"
-    rules = (operand_is_a_number, channels_are_bounded)
+    rules = (one_operand, activation, channels_are_bounded)
     grid = "fixed"
 
     def fixed_quant(self, node: Node, dtype: str) -> Quant:
@@ -57,9 +57,6 @@ class LogSoftmax(Operator):
         return Quant.make(*RESULTS[dtype])
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        for rule in self.rules:
-            require(rule(node, inputs), node, rule.__doc__ or "")
         return [(inputs[0].shape, inputs[0].dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:

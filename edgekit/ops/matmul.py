@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from edgekit.graph import GraphError, Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import INTEGERS, Inferred, Operator, check_activation, clamp_float, require
+from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float
 from edgekit.ops.requant import clamp_of_output, tensor_quant
+from edgekit.ops.rules import activations, two_operands
 
 #: An accumulator of 64 bits is below 2**47 where no more products than this are added.
 MAX_DEPTH = 1 << 14
@@ -28,6 +30,10 @@ class MatmulParams(NamedTuple):
     qmax: int
 
 
+def scale_of(node: Node) -> float:
+    return float(node.attrs.get("scale", 1.0))
+
+
 def matmul_params(node: Node, values: list[Value], out: Value) -> MatmulParams:
     """TFLM's BATCH_MATMUL: MultiplyByQuantizedMultiplier of int32, or of int64 for int16 operands.
 
@@ -35,6 +41,7 @@ def matmul_params(node: Node, values: list[Value], out: Value) -> MatmulParams:
         GraphError: where the scales of wide operands differ by so much that no shift serves.
     """
     real = tensor_quant(values[0])[0] * tensor_quant(values[1])[0] / tensor_quant(out)[0]
+    real *= scale_of(node)
     multiplier, shift = (int(n) for n in fp.quantize_multiplier(real))
     wide = any(v.dtype == "int16" for v in values)
     if wide:
@@ -45,18 +52,24 @@ def matmul_params(node: Node, values: list[Value], out: Value) -> MatmulParams:
 
 
 def matrices(node: Node, inputs: list[Value]) -> bool:
-    """a and b must have at least two axes each"""
+    """Both operands must have at least two axes."""
     return all(len(v.shape) >= 2 for v in inputs)
 
 
+def kinds_agree(node: Node, inputs: list[Value]) -> bool:
+    """Both operands must be float32, or both integers."""
+    return len({v.dtype == "float32" for v in inputs}) == 1 or bool(node.attrs.get("float"))
+
+
 def depths_agree(node: Node, inputs: list[Value]) -> bool:
-    """the columns of a must be as many as the rows of b (its columns with transpose_b)"""
+    """The first operand must have as many columns as the second has rows (columns with
+    'transpose_b')."""
     a, b = inputs
     return a.shape[-1] == b.shape[-1 if node.attrs.get("transpose_b") else -2]
 
 
 def leading_axes_broadcast(node: Node, inputs: list[Value]) -> bool:
-    """the axes in front of the matrices must broadcast as in numpy"""
+    """The axes in front of the matrices must broadcast as in numpy."""
     try:
         np.broadcast_shapes(*(v.shape[:-2] for v in inputs))
     except ValueError:
@@ -64,36 +77,42 @@ def leading_axes_broadcast(node: Node, inputs: list[Value]) -> bool:
     return True
 
 
+def scale_is_positive(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'scale' must be a positive number."""
+    scale = node.attrs.get("scale", 1.0)
+    return isinstance(scale, int | float) and math.isfinite(scale) and scale > 0
+
+
 def depth_is_bounded(node: Node, inputs: list[Value]) -> bool:
-    """integer products add at most 16384 numbers"""
+    """Integer matrices must have at most 16384 numbers per dot product."""
     return inputs[0].dtype == "float32" or inputs[0].shape[-1] <= MAX_DEPTH
 
 
 class Matmul(Operator):
-    """a [..., M, K] times b [..., K, N] ([..., N, K] with transpose_b), leading axes broadcast."""
+    """Scale times a [..., M, K] times b [..., K, N] ([..., N, K] with transpose_b), broadcast."""
 
     name = "matmul"
-    rules = (matrices, depths_agree, leading_axes_broadcast, depth_is_bounded)
+    rules = (
+        two_operands, activations, kinds_agree, matrices, depths_agree, leading_axes_broadcast,
+        depth_is_bounded, scale_is_positive,
+    )  # fmt: skip
     converts = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 2, node, f"needs two operands, has {len(inputs)}")
         a, b = inputs
-        require(
-            a.dtype == b.dtype or {a.dtype, b.dtype} <= set(INTEGERS) or "float" in node.attrs,
-            node,
-            f"operands must both be float32 or integers, they are {a.dtype} and {b.dtype}",
-        )
-        for rule in self.rules:
-            require(rule(node, inputs), node, rule.__doc__ or "")
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         columns = b.shape[-2 if node.attrs.get("transpose_b") else -1]
         shape = (*(int(d) for d in lead), a.shape[-2], columns)
         return [(shape, check_activation(node, a))]
 
+    def batched(self, node: Node, values: list[Value]) -> bool:
+        a, b = (v.shape for v in values)
+        # A leading axis of 1 is the batch in both operands, or b is a constant matrix.
+        return len(a) == len(b) >= 3 or (len(b) == 2 and b[0] != 1)
+
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         a, b = inputs
-        y = np.matmul(a, _upright(node, b))
+        y = np.matmul(a, _upright(node, b)) * np.float32(scale_of(node))
         return clamp_float(node, y.astype(np.float32))
 
     def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
@@ -102,7 +121,7 @@ class Matmul(Operator):
         acc = np.zeros((*lead, a.shape[-2], b.shape[-1]), np.float32)
         for k in range(a.shape[-1]):
             acc += a[..., :, k, None] * b[..., None, k, :]
-        return clamp_float(node, acc)
+        return clamp_float(node, acc * np.float32(scale_of(node)))
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value

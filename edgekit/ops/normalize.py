@@ -8,15 +8,15 @@ group, `instance_norm` one channel per group.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from edgekit.graph import Node, Shape, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import INTEGERS, Inferred, Operator, clamp_float, require
+from edgekit.ops.base import Inferred, Operator, Rule, check_activation, clamp_float, require
 from edgekit.ops.requant import Requant, clamp_of_output, quant_of, tensor_quant
+from edgekit.ops.rules import activation, three_operands
 
 #: Sums of integers of a group stay in 63 bits, and a normalized number below 2**8.
 MAX_NORMALIZED = 1 << 15
@@ -25,9 +25,6 @@ NORMAL_BITS = 22
 #: Bits that the product with gamma drops; beta has gamma's scale times 2**(15 - 22).
 GAMMA_BITS = 15
 BETA_STEPS = 2.0 ** (GAMMA_BITS - NORMAL_BITS)
-
-
-Rule = Callable[[Node, list[Value]], bool]
 
 
 class View(NamedTuple):
@@ -61,8 +58,9 @@ def norm_params(node: Node, values: list[Value], out: Value, count: int) -> Norm
     Raises:
         GraphError: where beta's scale is not gamma's times 2**-7 or a zero point is not 0.
     """
-    s_x, (s_gamma, z_gamma) = tensor_quant(values[0])[0], tensor_quant(values[1])
+    (s_x, z_x), (s_gamma, z_gamma) = tensor_quant(values[0]), tensor_quant(values[1])
     require(z_gamma == 0, node, "gamma must have zero point 0")
+    require(z_x == 0 or values[0].dtype == "int8", node, "an int16 operand has zero point 0")
     step = np.float32(s_gamma * BETA_STEPS)
     for beta in values[2:]:
         q = quant_of(beta)
@@ -128,28 +126,33 @@ def normalized(x: np.ndarray, axes: tuple[int, ...], epsilon: int, centred: bool
     return ((count * x - total) * inverse + (np.int64(1) << (right - 1))) >> right
 
 
-def operand_is_a_number(node: Node, inputs: list[Value]) -> bool:
-    """x must be float32, int8 or int16"""
-    return inputs[0].dtype in ("float32", *INTEGERS)
-
-
 def epsilon_is_positive(node: Node, inputs: list[Value]) -> bool:
-    """'epsilon' must be a number of 0 or more"""
+    """Attribute 'epsilon' must be a number that is not negative."""
     epsilon = node.attrs.get("epsilon")
     return isinstance(epsilon, int | float) and math.isfinite(epsilon) and epsilon >= 0
 
 
 def gamma_per_channel(node: Node, inputs: list[Value]) -> bool:
-    """gamma (and beta) must have one number per channel, the last axis of x"""
+    """Gamma and beta must have one number per channel, the last axis of the first operand."""
     return all(v.shape == inputs[0].shape[-1:] for v in inputs[1:])
 
 
 def gamma_is_quantized(node: Node, inputs: list[Value]) -> bool:
-    """gamma must be int16 and beta int32 where x is quantized, float32 where it is not"""
+    """Gamma and beta must be float32, or int16 and int32 where the first operand is quantized."""
     kinds = tuple(v.dtype for v in inputs[1:])
     if inputs[0].dtype == "float32" or node.attrs.get("float"):
         return set(kinds) <= {"float32"}
     return kinds in (("int16",), ("int16", "int32"))
+
+
+def group_is_bounded(node: Node, inputs: list[Value]) -> bool:
+    """Integers must be normalized over at most 32768 numbers at a time."""
+    from edgekit.ops import operator
+
+    op = operator(node.op)
+    assert isinstance(op, Normalization)
+    x = inputs[0]
+    return x.dtype == "float32" or op.view(node, x.shape).members <= MAX_NORMALIZED
 
 
 class Normalization(Operator):
@@ -159,29 +162,16 @@ class Normalization(Operator):
     #: Whether the mean is subtracted.
     centred = True
     rules: tuple[Rule, ...] = (
-        operand_is_a_number,
-        epsilon_is_positive,
-        gamma_per_channel,
-        gamma_is_quantized,
-    )
+        three_operands, activation, epsilon_is_positive, gamma_per_channel, gamma_is_quantized,
+        group_is_bounded,
+    )  # fmt: skip
 
     def view(self, node: Node, shape: Shape) -> View:
         """How x is grouped."""
         raise NotImplementedError
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        wanted = 3 if self.centred else 2
-        require(len(inputs) == wanted, node, f"needs {wanted} operands, has {len(inputs)}")
-        for rule in self.rules:
-            require(rule(node, inputs), node, rule.__doc__ or "")
-        x = inputs[0]
-        count = self.view(node, x.shape).members
-        require(
-            x.dtype == "float32" or count <= MAX_NORMALIZED,
-            node,
-            f"integers are normalized over at most {MAX_NORMALIZED} numbers, not {count}",
-        )
-        return [(x.shape, str(node.attrs.get("out_dtype", x.dtype)))]
+        return [(inputs[0].shape, check_activation(node, inputs[0]))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, gamma, *beta = inputs
@@ -202,7 +192,7 @@ class Normalization(Operator):
         n = normalized(v, (1, 3), p.epsilon, self.centred).reshape(x.shape)
         acc = (n * gamma.astype(np.int64) + (1 << (GAMMA_BITS - 1))) >> GAMMA_BITS
         if beta:
-            acc = acc + beta[0].astype(np.int64)
+            acc = fp.wrap32(acc + beta[0].astype(np.int64))
         zero_point = tensor_quant(out)[1]
         return fp.requantize(acc, p.multiplier, p.shift, zero_point, p.qmin, p.qmax, out.dtype)
 

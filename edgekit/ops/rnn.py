@@ -54,7 +54,7 @@ class Rnn(Operator):
         terms = rec.product(x.reshape(-1, x.shape[2]), w, bias, p.x).reshape(n, length, -1)
         y = np.empty((n, length, h.shape[-1]), outs[0].dtype)
         for t in rec.times(node, length):
-            pre = gates.clamp16(terms[:, t] + rec.product(hidden, r, None, p.h))
+            pre = rec.gate_sum(node, terms[:, t], rec.product(hidden, r, None, p.h))
             hidden = rec.rescale(gates.tanh16(pre), p.hidden).astype(y.dtype)
             y[:, t] = hidden
         return [y, np.ascontiguousarray(hidden)]

@@ -15,9 +15,11 @@ from edgekit.ops.requant import clamp_of_output, quant_of, tensor_quant
 
 
 class SvdfParams(NamedTuple):
-    """The integers of an svdf: input to state, and state to result."""
+    """The integers of an svdf: input to memory, and memory to result. The memory's zero point
+    `zero_point` is added after the clamp."""
 
     x_zero_point: int
+    zero_point: int
     state: Rescale
     out: Rescale
 
@@ -72,8 +74,9 @@ class Svdf(Operator):
         p = svdf_params(node, values, outs)
         folded = -p.x_zero_point * feature.astype(np.int64).sum(axis=1)
         newest = rescale(fp.wrap32(exact_matmul(x, feature) + folded), p.state)
-        memory = self._shifted(state, newest.astype(state.dtype), time.shape)
-        centred = memory.astype(np.int64) - p.state.zero_point
+        newest = (newest + p.zero_point).astype(state.dtype)  # wraps, as in TFLM
+        memory = self._shifted(state, newest, time.shape)
+        centred = memory.astype(np.int64) - p.zero_point
         sums = (centred * time).sum(axis=2)
         acc = fp.wrap32(sums.reshape(len(x), len(bias), -1).sum(axis=2) + bias)
         return [rescale(acc, p.out).astype(outs[0].dtype), memory.reshape(len(x), -1)]
@@ -111,7 +114,8 @@ def svdf_params(node: Node, values: list[Value], outs: list[Value]) -> SvdfParam
     second = fp.quantize_multiplier(np.float64(s_m * s_t / s_y))
     return SvdfParams(
         tensor_quant(x)[1],
-        Rescale(int(first[0]), int(first[1]), tensor_quant(state)[1], int(info.min), int(info.max)),
+        tensor_quant(state)[1],
+        Rescale(int(first[0]), int(first[1]), 0, int(info.min), int(info.max)),
         Rescale(int(second[0]), int(second[1]), tensor_quant(outs[0])[1],
                 *clamp_of_output(node, outs[0])),
     )  # fmt: skip
