@@ -45,7 +45,7 @@ class TfliteBuilder(Builder):
         super().__init__(model.name)
         self.subgraphs = model.subgraphs
         self.tensors = list(model.subgraphs[0].tensors)
-        self.reserved = frozenset(t.name for t in self.tensors)
+        self.reserved.update(t.name for t in self.tensors)
         #: Name in the graph of each tensor that an input, a constant or a node has made.
         self.names: dict[int, str] = {}
         #: Whether the file computes in float32.

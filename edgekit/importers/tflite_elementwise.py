@@ -76,8 +76,8 @@ def add_n(b: TfliteBuilder, node: TfliteNode) -> None:
     zero point)."""
     names = [b.x(node, i) for i in range(len(node.inputs))]
     if not b.floating:
-        zero_points = {int(b.quant_of(b.operand(node, i)).zero_point[0]) for i in range(len(names))}
-        if len(names) > 2 or zero_points != {0}:
+        quants = [b.quant_of(b.operand(node, i)) for i in range(len(names))]
+        if len(names) > 2 or any(q is None or q.zero_point.any() for q in quants):
             raise Refused("of integers it takes 2 tensors with zero point 0")
     if len(names) == 1:
         b.finish(node, "reshape", names, {"shape": list(b.value(names[0]).shape)})
@@ -188,5 +188,3 @@ def select(b: TfliteBuilder, node: TfliteNode) -> None:
         wide = (*of_condition, *[1] * (len(shape) - 1))
         condition = b.reshape(condition, wide, node=node.name)
     b.finish(node, "where", [condition, b.x(node, 1), b.x(node, 2)], {})
-
-
