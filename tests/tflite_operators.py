@@ -123,7 +123,12 @@ def _windows(d: Draw, height: int, width: int) -> tuple[dict[str, int], list[int
 @operator(*ALL)
 def conv_2d(f: File, d: Draw, dtype: str) -> Made:
     groups = d.of([1, 1, 2])
-    height, width, channels, outputs = d.number(3, 7), d.number(3, 7), d.number(1, 3), d.number(1, 3)
+    height, width, channels, outputs = (
+        d.number(3, 7),
+        d.number(3, 7),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     q = d.quant(dtype)
     x = f.tensor([1, height, width, channels * groups], *q)
     options, kernel, sizes = _windows(d, height, width)
@@ -138,7 +143,12 @@ def conv_2d(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def depthwise_conv_2d(f: File, d: Draw, dtype: str) -> Made:
-    height, width, channels, multiplier = d.number(3, 7), d.number(3, 7), d.number(1, 4), d.number(1, 3)
+    height, width, channels, multiplier = (
+        d.number(3, 7),
+        d.number(3, 7),
+        d.number(1, 4),
+        d.number(1, 3),
+    )
     q = d.quant(dtype)
     x = f.tensor([1, height, width, channels], *q)
     options, kernel, sizes = _windows(d, height, width)
@@ -175,7 +185,12 @@ def dilated_conv_2d(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def transpose_conv(f: File, d: Draw, dtype: str) -> Made:
-    height, width, channels, outputs = d.number(1, 4), d.number(1, 4), d.number(1, 3), d.number(1, 3)
+    height, width, channels, outputs = (
+        d.number(1, 4),
+        d.number(1, 4),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     kernel, strides = [d.number(1, 3), d.number(1, 3)], [d.number(1, 3), d.number(1, 3)]
     padding = d.number(0, 1)
     sizes = [
@@ -705,7 +720,13 @@ def broadcast_to(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def space_to_depth(f: File, d: Draw, dtype: str) -> Made:
-    q, block, h, w, c = d.quant(dtype), d.number(1, 3), d.number(1, 3), d.number(1, 3), d.number(1, 3)
+    q, block, h, w, c = (
+        d.quant(dtype),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     x, y = f.tensor([1, h * block, w * block, c], *q), f.tensor([1, h, w, c * block**2], *q)
     f.op("SPACE_TO_DEPTH", [x], [y], "SpaceToDepth", 2, blockSize=block)
     return [x], [y]
@@ -713,7 +734,13 @@ def space_to_depth(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def depth_to_space(f: File, d: Draw, dtype: str) -> Made:
-    q, block, h, w, c = d.quant(dtype), d.number(1, 3), d.number(1, 3), d.number(1, 3), d.number(1, 3)
+    q, block, h, w, c = (
+        d.quant(dtype),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     x, y = f.tensor([1, h, w, c * block**2], *q), f.tensor([1, h * block, w * block, c], *q)
     f.op("DEPTH_TO_SPACE", [x], [y], "DepthToSpace", 2, blockSize=block)
     return [x], [y]
@@ -735,7 +762,11 @@ def _reduce(code: str, dtypes: tuple[str, ...], grow: bool = False, same: bool =
         shape, q = d.shape(), d.quant(dtype)
         axes, keep, out = _reduced(d, shape)
         count = math.prod(shape[a] for a in axes)
-        to = q if same or d.number(0, 1) else _fitting(d, dtype, _largest(q) * (count if grow else 1))
+        to = (
+            q
+            if same or d.number(0, 1)
+            else _fitting(d, dtype, _largest(q) * (count if grow else 1))
+        )
         x, y = f.tensor(shape, *q), f.tensor(out, *to)
         f.op(code, [x, f.ints(axes)], [y], "Reducer", 2, keepDims=keep)
         return [x], [y]
