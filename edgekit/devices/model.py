@@ -17,8 +17,8 @@ MODES = ("interpreter", "aot")
 RUNTIME = ("ek_runtime.c", "ek_verify.c")
 SUPPORT = ("ek_dsp.c", "ek_dsp_dot.S", "ek_softmax.c", "ek_tile.c", "ek_tile_v6m.S",
             "ek_tile_v7m.S")  # fmt: skip
-HEADERS = ("edgekit.h", "ek_dsp.h", "ek_float.h", "ek_kernel.h", "ek_mve.h", "ek_profile.h",
-            "ek_sparse.h", "ek_tile.h")  # fmt: skip
+HEADERS = ("edgekit.h", "ek_audio.h", "ek_dsp.h", "ek_float.h", "ek_kernel.h", "ek_mve.h",
+            "ek_profile.h", "ek_sparse.h", "ek_tile.h")  # fmt: skip
 #: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
 #: go into any project as it is and does not change when edgekit does.
 RUNTIME_FOLDER = "edgekit"
