@@ -31,6 +31,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     plan, table = plan_of(s), _table(s)
     params = {
         "template": "audio_features",
+        "headers": ["ek_audio.h"],
         "settings": asdict(s),
         "ending": asdict(ending_of(s, plan, out)),
         "samples": x.shape[1],
