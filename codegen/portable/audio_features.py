@@ -1,4 +1,4 @@
-"""audio_features: frame by frame, with scratch for one frame's spectrum (SPEC, "Signal processing")."""
+"""audio_features: frame by frame, with scratch for the spectrum of one frame."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ def _candidates(layer: Layer) -> list[Candidate]:
         raise NotApplicable(f"{out.dtype} results")
     s = Settings.of(layer.node.attrs)
     plan, table = plan_of(s), _table(s)
+    frames = s.frames(x.shape[1])
     params = {
         "template": "audio_features",
         "headers": ["ek_audio.h"],
         "settings": asdict(s),
         "ending": asdict(ending_of(s, plan, out)),
         "samples": x.shape[1],
-        "frames": s.frames(x.shape[1]),
+        "frames": frames,
     }
     operands = (
         Operand("x", "int16", x.size, "input"),
@@ -43,7 +44,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
         Operand("y", out.dtype, out.size, "output"),
     )
     spec = KernelSpec("audio_features", "c99", operands, params)
-    return [Candidate(spec, (x.name,), {"t": table}, cost=_cost(s, params["frames"]))]
+    return [Candidate(spec, (x.name,), {"t": table}, cost=_cost(s, frames))]
 
 
 def _table(s: Settings) -> np.ndarray:
@@ -121,7 +122,8 @@ def _energy(s: Settings, half: int, filters: int) -> list[str]:
     if s.mels:
         return [
             f"const int32_t count = t[{filters + 1} + 2 * b];",
-            f"const uint64_t sum = ek_audio_band(z, {half}, {power}, t[{filters} + 2 * b], count, w);",
+            f"const uint64_t sum = ek_audio_band(z, {half}, {power}, t[{filters} + 2 * b], "
+            "count, w);",
             "w += count;",
         ]
     if power:

@@ -89,7 +89,10 @@ def _write_nms(spec: KernelSpec) -> Written:
     count, classes = p["count"], p["classes"]
     parts = {
         "ek_side": """\
-EK_INLINE int64_t ek_side(int32_t low, int32_t high) { return high > low ? (int64_t)high - low : 0; }
+EK_INLINE int64_t ek_side(int32_t low, int32_t high)
+{
+    return high > low ? (int64_t)high - low : 0;
+}
 """,
         f"ek_overlap_{box}": f"""\
 /* Whether two boxes overlap by more than iou / 2^15. */

@@ -113,6 +113,10 @@ def _bits(
     type=click.Choice(["balanced", "speed", "ram", "size"]),
     help="What kernels are chosen for.  [default: balanced, or what keeps the budget]",
 )
+@click.option(
+    "--processing", type=click.Path(path_type=Path),
+    help="Steps in front of the model and behind it (.yaml).",
+)  # fmt: skip
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
@@ -125,6 +129,7 @@ def compile_command(
     validation: Path | None,
     sparse_weights: str,
     optimize: str | None,
+    processing: Path | None,
     require_fast: bool,
     compiler: str,
     json_file: str | None,
@@ -152,6 +157,7 @@ def compile_command(
             optimize=optimize,
             require_fast=require_fast,
             compiler=compiler,
+            processing=processing,
             progress=say,
         )
     search = {"search": done.search.as_json()} if done.search else {}

@@ -37,7 +37,7 @@ def iou_of(node: Node) -> int:
 
 
 class Nms(Operator):
-    """int32 [1, most, 2]: numbers and classes of boxes, best first, overlapping ones once; else -1."""
+    """int32 [1, most, 2]: number and class of boxes that do not overlap, best first, or -1."""
 
     name = "nms"
     rules = (two_operands, activations, boxes_and_scores, limits)
@@ -46,7 +46,8 @@ class Nms(Operator):
         return [((1, int(node.attrs["most"]), 2), "int32")]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-        return self._select(node, *inputs, np.float32(node.attrs["value"]))
+        boxes, scores = inputs
+        return self._select(node, boxes, scores, np.float32(node.attrs["value"]))
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value

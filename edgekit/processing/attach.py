@@ -1,8 +1,8 @@
 """Processing steps as nodes of a graph.
 
 `attach_input` works on float graphs, which the quantizer then quantizes as a whole, and on integer
-graphs, whose first tensor keeps its grid. `attach_output` works on integer graphs. Both return a new
-graph.
+graphs, whose first tensor keeps its grid. `attach_output` works on integer graphs. Both return a
+new graph.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekit.ops.audio import tables
 from edgekit.ops.audio.settings import (
+    DCT_NORMS,
     FLOORS,
     LOGS,
     MEL_SCALES,
@@ -86,7 +87,7 @@ class Audio:
         for name, known in (
             ("window", WINDOWS), ("spectrum", SPECTRA), ("mel_scale", MEL_SCALES),
             ("mel_shape", MEL_SHAPES), ("log", LOGS), ("floor_kind", FLOORS),
-            ("amplitude", tuple(AMPLITUDES)), ("layout", LAYOUTS), ("dct_norm", ("ortho", "none")),
+            ("amplitude", tuple(AMPLITUDES)), ("layout", LAYOUTS), ("dct_norm", DCT_NORMS),
         ):  # fmt: skip
             choice(STEP, name, getattr(self, name), known)
         refuse(STEP, self.settings.mistakes(), "E182")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit.processing.check import choice, number, refuse
@@ -11,7 +12,8 @@ STEP = "image"
 COLORS = ("rgb", "bgr", "gray")
 RESIZES = ("linear", "nearest")
 MOST_PIXELS = 8192
-Numbers = float | tuple[float, ...]
+#: One number, or one per channel; kept as a tuple.
+Numbers = float | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,13 @@ class Image:
             for name, value in zip(("top", "left", "height", "width"), self.crop, strict=True):
                 least = 0 if name in ("top", "left") else 1
                 number(STEP, f"crop's {name}", value, least, MOST_PIXELS, whole=True)
-        for name, least in (("mean", -1e6), ("std", 1e-6)):
-            value = getattr(self, name)
-            if isinstance(value, list):
-                value = tuple(value)
-                object.__setattr__(self, name, value)
-            for v in value if isinstance(value, tuple) else (value,):
-                number(STEP, name, v, least, 1e6, whole=False)
-            if value == ():
+        for name, smallest in (("mean", -1e6), ("std", 1e-6)):
+            given = getattr(self, name)
+            row = tuple(given) if isinstance(given, list | tuple) else (given,)
+            object.__setattr__(self, name, row)
+            for v in row:
+                number(STEP, name, v, smallest, 1e6, whole=False)
+            if not row:
                 refuse(STEP, [f"{name} is an empty list"])
 
     def per_channel(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -74,9 +75,9 @@ class Image:
         Raises:
             EdgekitError: E183 where there are not as many numbers as channels.
         """
-        found = []
-        for name, value in (("mean", self.mean), ("std", self.std)):
-            row = value if isinstance(value, tuple) else (value,)
+        found: list[tuple[float, ...]] = []
+        for name in ("mean", "std"):
+            row = getattr(self, name)
             if len(row) not in (1, channels):
                 refuse(
                     STEP,

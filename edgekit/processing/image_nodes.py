@@ -61,8 +61,8 @@ def _shaped(front: Front, step: Image, x: str, size: tuple[int, int]) -> str:
         }
         x = front.emit("slice", [x], attrs)
     if (height, width) != size:
-        attrs = {"size": [1, *size, channels], "mode": step.resize, "coordinates": "half_pixel"}
-        x = front.emit("resize", [x], attrs)
+        scaling = {"size": [1, *size, channels], "mode": step.resize, "coordinates": "half_pixel"}
+        x = front.emit("resize", [x], scaling)
     return x
 
 

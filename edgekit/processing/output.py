@@ -29,7 +29,7 @@ class Classify:
         if self.threshold is not None:
             number("classify", "threshold", self.threshold, -1e30, 1e30, whole=False)
             if self.top != 1:
-                refuse("classify", [f"a threshold goes with top 1, not with top {self.top}"], "E182")
+                refuse("classify", [f"a threshold and top {self.top}: it goes with top 1"], "E182")
 
 
 @dataclass(frozen=True)

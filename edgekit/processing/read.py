@@ -57,7 +57,7 @@ def load(path: str | Path) -> Processing:
 
 
 def _content(path: Path) -> dict[Any, Any]:
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     help = "a text file of lines 'setting: value', see docs/PROCESSING.md"
     try:

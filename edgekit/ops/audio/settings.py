@@ -1,4 +1,4 @@
-"""What an `audio_features` node is asked for: its attributes with names, and what follows of them."""
+"""What an `audio_features` node is asked for: its attributes, and what follows of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ MEL_SCALES = ("htk", "slaney")
 MEL_SHAPES = ("hz", "mel", "bins")
 LOGS = ("none", "e", "2", "10", "db")
 FLOORS = ("max", "add")
+#: Orthonormal, twice the plain sum (scipy), or that times sqrt(1 / (2 mels)) (TensorFlow's MFCCs).
+DCT_NORMS = ("ortho", "none", "tensorflow")
 LEAST_FFT, MOST_FFT = 16, 4096
 MOST_MELS = 128
 MOST_FACTOR_BITS = 64
@@ -38,7 +40,7 @@ class Settings:
         mel_norm: triangles of one area (2 / width in Hz) instead of one height.
         log: of the energies E: ln, log2, log10 or 10 log10 of max(E, floor) or (E + floor).
         coefficients: that many of the DCT-II of the logarithms; 0 for none.
-        dct_norm: "ortho" or "none" (twice the plain sum, as scipy).
+        dct_norm: factor of the DCT, one of DCT_NORMS.
         lifter: L of 1 + L / 2 sin(pi i / L) on coefficient i; 0 for none.
         smoothing: share of a frame in the running noise estimate; 0 for no noise estimate.
         remaining: least share of a band that is left when the noise is subtracted; 1 for no
@@ -111,7 +113,8 @@ class Settings:
             (s.frame_length >= 1, f"frame_length is {s.frame_length}, at least 1 sample is needed"),
             (s.hop >= 1, f"hop is {s.hop}, at least 1 sample is needed"),
             (power and s.fft_length <= MOST_FFT,
-             f"fft_length is {s.fft_length}, powers of two from {LEAST_FFT} to {MOST_FFT} are taken"),
+             f"fft_length is {s.fft_length}, powers of two from {LEAST_FFT} to {MOST_FFT} are "
+             "taken"),
             (s.fft_length >= s.frame_length,
              f"fft_length {s.fft_length} is shorter than the frame of {s.frame_length} samples"),
             (s.sample_rate >= 1, f"sample_rate is {s.sample_rate} Hz"),
@@ -136,7 +139,8 @@ class Settings:
             (0 <= s.coefficients <= max(s.mels, 0),
              f"{s.coefficients} coefficients of {s.mels} mel bands"),
             (s.coefficients == 0 or s.log != "none", "a DCT needs the logarithm of the bands"),
-            (s.dct_norm in ("ortho", "none"), f"dct_norm '{s.dct_norm}' is unknown: ortho, none"),
+            (s.dct_norm in DCT_NORMS,
+             f"dct_norm '{s.dct_norm}' is unknown: {', '.join(DCT_NORMS)}"),
             (s.lifter >= 0, f"lifter is {s.lifter}, it must not be negative"),
             (0 <= s.smoothing < 1, f"smoothing is {s.smoothing}, 0 to below 1 is taken"),
             (0 < s.remaining <= 1, f"remaining is {s.remaining}, above 0 to 1 is taken"),

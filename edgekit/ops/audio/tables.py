@@ -24,8 +24,9 @@ def window(s: Settings) -> np.ndarray:
     turns = np.arange(s.frame_length) / (s.frame_length - (0 if s.periodic else 1))
     terms = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46), "blackman": (0.42, 0.5, 0.08)}[s.window]
     signs = (1, -1, 1)
-    return np.sum([g * a * np.cos(2 * np.pi * i * turns)
-                   for i, (g, a) in enumerate(zip(signs, terms, strict=False))], axis=0)  # fmt: skip
+    waves = [sign * term * np.cos(2 * np.pi * i * turns)
+             for i, (sign, term) in enumerate(zip(signs, terms, strict=False))]  # fmt: skip
+    return np.sum(waves, axis=0)
 
 
 @cache
@@ -92,6 +93,8 @@ def dct(s: Settings) -> np.ndarray:
     rows = 2 * np.cos(np.pi * i * (2 * m + 1) / (2 * s.mels))
     if s.dct_norm == "ortho":
         rows *= np.where(i == 0, np.sqrt(1 / (4 * s.mels)), np.sqrt(1 / (2 * s.mels)))
+    if s.dct_norm == "tensorflow":
+        rows *= np.sqrt(1 / (2 * s.mels))
     if s.lifter:
         rows *= 1 + s.lifter / 2 * np.sin(np.pi * i / s.lifter)
     return np.asarray(rows, np.float64)
