@@ -92,8 +92,8 @@ def _write(spec: KernelSpec) -> Written:
     lines += [
         f"for (int32_t f = 0; f < {p['frames']}; ++f) {{",
         f"    const int16_t *const frame = x + f * {s.hop};",
-        f"    const int32_t k = ek_audio_frame(frame, {'t' if window else 'NULL'}, "
-        f"{s.frame_length}, {half}, {a}, {before}, {plan.most_shift}, z);",
+        f"    const int32_t k = ek_audio_frame(frame, t, {int(window > 0)}, {s.frame_length}, "
+        f"{half}, {a}, {before}, {plan.most_shift}, z);",
         f"    ek_audio_spectrum(z, t + {window}, {half});",
     ]
     if s.spectrum == "magnitude":
@@ -120,14 +120,16 @@ def _energy(s: Settings, half: int, filters: int) -> list[str]:
     """`sum`, the energy of band b."""
     power = int(s.spectrum == "power")
     if s.mels:
+        table = tables.integer_filters(s)
+        ends = int(table.first.min() == 0 or (table.first + table.count).max() == s.bins)
         return [
             f"const int32_t count = t[{filters + 1} + 2 * b];",
-            f"const uint64_t sum = ek_audio_band(z, {half}, {power}, t[{filters} + 2 * b], "
+            f"const uint64_t sum = ek_audio_band(z, {half}, {power}, {ends}, t[{filters} + 2 * b], "
             "count, w);",
             "w += count;",
         ]
     if power:
-        return [f"const uint64_t sum = ek_audio_square(z, b, {half}) >> EK_AUDIO_POWER_DROP;"]
+        return [f"const uint64_t sum = ek_audio_square(z, b, {half}, 1) >> EK_AUDIO_POWER_DROP;"]
     return ["const uint64_t sum = (uint32_t)z[b];"]
 
 

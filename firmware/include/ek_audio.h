@@ -12,7 +12,7 @@
 #define EK_AUDIO_POWER_DROP 14
 #define EK_AUDIO_NOISE_BITS 7
 
-/* Once per layer or frame: a function of its own, whatever calls it. */
+/* A function of its own, whatever calls it. */
 #define EK_AUDIO static __attribute__((noinline, unused))
 
 /* floor(a * b / 2^16) for |a| below 2^30 and 16 bits of b: half of the product with a Q0.15 number. */
@@ -28,6 +28,9 @@ EK_INLINE int32_t ek_audio_half(int32_t a, int32_t b)
 /* The number of bits of v, 0 of 0. */
 EK_INLINE int32_t ek_audio_bits(uint32_t v)
 {
+#if defined(__ARM_FEATURE_CLZ)
+    return v == 0u ? 0 : 32 - __builtin_clz(v);
+#else
     int32_t bits = 0;
     for (int32_t step = 16; step > 0; step >>= 1) {
         if ((v >> step) != 0u) {
@@ -36,6 +39,7 @@ EK_INLINE int32_t ek_audio_bits(uint32_t v)
         }
     }
     return bits + (int32_t)v;
+#endif
 }
 EK_INLINE int32_t ek_audio_bits64(uint64_t v)
 {
@@ -70,6 +74,39 @@ EK_AUDIO int32_t ek_audio_log2(uint64_t v)
     return whole * 65536 + low + (((high - low) * rest + 32768) >> 16);
 }
 
+/* floor(sqrt(v)). */
+EK_INLINE uint32_t ek_audio_root32(uint32_t v)
+{
+#if defined(EK_SHORT_MULTIPLY)
+    /* No divider: bit by bit. */
+    uint32_t root = 0u;
+    for (uint32_t bit = UINT32_C(1) << 30; bit != 0u; bit >>= 2) {
+        if (v >= root + bit) {
+            v -= root + bit;
+            root = (root >> 1) + bit;
+        } else {
+            root >>= 1;
+        }
+    }
+    return root;
+#else
+    if (v == 0u) {
+        return 0u;
+    }
+    /* As a number from 2^30 on, whose root is as many bits longer as half of the shift. */
+    const int32_t up = (32 - ek_audio_bits(v)) & ~1;
+    const uint32_t x = v << up;
+    /* A straight line is right to 3 %, two steps of Newton to 1e-7 (65536 at most, then floor). */
+    uint32_t root = 22900u + (x >> 17) + (x >> 19) + (x >> 20);
+    root = (root + x / root) >> 1;
+    root = (root + x / root) >> 1;
+    root = root > 65535u ? 65535u : root;
+    root -= root * root > x ? 1u : 0u;
+    root += root < 65535u && (root + 1u) * (root + 1u) <= x ? 1u : 0u;
+    return root >> (up >> 1);
+#endif
+}
+
 /* The square root of v with 16 bits: floor(sqrt(v >> 2 e)) << e, e the least for 32 bits. */
 EK_AUDIO uint32_t ek_audio_root(uint64_t v)
 {
@@ -77,58 +114,58 @@ EK_AUDIO uint32_t ek_audio_root(uint64_t v)
     if ((v >> 32) != 0u) {
         e = (ek_audio_bits64(v) - 31) >> 1;
     }
-    uint32_t rest = (uint32_t)(v >> (2 * e));
-    uint32_t root = 0u;
-    for (uint32_t bit = UINT32_C(1) << 30; bit != 0u; bit >>= 2) {
-        if (rest >= root + bit) {
-            rest -= root + bit;
-            root = (root >> 1) + bit;
-        } else {
-            root >>= 1;
-        }
+    return ek_audio_root32((uint32_t)(v >> (2 * e))) << e;
+}
+
+/* A windowed sample. */
+EK_INLINE int32_t ek_audio_sample(const int16_t *x, const int16_t *w, int32_t windowed, int32_t a,
+                                  int32_t before)
+{
+    if (a != 0) {
+        const int32_t p = *x * 32768 - a * before;
+        return windowed != 0 ? (int32_t)(((int64_t)p * *w) >> 16) : p >> 1;
     }
-    return root << e;
+    return *x * (windowed != 0 ? *w : 32768);
 }
 
 /* Windowed samples of one frame as half = fft_length / 2 pairs in z, in bit-reversed order and
  * shifted so that the largest is just below 2^29; returns the shift k, at most `most`.
  *
- * w is NULL for a rectangular window, a the preemphasis in Q0.15, 0 for none; `before` is the sample
- * in front of the frame. */
-EK_AUDIO int32_t ek_audio_frame(const int16_t *x, const int16_t *w, int32_t length, int32_t half,
-                                int32_t a, int32_t before, int32_t most, int32_t *z)
+ * a is the preemphasis in Q0.15, 0 for none; `before` is the sample in front of the frame. */
+EK_INLINE int32_t ek_audio_frame(const int16_t *x, const int16_t *w, int32_t windowed,
+                                 int32_t length, int32_t half, int32_t a, int32_t before,
+                                 int32_t most, int32_t *z)
 {
-    uint32_t largest = 0u;
+    uint32_t seen = 0u;
     uint32_t at = 0u;
-    for (int32_t pair = 0; pair < half; ++pair) {
-        for (int32_t i = 0; i < 2; ++i) {
-            const int32_t n = 2 * pair + i;
-            int32_t v = 0;
-            if (n < length) {
-                const int32_t now = x[n];
-                if (a != 0) {
-                    const int32_t p = now * 32768 - a * before;
-                    v = w != NULL ? (int32_t)(((int64_t)p * w[n]) >> 16) : p >> 1;
-                    before = now;
-                } else {
-                    v = now * (w != NULL ? w[n] : 32768);
-                }
-            }
-            z[2u * at + (uint32_t)i] = v;
-            const uint32_t size = v < 0 ? 0u - (uint32_t)v : (uint32_t)v;
-            largest = size > largest ? size : largest;
+    for (int32_t n = 0; n < 2 * half; n += 2) {
+        int32_t even = 0, odd = 0;
+        if (n < length) {
+            even = ek_audio_sample(x + n, w + n, windowed, a, before);
         }
+        if (n + 1 < length) {
+            odd = ek_audio_sample(x + n + 1, w + n + 1, windowed, a, x[n]);
+            before = x[n + 1];
+        }
+        z[2u * at] = even;
+        z[2u * at + 1u] = odd;
+        seen |= (uint32_t)(even ^ (even >> 31)) | (uint32_t)(odd ^ (odd >> 31));
         uint32_t bit = (uint32_t)half >> 1;
-        while (bit != 0u && (at & bit) != 0u) {
+        while ((at & bit) != 0u) {
             at ^= bit;
             bit >>= 1;
         }
         at |= bit;
     }
-    const int32_t k = ek_min(31 - ek_audio_bits(largest), most);
-    const int32_t up = ek_max(k - 2, 0), down = ek_max(2 - k, 0);
-    for (int32_t i = 0; i < 2 * half; ++i) {
-        z[i] = (int32_t)((uint32_t)z[i] << up) >> down;
+    const int32_t k = ek_min(31 - ek_audio_bits(seen), most);
+    if (k > 2) {
+        for (int32_t i = 0; i < 2 * half; ++i) {
+            z[i] = (int32_t)((uint32_t)z[i] << (k - 2));
+        }
+    } else if (k < 2) {
+        for (int32_t i = 0; i < 2 * half; ++i) {
+            z[i] >>= 2 - k;
+        }
     }
     return k;
 }
@@ -145,19 +182,51 @@ EK_INLINE void ek_audio_butterfly(int32_t *a, int32_t *b, int32_t c, int32_t s)
     b[1] = ai + ui;
 }
 
+/* The first two stages of four numbers: factors are 1 and -i, products negations and halves. */
+EK_INLINE void ek_audio_four(int32_t *z)
+{
+    int32_t re[4], im[4];
+    for (int32_t i = 0; i < 4; i += 2) {
+        const int32_t ur = -z[2 * i + 2] >> 1, ui = -z[2 * i + 3] >> 1;
+        re[i] = (z[2 * i] >> 1) - ur;
+        im[i] = (z[2 * i + 1] >> 1) - ui;
+        re[i + 1] = (z[2 * i] >> 1) + ur;
+        im[i + 1] = (z[2 * i + 1] >> 1) + ui;
+    }
+    const int32_t ur = -re[2] >> 1, ui = -im[2] >> 1;
+    z[0] = (re[0] >> 1) - ur;
+    z[1] = (im[0] >> 1) - ui;
+    z[4] = (re[0] >> 1) + ur;
+    z[5] = (im[0] >> 1) + ui;
+    const int32_t vr = -im[3] >> 1, vi = -(-re[3] >> 1);
+    z[2] = (re[1] >> 1) - vr;
+    z[3] = (im[1] >> 1) - vi;
+    z[6] = (re[1] >> 1) + vr;
+    z[7] = (im[1] >> 1) + vi;
+}
+
 /* The transform of 2 * half real samples, divided by their number; `w` are pairs -cos, -sin of
  * 2 pi k / (2 half) in Q0.15, `half` of them. */
-EK_AUDIO void ek_audio_spectrum(int32_t *z, const int16_t *w, int32_t half)
+EK_INLINE void ek_audio_spectrum(int32_t *z, const int16_t *w, int32_t half)
 {
-    /* The first stage multiplies by 1 only. */
-    for (int32_t i = 0; i < 2 * half; i += 4) {
-        ek_audio_butterfly(z + i, z + i + 2, -32768, 0);
+    for (int32_t i = 0; i < 2 * half; i += 8) {
+        ek_audio_four(z + i);
     }
-    for (int32_t span = 2, step = half >> 1; span < half; span *= 2, step >>= 1) {
-        for (int32_t j = 0; j < span; ++j) {
-            const int32_t c = w[2 * step * j], s = w[2 * step * j + 1];
-            for (int32_t i = j; i < half; i += 2 * span) {
-                ek_audio_butterfly(z + 2 * i, z + 2 * (i + span), c, s);
+    for (int32_t span = 4, step = half >> 2; span < half; span *= 2, step >>= 1) {
+        if (span * span <= half) { /* many groups: the factor stays in registers */
+            for (int32_t j = 0; j < span; ++j) {
+                const int32_t c = w[2 * step * j], s = w[2 * step * j + 1];
+                for (int32_t i = j; i < half; i += 2 * span) {
+                    ek_audio_butterfly(z + 2 * i, z + 2 * (i + span), c, s);
+                }
+            }
+        } else {
+            for (int32_t i = 0; i < half; i += 2 * span) {
+                const int16_t *factor = w;
+                int32_t *a = z + 2 * i, *b = z + 2 * (i + span);
+                for (int32_t j = 0; j < span; ++j, factor += 2 * step, a += 2, b += 2) {
+                    ek_audio_butterfly(a, b, factor[0], factor[1]);
+                }
             }
         }
     }
@@ -179,10 +248,10 @@ EK_AUDIO void ek_audio_spectrum(int32_t *z, const int16_t *w, int32_t half)
     }
 }
 
-/* |z|^2 of bin k. */
-EK_INLINE uint64_t ek_audio_square(const int32_t *z, int32_t k, int32_t half)
+/* |z|^2 of bin k; `ends` is not 0 where k may be the first or the last bin. */
+EK_INLINE uint64_t ek_audio_square(const int32_t *z, int32_t k, int32_t half, int32_t ends)
 {
-    if (k == 0 || k == half) {
+    if (ends != 0 && (k == 0 || k == half)) {
         const int32_t only = z[k == 0 ? 0 : 1];
         return (uint64_t)((int64_t)only * only);
     }
@@ -191,23 +260,25 @@ EK_INLINE uint64_t ek_audio_square(const int32_t *z, int32_t k, int32_t half)
 }
 
 /* The half + 1 magnitudes of a spectrum, in its place. */
-EK_AUDIO void ek_audio_magnitudes(int32_t *z, int32_t half)
+EK_INLINE void ek_audio_magnitudes(int32_t *z, int32_t half)
 {
-    const uint64_t last = ek_audio_square(z, half, half);
-    for (int32_t k = 0; k < half; ++k) {
-        z[k] = (int32_t)ek_audio_root(ek_audio_square(z, k, half));
+    const uint64_t last = ek_audio_square(z, half, half, 1);
+    z[0] = (int32_t)ek_audio_root(ek_audio_square(z, 0, half, 1));
+    for (int32_t k = 1; k < half; ++k) {
+        z[k] = (int32_t)ek_audio_root(ek_audio_square(z, k, half, 0));
     }
     z[half] = (int32_t)ek_audio_root(last);
 }
 
-/* The sum of a filter's bins: of squares where `power` is not 0, else of magnitudes. */
-EK_INLINE uint64_t ek_audio_band(const int32_t *z, int32_t half, int32_t power, int32_t first,
-                                 int32_t count, const int16_t *w)
+/* The sum of a filter's bins: of squares where `power` is not 0, else of magnitudes. `ends` says
+ * whether filters reach the first or the last bin. */
+EK_INLINE uint64_t ek_audio_band(const int32_t *z, int32_t half, int32_t power, int32_t ends,
+                                 int32_t first, int32_t count, const int16_t *w)
 {
     uint64_t sum = 0u;
     for (int32_t i = 0; i < count; ++i) {
         const uint64_t bin = power != 0
-                                 ? ek_audio_square(z, first + i, half) >> EK_AUDIO_POWER_DROP
+                                 ? ek_audio_square(z, first + i, half, ends) >> EK_AUDIO_POWER_DROP
                                  : (uint64_t)(uint32_t)z[first + i];
         sum += bin * (uint32_t)w[i];
     }

@@ -69,7 +69,7 @@ def windowed(s: Settings, x: np.ndarray) -> np.ndarray:
 
 def energies(s: Settings, plan: Plan, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uint64 [frames, bands] and the left shifts k [frames] of windowed frames."""
-    largest = np.abs(frames).max(axis=1)
+    largest = np.where(frames < 0, ~frames, frames).max(axis=1)
     bits = np.frexp(largest.astype(np.float64))[1].astype(np.int64)
     k = np.minimum(31 - bits, plan.most_shift)
     up, down = np.maximum(k - 2, 0)[:, None], np.maximum(2 - k, 0)[:, None]
