@@ -21,6 +21,8 @@ from edgekit.processing.pipeline import Around
 from edgekit.report import Quality, Report
 from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
+from edgekit.streaming import Hop
+from edgekit.streaming import stream as streamed
 
 Progress = Callable[[str, float], None]
 #: Options of `quantizer.quantize` that leave no widths to choose.
@@ -53,6 +55,7 @@ def compile(
     sparse_weights: str = "auto",
     optimize: str | None = None,
     require_fast: bool = False,
+    stream: Hop | None = None,
     compiler: str = "zig",
     processing: Processing | Path | None = None,
     progress: Progress | None = None,
@@ -77,6 +80,8 @@ def compile(
             (`codegen.choose`); None for "balanced", and another one where that exceeds the budget
             and the other keeps it.
         require_fast: refuse a model of which portable kernels take a noticeable share.
+        stream: take this many new steps of time in every call instead of a whole window
+            (`edgekit.streaming`); samples for calibration and validation are whole windows.
         compiler: "zig" or "gcc".
         processing: steps in front of the model and behind it, or a YAML file of them
             (docs/PROCESSING.md).
@@ -105,6 +110,9 @@ def compile(
         graph = around.before(graph)
 
     def built_for(objective: str, integer: Graph, quality: Quality | None) -> Build:
+        if stream is not None:
+            integer = streamed(integer, stream)
+            quality = replace(quality, sample={}) if quality else None
         integer, quality = around.integer(integer, quality)
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,

@@ -114,9 +114,17 @@ def _bits(
     help="What kernels are chosen for.  [default: balanced, or what keeps the budget]",
 )
 @click.option(
+<<<<<<< HEAD
     "--processing", type=click.Path(path_type=Path),
     help="Steps in front of the model and behind it (.yaml).",
 )  # fmt: skip
+=======
+    "--stream",
+    nargs=2,
+    metavar="axis=A hop=N",
+    help="Take N new steps of time per call, along axis A of the input.",
+)
+>>>>>>> main
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
@@ -129,7 +137,11 @@ def compile_command(
     validation: Path | None,
     sparse_weights: str,
     optimize: str | None,
+<<<<<<< HEAD
     processing: Path | None,
+=======
+    stream: tuple[str, str] | None,
+>>>>>>> main
     require_fast: bool,
     compiler: str,
     json_file: str | None,
@@ -141,6 +153,7 @@ def compile_command(
     searched for.
     """
     from edgekit import pipeline
+    from edgekit.streaming import parse_hop
 
     budget = chosen_budget(options)
     with progress() as say:
@@ -156,6 +169,7 @@ def compile_command(
             sparse_weights=sparse_weights,
             optimize=optimize,
             require_fast=require_fast,
+            stream=parse_hop(stream) if stream else None,
             compiler=compiler,
             processing=processing,
             progress=say,
