@@ -110,10 +110,10 @@ def compile(
         graph = around.before(graph)
 
     def built_for(objective: str, integer: Graph, quality: Quality | None) -> Build:
+        integer, quality = around.integer(integer, quality)
         if stream is not None:
             integer = streamed(integer, stream)
             quality = replace(quality, sample={}) if quality else None
-        integer, quality = around.integer(integer, quality)
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,
             sparse_weights=sparse_weights, optimize=objective, require_fast=require_fast,

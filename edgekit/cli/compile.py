@@ -114,17 +114,16 @@ def _bits(
     help="What kernels are chosen for.  [default: balanced, or what keeps the budget]",
 )
 @click.option(
-<<<<<<< HEAD
-    "--processing", type=click.Path(path_type=Path),
-    help="Steps in front of the model and behind it (.yaml).",
-)  # fmt: skip
-=======
     "--stream",
     nargs=2,
     metavar="axis=A hop=N",
     help="Take N new steps of time per call, along axis A of the input.",
 )
->>>>>>> main
+@click.option(
+    "--processing",
+    type=click.Path(path_type=Path),
+    help="Steps in front of the model and behind it (.yaml).",
+)
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
@@ -137,11 +136,8 @@ def compile_command(
     validation: Path | None,
     sparse_weights: str,
     optimize: str | None,
-<<<<<<< HEAD
-    processing: Path | None,
-=======
     stream: tuple[str, str] | None,
->>>>>>> main
+    processing: Path | None,
     require_fast: bool,
     compiler: str,
     json_file: str | None,
