@@ -60,14 +60,14 @@ def _table(s: Settings) -> np.ndarray:
 
 
 def _cost(s: Settings, frames: int) -> Cost:
-    """As counted on the virtual Cortex-M4, to a tenth."""
-    stages = plan_of(s).n
-    count = 30 * s.fft_length + 9 * s.fft_length * stages
-    weights = int(tables.integer_filters(s).weights.size) if s.mels else s.bins
-    count += (18 if s.spectrum == "power" else 8) * weights + 90 * s.bands
-    count += 0 if s.spectrum == "power" else 160 * s.bins
-    count += (300 if s.tracks_noise else 0) * s.bands + 8 * s.coefficients * s.mels
-    return Cost(count * frames, count * frames * 5 // 4)
+    """Fitted to counts on the virtual Cortex-M4, within 5 % there."""
+    power = s.spectrum == "power"
+    weights = int(tables.integer_filters(s).weights.size) if s.mels else 0
+    count = 15.4 * s.fft_length + 4.5 * s.fft_length * plan_of(s).n
+    count += (33.0 if power else 3.1) * weights + (0.0 if power else 96.0) * s.bins
+    count += (63.5 + (158.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
+    count += 2.1 * s.coefficients * s.mels + (2.5 * s.frame_length if s.preemphasis else 0.0)
+    return Cost(round(count * frames), round(1.25 * count * frames))
 
 
 def _write(spec: KernelSpec) -> Written:

@@ -110,7 +110,8 @@ def test_noise_is_reduced_and_gain_is_even() -> None:
     s = audio.settings("pcan")
     r = np.random.default_rng(0)
     noise = r.normal(0, 0.01, (1, 32000))
-    tone = np.where(np.arange(32000) > 24000, 0.1 * np.sin(2 * np.pi * 1000 * np.arange(32000) / audio.RATE), 0)
+    n = np.arange(32000)
+    tone = np.where(n > 24000, 0.1 * np.sin(2 * np.pi * 1000 * n / audio.RATE), 0)
     y = floats.features(s, noise + tone)[0]
     band = int(np.argmax(y[80]))
     assert y[80, band] > y[60, band] + 3
@@ -147,7 +148,8 @@ def test_settings_that_make_no_sense(change: dict[str, object], message: str) ->
 
 def test_rules() -> None:
     features = operator("audio_features")
-    node = Node("audio_features", ("x",), ("y",), {"frame_length": 480, "hop": 320, "fft_length": 512})
+    attrs = {"frame_length": 480, "hop": 320, "fft_length": 512}
+    node = Node("audio_features", ("x",), ("y",), attrs)
     legal = Value("x", (1, 800), "int16", PCM)
     assert features.checked(node, [legal]) == [((1, 2, 257), "int16")]
     for wrong, message in [
