@@ -155,7 +155,7 @@ class Graph:
     def add_constant(self, name: str, data: np.ndarray, quant: Quant | None = None) -> str:
         """Store `data` under a fresh name that starts with `name`; returns that name."""
         name = self.fresh(name)
-        data = np.ascontiguousarray(data)
+        data = np.ascontiguousarray(data).reshape(data.shape)  # which makes scalars vectors
         self.values[name] = Value(name, tuple(data.shape), str(data.dtype), quant)
         self.constants[name] = data
         return name

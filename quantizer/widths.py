@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, raw_inputs
+from edgekit.ops import operator
 from quantizer.groups import width_groups
 from quantizer.weights import CHANNEL_AXIS
 
@@ -157,6 +158,8 @@ def _dtypes(
             )
         place = groups.of(tensors[name])
         asked[place] = max(width, asked.get(place, 0))
+    for node in graph.nodes:
+        asked |= {groups.of(name): 16 for name in operator(node.op).wide(node) if name in groups}
     given = {groups.of(name): dtype for name, (dtype, _) in raw_inputs(graph).items()}
     dtypes = {
         name: given.get(root := groups.of(name), f"int{asked.get(root, general)}")

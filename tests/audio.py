@@ -9,8 +9,8 @@ import numpy as np
 from graphs import one_node
 
 from edgekit.graph import Graph, Quant, Value
-from edgekit.ops.audio_features import PCM
 from edgekit.ops.audio.settings import Settings
+from edgekit.ops.audio_features import PCM
 
 RATE = 16000
 #: What people train with, by name: TensorFlow's MFCCs, librosa, python_speech_features, PCAN.

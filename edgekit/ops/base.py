@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -112,6 +112,20 @@ class Operator:
     ) -> dict[str, tuple[float, float]]:
         """Extremes (lo, hi) on float32 operands of quantities inside the operator whose scales its
         integer form needs; calibration collects them over all samples."""
+        return {}
+
+    def wide(self, node: Node) -> tuple[str, ...]:
+        """Tensors of the node that are int16 whatever width its other tensors have."""
+        return ()
+
+    def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        """Sets of tensors of the node that have one quantization, beyond what `grid` says."""
+        return ()
+
+    def inner_quants(
+        self, node: Node, ranges: Mapping[str, tuple[float, float]]
+    ) -> dict[str, Quant]:
+        """The quantization of tensors of the node that `inner_ranges` decide."""
         return {}
 
     @property

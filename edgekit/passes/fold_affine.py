@@ -52,7 +52,7 @@ def _vector(graph: Graph, node: Node) -> np.ndarray | None:
     if node.op not in ("add", "mul") or not is_real(graph, node.output):
         return None
     x, y = graph.values[node.inputs[0]], graph.values[node.output]
-    if x.shape != y.shape or graph.is_constant(node.inputs[0]):
+    if x.shape != y.shape or not y.shape or graph.is_constant(node.inputs[0]):
         return None
     return channel_vector(graph, node.inputs[1], y.shape[-1])
 
@@ -143,7 +143,10 @@ def _in_front(graph: Graph, node: Node) -> bool:
     if node.op == "mul" and graph.values[linear.inputs[1]].quant is not None:
         return False
     if linear.op == "fully_connected":
-        seen = full.reshape(1, -1)
+        rows = full.reshape(-1, w.shape[1])
+        if (rows != rows[0]).any():
+            return False  # it changes from row to row
+        seen = rows[:1]
     elif linear.op == "depthwise_conv2d":
         seen = np.repeat(full[0, 0, 0], w.shape[2] // x.shape[3])
     else:

@@ -26,6 +26,11 @@ CLAMPED = (
     "average_pool2d",
     "max_pool2d",
     "clip",
+    "matmul",
+    "layer_norm",
+    "rms_norm",
+    "instance_norm",
+    "group_norm",
 )
 
 

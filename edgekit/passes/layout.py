@@ -208,6 +208,8 @@ def _permute_weights(graph: Graph, node: Node) -> bool:
     # order[k] is the place in the source of what fully_connected reads as number k.
     order = np.arange(source.size).reshape(source.shape).transpose(transpose.attrs["perm"]).ravel()
     w = graph.constants[node.inputs[1]]
+    if w.shape[1] != source.size:
+        return False  # several rows
     permuted = np.empty_like(w)
     permuted[:, order] = w
     weights = add_constant(graph, node.inputs[1], permuted, graph.values[node.inputs[1]].quant)

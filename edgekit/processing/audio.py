@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.graph import GraphError
 from edgekit.ops.audio import tables
+from edgekit.ops.audio.plan import plan_of
 from edgekit.ops.audio.settings import (
     DCT_NORMS,
     FLOORS,
@@ -91,6 +93,10 @@ class Audio:
         ):  # fmt: skip
             choice(STEP, name, getattr(self, name), known)
         refuse(STEP, self.settings.mistakes(), "E182")
+        try:
+            plan_of(self.settings)
+        except GraphError as error:
+            refuse(STEP, [str(error)], "E182")
         if self.clip_samples is not None and self.clip_samples < self.frame_length:
             refuse(
                 STEP,

@@ -129,6 +129,8 @@ EK_INLINE int32_t ek_average(int32_t sum, int32_t count)
 
 /* Softmax: the reciprocal of a sum of exponentials with 12 integer bits (SPEC "softmax"). */
 int32_t ek_softmax_scale(int32_t sum);
+/* 1 / (1 + x) for x in [0, 1), 31 fractional bits. */
+int32_t ek_softmax_reciprocal(int32_t x);
 /* exp of minus a difference 0..255 to the largest element, scaled by multiplier and a left shift. */
 int32_t ek_softmax_exp(int32_t difference, int32_t multiplier, int32_t shift, int32_t radius);
 int32_t ek_softmax_shift(int32_t sum);

@@ -10,7 +10,7 @@ import audio
 import numpy as np
 import pytest
 from built import M4, merged, run_m4
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from template_kernels import run_sanitized
 
@@ -85,6 +85,7 @@ def test_drawn_settings(tmp_path: Path, data: st.DataObject) -> None:
     for _ in range(4):
         s = data.draw(drawn())
         assert not s.mistakes(), s.mistakes()
+        assume(s.log == "none" or s.floor / s.factor < 0.1)  # below what so short a frame gives
         samples = s.frame_length + s.hop * data.draw(st.integers(0, 12))
         dtype = data.draw(st.sampled_from(["int8", "int16"]))
         graphs.append(graph_of(s, samples, dtype, data.draw(st.integers(0, 99))))

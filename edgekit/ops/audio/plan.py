@@ -23,6 +23,9 @@ POWER_DROP = 14
 AMPLITUDE_BITS, NOISE_BITS = 40, 7
 #: A floor and an energy are below this and 2^60, so that their sum fits 64 bits.
 FLOOR_BITS = 61
+#: Means of logarithms are below this many powers of two; with 16 bits behind, and the DCT's factor
+#: of at most 2^3, they stay below 2^29.
+MOST_MEAN = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def plan_of(s: Settings) -> Plan:
     """The plan of legal settings.
 
     Raises:
-        GraphError: where the floor or the offset of the gain exceeds all that samples can give.
+        GraphError: where the floor, the mean or the offset of the gain exceeds all that samples
+            can give.
     """
     n = s.fft_length.bit_length() - 1
     base = 27 if s.preemphasis else 28
@@ -84,6 +88,8 @@ def plan_of(s: Settings) -> Plan:
             raise GraphError(f"floor {s.floor:g} is above the energy of the loudest samples")
         floor = max(1, round(2.0 ** (of_floor + slope * most)))
         offset = round(2**tables.LOG_BITS * (bits - factor))
+    if s.log != "none" and abs(s.mean) >= MOST_MEAN * LOG_UNITS[s.log]:
+        raise GraphError(f"mean {s.mean:g} is beyond every logarithm")
     strength = round(s.strength * 2**15)
     gain_offset = 0
     if s.tracks_noise:
@@ -130,7 +136,5 @@ def ending_of(s: Settings, plan: Plan, out: Value) -> Ending:
         if s.coefficients:
             unit *= 2**15 / tables.integer_dct(s)[1]
     multiplier, shift = (int(v) for v in fp.quantize_multiplier(unit / (s.std * scale)))
-    mean = round(s.mean / unit)
-    if abs(mean) >= 1 << 29:
-        raise GraphError(f"mean {s.mean:g} is beyond every feature")
-    return Ending(shrink, mean, (1 << 30) >> max(shift, 0), multiplier, shift, zero_point)
+    mean, limit = round(s.mean / unit), (1 << 30) >> max(shift, 0)
+    return Ending(shrink, mean, limit, multiplier, shift, zero_point)

@@ -1,4 +1,4 @@
-"""Signal processing: the real form against plain definitions, the integers against the real form."""
+"""Signal processing: reals against plain definitions, integers against reals."""
 
 from __future__ import annotations
 
