@@ -12,6 +12,7 @@ from edgekit.importers.tflite_read import read
 from edgekit.ops.convert import dequantize
 from edgekit.reference import run
 
+
 def as_int8(array: np.ndarray) -> np.ndarray:
     """uint8 as the importer holds it: lowered by 128."""
     return (array ^ np.uint8(128)).view(np.int8) if array.dtype == np.uint8 else array

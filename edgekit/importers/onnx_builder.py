@@ -109,8 +109,11 @@ class OnnxBuilder(Builder):
     def _import_node(self, node: OnnxNode) -> str | None:
         """None where the node was imported, else why not ('' where that lies in its operands)."""
         from edgekit.importers.onnx_fold import fold, folds
-        from edgekit.importers.onnx_quant import check_integers, is_quantized_operator
-        from edgekit.importers.onnx_quant import move_integers
+        from edgekit.importers.onnx_quant import (
+            check_integers,
+            is_quantized_operator,
+            move_integers,
+        )
         from edgekit.importers.onnx_unsupported import REASONS
 
         if not any(node.outputs):

@@ -11,6 +11,7 @@ from edgekit.importers.tflite_builder import TfliteBuilder, handles
 from edgekit.importers.tflite_read import TfliteNode
 from edgekit.importers.tflite_variables import Key, first_content
 
+
 def _key(node: TfliteNode) -> Key:
     import tflite
 

@@ -35,8 +35,8 @@ classify: {threshold: 0.5, scores: true}
         calibrate="features",
     )
     assert load(written(tmp_path, "image:\nclassify:\n")) == Processing(Image(), Classify())
-    two = load(written(tmp_path, "image: {mean: [1, 2, 3], crop: [0, 0, 8, 8]}\ndetect: {boxes: b, scores: s}"))
-    assert two == Processing(Image(mean=(1, 2, 3), crop=(0, 0, 8, 8)), Detect("b", "s"))
+    text = "image: {mean: [1, 2, 3], crop: [0, 0, 8, 8]}\ndetect: {boxes: b, scores: s}"
+    assert load(written(tmp_path, text)) == Processing(Image(mean=(1, 2, 3), crop=(0, 0, 8, 8)), Detect("b", "s"))
 
 
 @pytest.mark.parametrize(
