@@ -53,7 +53,8 @@ void {spec.name}(const {kind} *restrict x, int32_t *restrict y)
         for (int32_t c = 1; c < {p["classes"]}; ++c) {{
             best = x[c] > x[best] ? c : best;
         }}
-        y[row] = x[best] >= {p["least"]} ? best : -1;
+        const int32_t score = x[best];
+        y[row] = score >= {p["least"]} ? best : -1;
     }}
 }}
 """
@@ -116,7 +117,8 @@ void {spec.name}(const {box} *restrict boxes, const {score} *restrict scores, in
         for (int32_t c = 1; c < {classes}; ++c) {{
             at = row[c] > row[at] ? c : at;
         }}
-        best[i] = row[at] >= {p["least"]} ? at : -1;
+        const int32_t score = row[at];
+        best[i] = score >= {p["least"]} ? at : -1;
     }}
     for (int32_t place = 0; place < {p["most"]}; ++place, y += 2) {{
         int32_t found = -1;

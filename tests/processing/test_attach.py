@@ -151,7 +151,7 @@ def test_normalisation_by_channel_is_folded_or_one_layer() -> None:
     step = Image(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))
     original = network(1, 8, 8, 3, pads=0)
     graph = attach_input(original, Processing(step))
-    assert [n.op for n in graph.nodes][0] == "conv2d"
+    assert graph.nodes[0].op == "conv2d"
     x = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.float32)
     want = reference.run(original, {"x": ((x - step.mean) / step.std).astype(np.float32)})
     y = reference.run(graph, {"image": x})
@@ -190,7 +190,7 @@ def test_an_image_in_front_of_a_quantized_network() -> None:
     inner = quantized(network(1, 6, 6, 3), ((x - 127.5) / 127.5).astype(np.float32))
     # As TensorFlow Lite's converter has it: 1/127.5 and -1.
     same = attach_input(inner, Processing(Image(mean=127.5, std=127.5)))
-    assert [n.op for n in same.nodes][0] == "rescale"
+    assert same.nodes[0].op == "rescale"
     other = attach_input(inner, Processing(Image(mean=110, std=100)))
     assert [n.op for n in other.nodes][:2] == ["rescale", "clip"]
     raw = (x - 128).astype(np.int8)
@@ -245,7 +245,8 @@ def plain_nms(boxes: np.ndarray, scores: np.ndarray, most: int, iou: float, leas
         covered = False
         for j, _ in kept:
             if classes[j] == classes[i]:
-                low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+                low = np.maximum(boxes[i, :2], boxes[j, :2])
+                high = np.minimum(boxes[i, 2:], boxes[j, 2:])
                 inner = np.prod(np.maximum(high - low, 0))
                 whole = sum(np.prod(np.maximum(boxes[k, 2:] - boxes[k, :2], 0)) for k in (i, j))
                 covered |= inner > iou * (whole - inner)

@@ -36,7 +36,8 @@ classify: {threshold: 0.5, scores: true}
     )
     assert load(written(tmp_path, "image:\nclassify:\n")) == Processing(Image(), Classify())
     text = "image: {mean: [1, 2, 3], crop: [0, 0, 8, 8]}\ndetect: {boxes: b, scores: s}"
-    assert load(written(tmp_path, text)) == Processing(Image(mean=(1, 2, 3), crop=(0, 0, 8, 8)), Detect("b", "s"))
+    image = Image(mean=(1, 2, 3), crop=(0, 0, 8, 8))
+    assert load(written(tmp_path, text)) == Processing(image, Detect("b", "s"))
 
 
 @pytest.mark.parametrize(
@@ -102,5 +103,5 @@ def test_aliases_cost_nothing(tmp_path: Path) -> None:
     lines = ["a: &a [x, x]"] + [
         f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]" for i in range(12)
     ]
-    with pytest.raises(EdgekitError, match="E185|no setting"):
+    with pytest.raises(EdgekitError, match="no setting"):
         load(written(tmp_path, "\n".join(lines)))
