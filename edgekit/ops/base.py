@@ -42,6 +42,10 @@ class Operator:
     #: activations and the result have one dtype.
     converts: bool = False
 
+    #: Constant operands of float32 become integers as activations do; False where the operator has
+    #: weights of its own kind.
+    plain_constants: bool = True
+
     def checked(self, node: Node, inputs: list[Value]) -> Inferred:
         """`infer` once every rule holds; GraphError with the sentence of one that does not."""
         for rule in self.rules:
@@ -177,8 +181,8 @@ def require(condition: bool, node: Node, message: str) -> None:
         raise GraphError(f"'{node.name or node.op}' ({node.op}): {message}")
 
 
-def sentence(rule: Rule) -> str:
-    """What a rule says, on one line and without a full stop."""
+def sentence(rule: Callable[..., object]) -> str:
+    """What a function's docstring says, on one line and without a full stop."""
     return " ".join((rule.__doc__ or rule.__name__).split()).rstrip(".")
 
 
