@@ -8,8 +8,7 @@ from typing import Any
 import audio
 import numpy as np
 import pytest
-from onnx import helper
-from onnx_models import model, save
+from processed import clips, network
 
 from edgekit import data, pipeline
 from edgekit.errors import EdgekitError
@@ -21,25 +20,6 @@ from edgekit.search.budget import Budget
 @pytest.fixture(autouse=True)
 def boards_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_STATE_DIR", str(tmp_path / "state"))
-
-
-def network(folder: Path, channels: int, height: int, width: int, classes: int = 3) -> Path:
-    """A padded convolution, a pool over everything and scores, NCHW as PyTorch exports."""
-    r = np.random.default_rng(0)
-    constants = {
-        "w": r.normal(0, 0.3, (4, channels, 3, 3)).astype(np.float32),
-        "b": r.normal(0, 0.1, 4).astype(np.float32),
-        "v": r.normal(0, 1, (4, classes)).astype(np.float32),
-        "c": r.normal(0, 0.1, classes).astype(np.float32),
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["h"], pads=[1, 1, 1, 1], strides=[2, 2]),
-        helper.make_node("Relu", ["h"], ["a"]),
-        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "v", "c"], ["y"]),
-    ]
-    return save(model(nodes, {"x": [1, channels, height, width]}, ["y"], constants), folder)
 
 
 def compiled(
@@ -61,12 +41,6 @@ def check_everywhere(done: pipeline.Compiled, raw: np.ndarray, boards: tuple[str
             have = execute(done.output, inputs, where, mode=mode)
             for name, y in want.items():
                 np.testing.assert_array_equal(have[name], y, err_msg=f"{where} {mode} {name}")
-
-
-def clips(count: int, samples: int) -> np.ndarray:
-    gains = np.geomspace(0.01, 1, count)
-    seconds = samples / audio.RATE
-    return np.concatenate([audio.speech(seconds, g, i)[:, :samples] for i, g in enumerate(gains)])
 
 
 SPEECH = Audio(window_ms=16, hop_ms=10, mels=20, mfcc=10, clip_ms=100)
