@@ -91,6 +91,20 @@ class Node:
         return self.outputs[0]
 
 
+@dataclass(frozen=True)
+class State:
+    """A tensor that outlives an inference: value `name` is read during one, and takes the content
+    of value `next` after it.
+
+    Both have one shape, dtype and quantization; `initial` is what the first inference reads, an
+    array of the value's shape and dtype.
+    """
+
+    name: str
+    next: str
+    initial: np.ndarray
+
+
 @dataclass
 class Graph:
     """`values` has every tensor, constants and inputs included; `constants` has the data."""
@@ -101,6 +115,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    states: list[State] = field(default_factory=list)
     # What a user must know of inputs and outputs and what was done to them: for instance
     # {"layout": {"x": "NCHW"}} says that the model file declared x as NCHW though it is NHWC here.
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -112,6 +127,11 @@ class Graph:
 
     def consumers(self, name: str) -> list[Node]:
         return [n for n in self.nodes if name in n.inputs]
+
+    @property
+    def sources(self) -> list[str]:
+        """What an inference starts from: the inputs and the states."""
+        return [*self.inputs, *(state.name for state in self.states)]
 
     def is_constant(self, name: str) -> bool:
         return name in self.constants
@@ -147,18 +167,24 @@ class Graph:
             nodes=list(self.nodes),
             values=dict(self.values),
             constants=dict(self.constants),
+            states=list(self.states),
             metadata=dict(self.metadata),
         )
 
     def drop_unused(self) -> None:
-        """Remove nodes whose results nobody reads, and values nobody names."""
+        """Remove nodes whose results nobody reads, states among them, and values nobody names."""
         used = set(self.outputs)
-        kept: list[Node] = []
-        for node in reversed(self.nodes):
-            if used.intersection(node.outputs):
-                kept.append(node)
-                used.update(node.inputs)
+        before = -1
+        while before != len(used):  # a state that is read needs what makes its next content
+            before = len(used)
+            used.update(state.next for state in self.states if state.name in used)
+            kept: list[Node] = []
+            for node in reversed(self.nodes):
+                if used.intersection(node.outputs):
+                    kept.append(node)
+                    used.update(node.inputs)
         self.nodes = kept[::-1]
+        self.states = [state for state in self.states if state.name in used]
         used.update(self.inputs)
         for node in self.nodes:
             used.update(node.outputs)
@@ -172,10 +198,13 @@ class Graph:
 
         1. Inputs, outputs and node operands are known values; names match their keys.
         2. Constants agree with their value's shape and dtype.
-        3. Each name has one origin: an input, a constant, or one node; definitions come first.
+        3. Each name has one origin: an input, a state, a constant, or one node; definitions come
+           first.
         4. Shapes are positive and static; dtypes are known.
         5. Quantization fits: per-channel vectors match the axis, scales are finite and positive.
-        6. Every operator is known, and its inferred output shapes and dtypes are the stated ones.
+        6. Every operator is known, its rules hold, and its inferred output shapes and dtypes are
+           the stated ones.
+        7. A state, its next content and its initial one agree.
 
         Raises:
             GraphError: with the first rule that is broken.
@@ -194,9 +223,12 @@ class Graph:
                 )
         for name in self.inputs:
             self._known(name, "input")
-        defined = set(self.inputs) | set(self.constants)
-        if len(set(self.inputs)) != len(self.inputs) or set(self.inputs) & set(self.constants):
-            raise GraphError("an input is listed twice or is a constant as well")
+        for state in self.states:
+            self._known(state.name, "state")
+        sources = self.sources
+        defined = set(sources) | set(self.constants)
+        if len(set(sources)) != len(sources) or set(sources) & set(self.constants):
+            raise GraphError("an input or state is listed twice or is a constant as well")
         for node in self.nodes:
             for name in node.inputs:
                 self._known(name, f"operand of '{node.name or node.op}'")
@@ -207,7 +239,7 @@ class Graph:
                 if name in defined:
                     raise GraphError(f"'{name}' is defined twice")
                 defined.add(name)
-            inferred = operator(node.op).infer(node, [self.values[i] for i in node.inputs])
+            inferred = operator(node.op).checked(node, [self.values[i] for i in node.inputs])
             stated_results = [(self.values[o].shape, self.values[o].dtype) for o in node.outputs]
             if inferred != stated_results:
                 raise GraphError(
@@ -216,7 +248,22 @@ class Graph:
         for name in self.outputs:
             if name not in defined:
                 raise GraphError(f"output '{name}' is never made")
+        for state in self.states:
+            self._verify_state(state, defined)
         return self
+
+    def _verify_state(self, state: State, defined: set[str]) -> None:
+        self._known(state.next, f"next content of state '{state.name}'")
+        if state.next not in defined:
+            raise GraphError(f"'{state.next}', the next content of '{state.name}', is never made")
+        now, after = self.values[state.name], self.values[state.next]
+        if replace(after, name=now.name) != now:
+            raise GraphError(f"state '{now.name}' is {now}, its next content {after}")
+        if state.initial.shape != now.shape or str(state.initial.dtype) != now.dtype:
+            raise GraphError(
+                f"state '{now.name}' is {now.dtype}{list(now.shape)}, its initial content "
+                f"{state.initial.dtype}{list(state.initial.shape)}"
+            )
 
     def _known(self, name: str, what: str) -> None:
         if name not in self.values:

@@ -145,7 +145,9 @@ def _objectives(budget: Budget, built: Build) -> list[str]:
 
 
 def _is_float(graph: Graph) -> bool:
-    return any(graph.values[i].quant is None for i in graph.inputs)
+    return any(value.dtype == "float32" for value in graph.values.values()) and not any(
+        value.quant is not None for value in graph.values.values()
+    )
 
 
 def _samples(

@@ -61,7 +61,7 @@ def _run(
     for node in graph.nodes:
         inputs = [live[i] for i in node.inputs]
         look(node, inputs)
-        live[node.output] = run_node(graph, node, inputs)
+        [live[node.output]] = run_node(graph, node, inputs)
         check_finite(node, live[node.output], 0)
         for name in node.inputs:
             uses[name] -= 1
@@ -97,7 +97,7 @@ def refit(
     for number, node in enumerate(graph.nodes):
         want = [theirs[i] for i in node.inputs]
         have = [ours[i] for i in node.inputs]
-        theirs[node.output] = run_node(graph, node, want)
+        [theirs[node.output]] = run_node(graph, node, want)
         check_finite(node, theirs[node.output], 0)
         if node.op in CHANNEL_AXIS:
             have[1:] = _finish(node, want, have[0], solve.get(node.output))
@@ -108,7 +108,7 @@ def refit(
             pruned.nodes[number] = Node(
                 node.op, (node.inputs[0], *names), node.outputs, node.attrs, node.name
             )
-        ours[node.output] = run_node(graph, node, have)
+        [ours[node.output]] = run_node(graph, node, have)
         for name in node.inputs:
             uses[name] -= 1
             if uses[name] == 0:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, Quant
+from edgekit.ops import operator
 from edgekit.reference import steps
 from quantizer.floats import evaluate
+from quantizer.groups import Groups, activations, grid_groups
 from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
 from quantizer.ranges import (
@@ -20,10 +23,7 @@ from quantizer.ranges import (
     wide_quant,
     with_zero,
 )
-from quantizer.widths import SHARING
 
-#: TFLite's fixed quantization of probabilities.
-SOFTMAX_QUANT = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 32768, 0)}
 #: Fewer different calibration samples than this say too little about ranges.
 MIN_SAMPLES = 8
 #: Results that calibration keeps between its two passes: 128 MB of float32.
@@ -38,7 +38,7 @@ def batches(graph: Graph, data: dict[str, np.ndarray]) -> Iterator[dict[str, np.
     step = max(1, BATCH_ELEMENTS // largest)
     n = len(next(iter(data.values())))
     for i in range(0, n, step):
-        yield {name: x[i : i + step].astype(np.float32) for name, x in data.items()}
+        yield {name: x[i : i + step].astype(graph.values[name].dtype) for name, x in data.items()}
 
 
 def check_samples(data: dict[str, np.ndarray]) -> None:
@@ -85,45 +85,79 @@ def check_constants(graph: Graph) -> None:
                 )
 
 
+#: Extremes by the name of an inner quantity, by the name of a node's first result.
+InnerRanges = dict[str, dict[str, tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What calibration saw: every real tensor, samples of what pools read, extremes of quantities
+    inside of operators."""
+
+    tensors: dict[str, Observer]
+    pools: PoolInputs
+    inner: InnerRanges
+
+    def see_inside(self, node: Node, operands: list[np.ndarray]) -> None:
+        found = self.inner.setdefault(node.output, {})
+        for name, (lo, hi) in operator(node.op).inner_ranges(node, operands).items():
+            before = found.get(name, (np.inf, -np.inf))
+            found[name] = (min(before[0], lo), max(before[1], hi))
+
+
 def observe(
     graph: Graph, data: dict[str, np.ndarray], progress: Callable[[str, float], None]
-) -> tuple[dict[str, Observer], PoolInputs]:
+) -> Observed:
     """Extremes and histogram of every input and node result, samples of what pools read.
 
     Raises:
         EdgekitError: E208 where the float network itself gives NaN or infinity.
     """
-    names = [*graph.inputs, *(node.output for node in graph.nodes)]
-    observers = {name: Observer() for name in names}
+    observers = {name: Observer() for name in activations(graph)}
     count = len(next(iter(data.values())))
     pools = PoolInputs(graph, count)
+    observed = Observed(observers, pools, {})
 
     # Run once where all results fit into memory, else once more for the histograms.
-    results = sum(graph.values[node.output].size for node in graph.nodes) * count
-    kept: list[list[np.ndarray]] = []
+    sizes = sum(graph.values[name].size for node in graph.nodes for name in node.outputs) * count
+    kept: list[list[list[np.ndarray]]] = []
     for number, see in enumerate((Observer.see_extremes, Observer.see_histogram)):
         done = 0
         for index, feeds in enumerate(batches(graph, data)):
             for name in graph.inputs:
-                see(observers[name], feeds[name])
-            found: Iterable[tuple[Node, np.ndarray]]
+                if name in observers:
+                    see(observers[name], feeds[name])
+            found: Iterable[tuple[Node, list[np.ndarray]]]
             if number == 1 and kept:
                 found = zip(graph.nodes, kept[index], strict=True)
             else:
-                found = ((node, y) for node, _, y in steps(graph, feeds, evaluate))
+                found = _results(graph, feeds, observed if number == 0 else None)
             batch = []
-            for node, result in found:
+            for node, results in found:
                 if number == 0:
-                    check_finite(node, result, done)
-                    batch.append(result)
-                see(observers[node.output], result)
-                if number == 1:
-                    pools.see(node.output, result)
-            if number == 0 and results <= KEPT_ELEMENTS:
+                    batch.append(results)
+                for name, result in zip(node.outputs, results, strict=True):
+                    if name not in observers:
+                        continue
+                    if number == 0:
+                        check_finite(node, result, done)
+                    see(observers[name], result)
+                    if number == 1:
+                        pools.see(name, result)
+            if number == 0 and sizes <= KEPT_ELEMENTS:
                 kept.append(batch)
             done += len(next(iter(feeds.values())))
             progress("calibrate", (number + done / count) / 2)
-    return observers, pools
+    return observed
+
+
+def _results(
+    graph: Graph, feeds: dict[str, np.ndarray], observed: Observed | None
+) -> Iterator[tuple[Node, list[np.ndarray]]]:
+    for node, operands, results in steps(graph, feeds, evaluate):
+        if observed is not None:
+            observed.see_inside(node, operands)
+        yield node, results
 
 
 def check_finite(node: Node, result: np.ndarray, first: int) -> None:
@@ -146,8 +180,7 @@ def check_finite(node: Node, result: np.ndarray, first: int) -> None:
 
 def choose_quants(
     graph: Graph,
-    observers: dict[str, Observer],
-    pools: PoolInputs,
+    observed: Observed,
     ranges: Ranges,
     dtypes: Mapping[str, str],
 ) -> dict[str, Quant]:
@@ -155,36 +188,79 @@ def choose_quants(
 
     Graph inputs keep their observed extremes: clipping would lose pixels that calibration saw
     rarely. Graph outputs and what a softmax reads get a margin beyond theirs (`tails`): clipping
-    would merge the largest scores.
+    would merge the largest scores. Tensors that have one quantization (`quantizer.groups`) get it
+    for all that was seen of them.
     """
-    scores = set(graph.outputs) | {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
-    exact = scores | set(graph.inputs)
-    quants: dict[str, Quant] = {}
+    groups, fixed = grid_groups(graph, dtypes)
+    choice = _Choice(graph, observed, ranges, dtypes, groups)
+    quants: dict[str, Quant] = dict(choice.without_floor(fixed))
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    chosen: dict[str, Quant] = {}
+    for root, members in groups.members().items():
+        if root in fixed:
+            chosen[root] = fixed[root]
+            quants |= dict.fromkeys(members, fixed[root])
+    for name in groups.names:
+        root = groups.of(name)
+        if root not in chosen and dtypes[name] != "float32":
+            sources = choice.sources(root)
+            floors = [
+                least_scale(graph, makers[n], quants, dtypes) for n in sources if n in makers
+            ]
+            chosen[root] = choice.quant(root, max(floors, default=0.0))
+            quants |= dict.fromkeys(groups.members()[root], chosen[root])
+    return {name: quants[name] for name in groups.names if dtypes[name] != "float32"}
 
-    def choose(name: str) -> tuple[float, float]:
-        seen = observers[name]
-        if ranges == "mse" and name in pools.pools:
-            return with_zero(*pools.range_of(name, seen.lo, seen.hi))
-        if name in scores and ranges != "minmax":
-            return with_zero(*seen.extended())
-        return range_of(seen, "minmax" if name in exact else ranges)
 
-    def quant(name: str, least: float) -> Quant:
-        if dtypes[name] == "int16":
-            seen = observers[name]
+class _Choice:
+    """The quantization of groups of tensors under one method of ranges."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        observed: Observed,
+        ranges: Ranges,
+        dtypes: Mapping[str, str],
+        groups: Groups,
+    ) -> None:
+        self.graph, self.observed, self.ranges, self.dtypes = graph, observed, ranges, dtypes
+        self.members = groups.members()
+        self.scores = set(graph.outputs) | {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
+        moved = {
+            name
+            for node in graph.nodes
+            if operator(node.op).grid == "operand"
+            for name in node.outputs
+        }
+        self.made = {name for name in groups.names if name not in moved}
+
+    def sources(self, root: str) -> list[str]:
+        """The members of a group that hold numbers of their own, not those of another member."""
+        members = self.members[root]
+        return [name for name in members if name in self.made] or members[:1]
+
+    def quant(self, root: str, least: float) -> Quant:
+        """The quantization of a group whose scale is not below `least`."""
+        names = self.sources(root)
+        seen = Observer.merged([self.observed.tensors[name] for name in names])
+        if self.dtypes[root] == "int16":
             return wide_quant(*widened(*with_zero(seen.lo, seen.hi), least, 32767))
-        return activation_quant(*widened(*choose(name), least))
+        return activation_quant(*widened(*self._range(names, seen), least))
 
-    for name in graph.inputs:
-        quants[name] = quant(name, 0.0)
-    for node in graph.nodes:
-        name = node.output
-        if dtypes[name] == "float32":
-            continue
-        if node.op == "softmax":
-            quants[name] = SOFTMAX_QUANT[dtypes[name]]
-        elif node.op in SHARING:
-            quants[name] = quants[node.inputs[0]]
-        else:
-            quants[name] = quant(name, least_scale(graph, node, quants, dtypes))
-    return quants
+    def without_floor(self, fixed: Mapping[str, Quant]) -> Iterator[tuple[str, Quant]]:
+        """What members of groups with several sources would get: floors need some quantization of
+        operands that are chosen later."""
+        for root, members in self.members.items():
+            several = root not in fixed and len(self.sources(root)) > 1
+            if several and self.dtypes[root] != "float32":
+                quant = self.quant(root, 0.0)
+                yield from ((name, quant) for name in members)
+
+    def _range(self, names: list[str], seen: Observer) -> tuple[float, float]:
+        pools = self.observed.pools
+        if self.ranges == "mse" and names[0] in pools.pools and len(names) == 1:
+            return with_zero(*pools.range_of(names[0], seen.lo, seen.hi))
+        if self.scores.intersection(names) and self.ranges != "minmax":
+            return with_zero(*seen.extended())
+        exact = self.graph.inputs
+        return range_of(seen, "minmax" if set(names) & self.scores.union(exact) else self.ranges)

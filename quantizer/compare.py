@@ -28,7 +28,10 @@ class Errors:
         self.sums: dict[str, list[float]] = {}
 
     def add(self, name: str, want: np.ndarray, have: np.ndarray) -> None:
-        """A float tensor, and its integers (or reals) in the integer network."""
+        """A float tensor, and its integers (or reals) in the integer network; others are not
+        compared: indices and truth values."""
+        if want.dtype.kind != "f":
+            return
         real = dequantize(self.integer.values[name], have)
         sums = self.sums.setdefault(name, [0.0, 0.0])
         sums[0] += float(np.sum(np.square(want, dtype=np.float64)))
@@ -57,7 +60,8 @@ def compare(
         # Side by side, so that neither network's tensors are all held at once.
         pairs = zip(steps(graph, feeds), steps(integer, raw), strict=True)
         for (node, _, want), (_, _, have) in pairs:
-            errors.add(node.output, want, have)
+            for name, left, right in zip(node.outputs, want, have, strict=True):
+                errors.add(name, left, right)
         done += len(next(iter(feeds.values())))
         progress("compare", done / count)
     return errors.sqnr_db()

@@ -19,6 +19,7 @@ from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.convert import dequantize
 from edgekit.ops.requant import quant_of, tensor_quant
+from edgekit.reference import evaluate_samples
 from quantizer.compare import Errors
 from quantizer.floats import evaluate, reference_float
 from quantizer.gptq import DAMPING, damped, round_groups
@@ -78,9 +79,10 @@ def refine(
     n = max(1, HELD_ELEMENTS // largest)
     used = {name: _spread(x, n) for name, x in data.items()}
     floats: dict[str, np.ndarray] = dict(graph.constants)
-    floats |= {name: x.astype(np.float32) for name, x in used.items()}
+    floats |= {name: x.astype(graph.values[name].dtype) for name, x in used.items()}
     ints: dict[str, np.ndarray] = dict(integer.constants)
-    ints |= quantize_inputs(integer, {name: x.astype(np.float32) for name, x in used.items()})
+    ints |= quantize_inputs(integer, {name: floats[name] for name in used})
+    count = len(next(iter(used.values())))
     uses = Counter(i for node in graph.nodes for i in node.inputs)
     errors = Errors(integer)
     for name in graph.inputs:
@@ -90,9 +92,11 @@ def refine(
         i_in = [ints[i] for i in i_node.inputs]
         if i_node.op in CHANNEL_AXIS and not i_node.attrs.get("float"):
             i_in = refine_layer(integer, f_node, i_node, f_in, i_in, how)
-        floats[f_node.output] = evaluate(graph, f_node, f_in)
-        ints[i_node.output] = run_node(integer, i_node, i_in)
-        errors.add(f_node.output, floats[f_node.output], ints[f_node.output])
+        want = evaluate_samples(graph, f_node, f_in, count, evaluate)
+        have = evaluate_samples(integer, i_node, i_in, count, run_node)
+        for name, left, right in zip(f_node.outputs, want, have, strict=True):
+            floats[name], ints[name] = left, right
+            errors.add(name, left, right)
         for name in f_node.inputs:
             uses[name] -= 1
             if uses[name] == 0:

@@ -94,7 +94,7 @@ def channel_reach(
     """The largest magnitude of each channel (last axis) of tensors, float64."""
     reach = {name: np.zeros(graph.values[name].shape[-1]) for name in names}
     for feeds in batches(graph, data):
-        for node, _, result in steps(graph, feeds, evaluate):
+        for node, _, [result, *_] in steps(graph, feeds, evaluate):
             if node.output in names:
                 seen = np.abs(result).max(axis=tuple(range(result.ndim - 1)))
                 reach[node.output] = np.maximum(reach[node.output], seen)

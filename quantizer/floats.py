@@ -18,9 +18,12 @@ from edgekit.ops.base import run_node
 MATRIX_PRODUCTS = ("conv2d", "fully_connected")
 
 
-def evaluate(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+def evaluate(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """`edgekit.ops.base.run_node` for a float graph; float32 in and out."""
-    return run_node(graph, node, _widened(node, inputs)).astype(np.float32, copy=False)
+    return [
+        y.astype(np.float32, copy=False) if y.dtype.kind == "f" else y
+        for y in run_node(graph, node, _widened(node, inputs))
+    ]
 
 
 def reference_float(node: Node, inputs: list[np.ndarray]) -> np.ndarray:

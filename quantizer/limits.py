@@ -31,7 +31,8 @@ def least_scale(
             least = 2.0**-25 / float(reader.attrs.get("beta", 1.0))
     if any(dtypes.get(name) == "float32" for name in node.inputs):
         return least
-    reach = [_reach(graph, node, name, quants, dtypes) for name in node.inputs[:2]]
+    real = [n for n in node.inputs[:2] if graph.values[n].dtype == "float32"]
+    reach = [_reach(graph, node, name, quants, dtypes) for name in real] or [0.0]
     if node.op in CHANNEL_AXIS:
         w, bias = (graph.constants[i].astype(np.float64) for i in node.inputs[1:])
         axes = tuple(i for i in range(w.ndim) if i != CHANNEL_AXIS[node.op])

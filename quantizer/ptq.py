@@ -11,15 +11,24 @@ import numpy as np
 from edgekit.data import prepare
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, Quant, Value, logits_of, scores_of
+from edgekit.ops import operator
 from edgekit.ops.convert import quantize as quantize_numbers
 from edgekit.ops.requant import tensor_quant
-from quantizer.calibrate import check_constants, check_samples, choose_quants, observe
+from quantizer.calibrate import (
+    InnerRanges,
+    check_constants,
+    check_samples,
+    choose_quants,
+    observe,
+)
 from quantizer.compare import compare
+from quantizer.constants import QUANTIZERS, Context
 from quantizer.correct import BiasCorrection, Refinement, refine
 from quantizer.equalize import equalize as equalized
 from quantizer.gptq import MOST_INPUTS
 from quantizer.limits import check_accumulators
 from quantizer.ranges import Ranges, constant_quant
+from quantizer.states import closed, opened
 from quantizer.weights import CHANNEL_AXIS, Weights, bias_scale, quantize_bias, quantize_weights
 from quantizer.widths import Formats, constant_dtype, formats_of, layer_name, weighted
 
@@ -183,26 +192,28 @@ def _quantize(
     options: Options,
     report: Callable[[str, float], None],
 ) -> QuantizationResult:
-    observers, pools = observe(graph, data, report)
+    whole, graph, samples = graph, *opened(graph, data)
+    observed = observe(graph, samples, report)
     formats = options.formats
-    quants = choose_quants(graph, observers, pools, options.ranges, formats.dtypes)
-    integer = build(graph, quants, options)
+    quants = choose_quants(graph, observed, options.ranges, formats.dtypes)
+    integer = build(graph, quants, options, observed.inner)
     gptq, sqnr = options.gptq(graph), None
     if gptq or options.bias_correction != "none":
-        means = {name: seen.means for name, seen in observers.items()}
+        means = {name: seen.means for name, seen in observed.tensors.items()}
         how = Refinement(options.bias_correction, options.weights, formats.weight_bits, gptq, means)
-        sqnr = refine(graph, integer, data, how, report)
-    integer.verify()
+        sqnr = refine(graph, integer, samples, how, report)
+    integer = closed(integer.verify(), whole)
     check_accumulators(integer)
-    sqnr = sqnr or compare(graph, integer, data, report)
+    if sqnr is None or whole.states:
+        sqnr = compare(whole, integer, data, report)
     tensors = {
         name: TensorReport(seen.lo, seen.hi, *_covered(integer.values[name]), sqnr_db=sqnr[name])
-        for name, seen in observers.items()
-        if name in quants
+        for name, seen in observed.tensors.items()
+        if name in quants and name in sqnr
     }
-    named = [*graph.outputs, *scores_of(graph)]
+    named = [n for n in (*whole.outputs, *scores_of(whole)) if n in sqnr]
     count = len(next(iter(data.values())))
-    return QuantizationResult(integer, graph, tensors, {n: sqnr[n] for n in named}, count, formats)
+    return QuantizationResult(integer, whole, tensors, {n: sqnr[n] for n in named}, count, formats)
 
 
 def _covered(value: Value) -> tuple[float, float, float, int]:
@@ -230,7 +241,9 @@ def _fan_in(graph: Graph, node: Node) -> int:
 
 
 def _check_float(graph: Graph) -> None:
-    integer = [n for n in [*graph.inputs, *graph.outputs] if graph.values[n].dtype != "float32"]
+    integer = [
+        n for n in [*graph.inputs, *graph.outputs] if graph.values[n].dtype in ("int8", "int16")
+    ]
     if integer:
         raise EdgekitError(
             "E206",
@@ -239,7 +252,9 @@ def _check_float(graph: Graph) -> None:
         )
 
 
-def build(graph: Graph, quants: dict[str, Quant], options: Options) -> Graph:
+def build(
+    graph: Graph, quants: dict[str, Quant], options: Options, inner: InnerRanges
+) -> Graph:
     """The integer graph under given activation quantization, weights rounded to the nearest and
     biases not corrected yet.
 
@@ -250,19 +265,22 @@ def build(graph: Graph, quants: dict[str, Quant], options: Options) -> Graph:
         out.values[name] = replace(
             out.values[name], dtype=options.formats.dtypes[name], quant=quant
         )
-    out.nodes = [_integer_node(graph, out, node, quants, options) for node in graph.nodes]
+    out.nodes = []
+    for node in graph.nodes:
+        ranges = inner.get(node.output, {})
+        context = Context(graph, out, quants, options.formats.dtypes, ranges)
+        out.nodes.append(_integer_node(node, context, options))
     out.drop_unused()
     return out
 
 
-def _integer_node(
-    graph: Graph, out: Graph, node: Node, quants: dict[str, Quant], options: Options
-) -> Node:
-    formats = options.formats
-    dtype, attrs = formats.dtypes[node.output], dict(node.attrs)
-    first = formats.dtypes.get(node.inputs[0]) or constant_dtype(node, formats.dtypes)
-    if first != dtype:
-        attrs["out_dtype"] = dtype
+def _integer_node(node: Node, context: Context, options: Options) -> Node:
+    graph, out, quants, formats = context.graph, context.out, context.quants, options.formats
+    dtype, attrs = formats.dtypes.get(node.output), dict(node.attrs)
+    if dtype is not None and operator(node.op).converts:
+        first = formats.dtypes.get(node.inputs[0]) or constant_dtype(node, formats.dtypes)
+        if first != dtype:
+            attrs["out_dtype"] = dtype
     if layer_name(node) in formats.floats:
         return replace(node, attrs={**attrs, "float": True})
     if node.op in CHANNEL_AXIS:
@@ -286,9 +304,11 @@ def _integer_node(
         if bits != 8:
             attrs["weight_bits"] = bits
         return replace(node, inputs=(x, weights, biases), attrs=attrs)
+    if node.op in QUANTIZERS:
+        return QUANTIZERS[node.op](replace(node, attrs=attrs), context)
     operands = []
     for name in node.inputs:
-        if name in graph.constants:
+        if name in graph.constants and graph.values[name].dtype == "float32":
             kind = constant_dtype(node, formats.dtypes)
             quant = constant_quant(graph.constants[name], kind)
             value = Value(name, graph.values[name].shape, kind, quant)

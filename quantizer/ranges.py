@@ -6,7 +6,7 @@ extremes, then a histogram between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -76,6 +76,24 @@ class Observer:
         np.clip(index, 0, BINS - 1, out=index)
         self.counts += np.bincount(index, minlength=BINS)
         self.sums += np.bincount(index, weights=flat, minlength=BINS)
+
+    @staticmethod
+    def merged(several: Sequence[Observer]) -> Observer:
+        """One observer of all that several have seen, as far as ranges are concerned."""
+        if len(several) == 1:
+            return several[0]
+        whole = Observer(min(o.lo for o in several), max(o.hi for o in several))
+        width = max(whole.hi - whole.lo, EMPTY_RANGE)
+        for seen in several:
+            whole.minima += seen.minima
+            whole.maxima += seen.maxima
+            whole.numbers = max(whole.numbers, seen.numbers)
+            whole.zeros += seen.zeros
+            points, counts = seen.points()
+            index = ((points - whole.lo) * ((BINS - 1) / width)).astype(np.intp).clip(0, BINS - 1)
+            whole.counts += np.bincount(index, weights=counts, minlength=BINS)
+            whole.sums += np.bincount(index, weights=points * counts, minlength=BINS)
+        return whole
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """(mean value, count) of the bins that hold something."""

@@ -16,15 +16,18 @@ import numpy as np
 from edgekit.data import prepare
 from edgekit.graph import Graph, Node, Quant, Value, logits_of
 from edgekit.ops import operator
+from edgekit.ops.base import run_node
 from edgekit.ops.convert import dequantize, quantize
-from edgekit.reference import run
+from edgekit.reference import evaluate_samples, run
 from quantizer.calibrate import check_samples, choose_quants, observe
 from quantizer.compare import sqnr_db
 from quantizer.gptq import DAMPING, MOST_INPUTS, damped, round_groups
+from quantizer.groups import width_groups
 from quantizer.moments import moments
 from quantizer.ranges import Ranges
+from quantizer.states import opened
 from quantizer.weights import grid_of, quantize_weights, rows, unrows
-from quantizer.widths import SAME_DTYPE, SHARING, formats_of, layer_name, weighted, widths_of
+from quantizer.widths import formats_of, layer_name, weighted, widths_of
 
 #: Elements of all tensors of the samples that are looked at: 256 MB of float32.
 HELD_ELEMENTS = 1 << 26
@@ -74,9 +77,10 @@ def sensitivity(
     graph.drop_unused()
     data = prepare(graph, calibration, source="the calibration data")
     check_samples(data)
-    observers, pools = observe(graph, data, say)
+    graph, data = opened(graph, data)
+    observed = observe(graph, data, say)
     quants = {
-        bits: choose_quants(graph, observers, pools, ranges, formats_of(graph, 8, bits, ()).dtypes)
+        bits: choose_quants(graph, observed, ranges, formats_of(graph, 8, bits, ()).dtypes)
         for bits in (8, 16)
     }
     probe = _Probe(graph, data, quants)
@@ -100,14 +104,11 @@ def sensitivity(
 def _roots(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Tensors by who makes them, with those that have to have the same width."""
     makers = {name: name for name in graph.inputs}
-    makers |= {node.output: layer_name(node) for node in graph.nodes}
-    members = {name: [name] for name in graph.inputs}
-    root = {name: name for name in graph.inputs}
-    for node in graph.nodes:
-        same = node.op in SAME_DTYPE
-        root[node.output] = root[node.inputs[0]] if same else node.output
-        members.setdefault(root[node.output], []).append(node.output)
-    return {makers[name]: tuple(group) for name, group in members.items()}
+    makers |= {name: layer_name(node) for node in graph.nodes for name in node.outputs}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, group in width_groups(graph).members().items():
+        found[makers[name]] = (*found.get(makers[name], ()), *group)
+    return found
 
 
 class _Probe:
@@ -121,7 +122,8 @@ class _Probe:
         n = max(1, min(MOST_SAMPLES, HELD_ELEMENTS // per_sample))
         count = len(next(iter(data.values())))
         picked = np.unique(np.linspace(0, count - 1, min(n, count)).astype(np.intp))
-        feeds = {name: x[picked].astype(np.float32) for name, x in data.items()}
+        feeds = {name: x[picked].astype(graph.values[name].dtype) for name, x in data.items()}
+        self.count = len(picked)
         self.floats = run(graph, feeds, keep="all")
         self.scores = logits_of(graph)
         self.signal = float(np.mean(np.square(self.floats[self.scores], dtype=np.float64)))
@@ -158,10 +160,11 @@ class _Probe:
         return unrows(node, (q * scales[:, None]).astype(np.float32), w.shape)
 
     def tensor(self, members: tuple[str, ...], bits: int) -> float:
-        """Noise of one tensor, and of the results that keep its quantization."""
+        """Noise of tensors that have one width, and of the results that keep their quantization."""
         quants = {name: self.quants[bits][name] for name in members}
-        first = members[0]
-        return self._noise({first: self._fake(first, self.floats[first], quants)}, quants)
+        makers = {name: node for node in self.graph.nodes for name in node.outputs}
+        own = [n for n in members if n not in makers or operator(makers[n].op).grid != "operand"]
+        return self._noise({n: self._fake(n, self.floats[n], quants) for n in own}, quants)
 
     def _fake(self, name: str, x: np.ndarray, quants: Mapping[str, Quant]) -> np.ndarray:
         quant = quants[name]
@@ -174,15 +177,19 @@ class _Probe:
         for node in self.graph.nodes:
             if self.scores in changed:
                 break
-            if node.output in changed or not any(i in changed for i in node.inputs):
+            if node.output in changed and node.output not in quants:
+                continue
+            if not any(i in changed for i in node.inputs):
                 continue
             operands = [
                 changed[i] if i in changed else self.graph.constants.get(i, self.floats.get(i))
                 for i in node.inputs
             ]
-            y = operator(node.op).reference_float(node, [x for x in operands if x is not None])
-            keeps = node.op in SHARING and node.output in quants
-            changed[node.output] = self._fake(node.output, y, quants) if keeps else y
+            results = evaluate_samples(
+                self.graph, node, [x for x in operands if x is not None], self.count, run_node
+            )
+            for name, y in zip(node.outputs, results, strict=True):
+                changed[name] = self._fake(name, y, quants) if name in quants else y
         if self.scores not in changed:
             return 0.0
         error = changed[self.scores] - self.floats[self.scores]

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node
+from quantizer.groups import width_groups
 from quantizer.weights import CHANNEL_AXIS
 
 WIDTHS = (4, 8)
 ACTIVATION_WIDTHS = (8, 16)
 #: The key of a mapping that stands for every layer which it does not name.
 EVERY = "*"
-#: Operators whose result has the quantization of their operand.
-SHARING = ("average_pool2d", "max_pool2d", "reshape", "transpose")
-#: Operators whose result has the dtype of their operand.
-SAME_DTYPE = (*SHARING, "softmax")
 #: Operators that can stay in float32.
 FLOAT_OPERATORS = (*CHANNEL_AXIS, "add", "mul")
 
@@ -73,8 +70,8 @@ def weighted(graph: Graph) -> list[Node]:
 
 
 def constant_dtype(node: Node, dtypes: Mapping[str, str]) -> str:
-    """The dtype of a constant operand of `add` or `mul`: as wide as the widest other tensor."""
-    wide = any(dtypes.get(name) == "int16" for name in (*node.inputs, node.output))
+    """The dtype of a constant operand: as wide as the widest other tensor of the node."""
+    wide = any(dtypes.get(name) == "int16" for name in (*node.inputs, *node.outputs))
     return "int16" if wide else "int8"
 
 
@@ -138,20 +135,17 @@ def _dtypes(
 ) -> dict[str, str]:
     """The dtype of every activation.
 
-    A layer's bits are those of its result; operators that only move or compare integers keep their
-    operand's, so that one of them that is named names its operand. A tensor is float32 where it
-    goes from float layers to float layers only.
+    A layer's bits are those of its result; operators that cannot change the width have their
+    operands', so that one of them that is named names these (`quantizer.groups`). A tensor is
+    float32 where it goes from float layers to float layers only.
     """
     named = _named(
         activation_bits, ACTIVATION_WIDTHS, "E280", "activations", "activations have 8 or 16 bits"
     )
     general = named.pop(EVERY, 8)
-    tensors = {name: name for name in graph.inputs}
-    tensors |= {layer_name(node): node.output for node in graph.nodes}
-    root: dict[str, str] = {}
-    for node in graph.nodes:
-        if node.op in SAME_DTYPE:
-            root[node.output] = root.get(node.inputs[0], node.inputs[0])
+    groups = width_groups(graph)
+    tensors = {name: name for name in graph.inputs if name in groups}
+    tensors |= {layer_name(node): node.output for node in graph.nodes if node.output in groups}
     asked: dict[str, int] = {}
     for name, width in named.items():
         if name not in tensors:
@@ -160,12 +154,9 @@ def _dtypes(
                 f"there is no layer or input '{name}' to have {width}-bit activations",
                 help=did_you_mean(name, list(tensors)),
             )
-        place = root.get(tensors[name], tensors[name])
+        place = groups.of(tensors[name])
         asked[place] = max(width, asked.get(place, 0))
-    dtypes = {
-        name: f"int{asked.get(root.get(name, name), general)}"
-        for name in [*graph.inputs, *(node.output for node in graph.nodes)]
-    }
+    dtypes = {name: f"int{asked.get(groups.of(name), general)}" for name in groups.names}
     for node in graph.nodes:
         readers = graph.consumers(node.output)
         inner = readers and all(layer_name(reader) in floats for reader in readers)

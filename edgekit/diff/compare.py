@@ -192,7 +192,7 @@ def _alone(graph: Graph, node: Node, reals: Mapping[str, np.ndarray]) -> np.ndar
         graph.constants[i] if i in graph.constants else quantize(graph.values[i], reals[i])
         for i in node.inputs
     ]
-    return dequantize(graph.values[node.output], run_node(graph, node, operands))
+    return dequantize(graph.values[node.output], run_node(graph, node, operands)[0])
 
 
 class _Classes:

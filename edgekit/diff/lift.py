@@ -68,7 +68,8 @@ class Lifter:
         graph = self.graph
         if not lifted.intersection((*node.inputs, node.output)):
             have: list[Mapping[str, np.ndarray]] = [graph.constants, changed, self.integers]
-            return run_node(graph, node, [next(h[i] for h in have if i in h) for i in node.inputs])
+            operands = [next(h[i] for h in have if i in h) for i in node.inputs]
+            return run_node(graph, node, operands)[0]
         out = operator(node.op).reference_float(
             node, [self._real(i, lifted, changed) for i in node.inputs]
         )

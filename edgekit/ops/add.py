@@ -16,6 +16,7 @@ class Add(Elementwise):
     """Sum of two tensors with numpy broadcasting and a fused clamp."""
 
     name = "add"
+    converts = True
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return clamp_float(node, inputs[0] + inputs[1])

@@ -15,6 +15,7 @@ class AveragePool2d(Pooling):
     """Mean over windows of NHWC; the divisor counts real pixels only, never padding."""
 
     name = "average_pool2d"
+    grid = "operand"
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         total, count = self._sums(node, inputs[0].astype(np.float64))

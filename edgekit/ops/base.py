@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-from edgekit.graph import Graph, GraphError, Node, Shape, Value
+from edgekit.graph import Graph, GraphError, Node, Quant, Shape, Value
 from edgekit.ops.convert import dequantize, quantize
 from edgekit.ops.interval import Interval, full
 
 Inferred = list[tuple[Shape, str]]
+#: Whether operands are legal; the docstring is the sentence that users read where they are not.
+Rule = Callable[[Node, list[Value]], bool]
+#: Where the quantization of a result comes from; see `Operator.grid`.
+Grid = Literal["own", "operand", "operands", "fixed"]
 #: Dtypes of quantized activations.
 INTEGERS = ("int8", "int16")
 
@@ -26,6 +32,32 @@ class Operator:
     name: str = ""
     #: Made by the compiler only: importers, exporters and users never see it.
     internal: bool = False
+    #: What must hold of the operands, in the order in which it is checked.
+    rules: tuple[Rule, ...] = ()
+    #: The quantization of the result: "own" is calibrated, "operand" is the first operand's (the
+    #: operator moves or compares integers), "operands" is one for all activations and the result
+    #: wherever that can be, "fixed" is what `fixed_quant` says.
+    grid: Grid = "own"
+    #: Reads int8 and int16 in any mixture and writes either (attribute ``out_dtype``); False: all
+    #: activations and the result have one dtype.
+    converts: bool = False
+
+    def checked(self, node: Node, inputs: list[Value]) -> Inferred:
+        """`infer` once every rule holds; GraphError with the sentence of one that does not."""
+        for rule in self.rules:
+            if not rule(node, inputs):
+                found = ", ".join(f"{v.dtype}{list(v.shape)}" for v in inputs)
+                require(False, node, f"{sentence(rule)} (operands: {found})")
+        return self.infer(node, inputs)
+
+    def fixed_quant(self, node: Node, dtype: str) -> Quant:
+        """The quantization of the result where `grid` is "fixed"."""
+        raise NotImplementedError
+
+    def batched(self, node: Node, values: list[Value]) -> bool:
+        """Whether samples may be computed together along the leading axis of 1 that all
+        activations have; False for an operator that works along that axis."""
+        return True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         """Shapes and dtypes of the outputs; raises GraphError on illegal operands."""
@@ -43,6 +75,16 @@ class Operator:
         `values` are the operands' values (with their quantization), `out` the result's.
         """
         raise NotImplementedError
+
+    def evaluate_float(self, node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Every result on float32 arrays; operators with several results override this."""
+        return [self.reference_float(node, inputs)]
+
+    def evaluate_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], outs: list[Value]
+    ) -> list[np.ndarray]:
+        """Every result on integers; operators with several results override this."""
+        return [self.reference_int(node, inputs, values, outs[0])]
 
     def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         """The operator on float32 arrays in the order of SPEC.md, "float32 layers", bit for bit.
@@ -64,6 +106,13 @@ class Operator:
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
         """Multiply-accumulates of one inference, padding included."""
         return 0
+
+    def inner_ranges(
+        self, node: Node, inputs: list[np.ndarray]
+    ) -> dict[str, tuple[float, float]]:
+        """Extremes (lo, hi) on float32 operands of quantities inside the operator whose scales its
+        integer form needs; calibration collects them over all samples."""
+        return {}
 
     @property
     def summary(self) -> str:
@@ -114,6 +163,11 @@ def require(condition: bool, node: Node, message: str) -> None:
         raise GraphError(f"'{node.name or node.op}' ({node.op}): {message}")
 
 
+def sentence(rule: Rule) -> str:
+    """What a rule says, on one line and without a full stop."""
+    return " ".join((rule.__doc__ or rule.__name__).split()).rstrip(".")
+
+
 def node_macs(graph: Graph, node: Node) -> int:
     """Multiply-accumulates of one node, padding included."""
     from edgekit.ops import operator
@@ -122,22 +176,22 @@ def node_macs(graph: Graph, node: Node) -> int:
     return operator(node.op).macs(node, values, graph.values[node.output])
 
 
-def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-    """Evaluate one node on arrays: integer semantics where the result is quantized, else float.
+def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Evaluate one node on arrays: integer semantics where a result is quantized, else float.
 
-    A layer of an integer graph that computes in float32 (attribute ``float``) converts its operands
-    and its result.
+    A node whose results have no quantization (indices, truth values) computes in integers where an
+    operand is quantized. A layer of an integer graph that computes in float32 (attribute ``float``)
+    converts its operands and its result.
     """
     from edgekit.ops import operator
 
     op = operator(node.op)
-    out = graph.values[node.output]
+    values, outs = [graph.values[i] for i in node.inputs], [graph.values[o] for o in node.outputs]
     if node.attrs.get("float"):
-        values = [graph.values[name] for name in node.inputs]
         y = op.reference_exact(
             node, [dequantize(v, x) for v, x in zip(values, inputs, strict=True)]
         )
-        return y if out.quant is None else quantize(out, y)
-    if out.quant is None:
-        return op.reference_float(node, inputs)
-    return op.reference_int(node, inputs, [graph.values[i] for i in node.inputs], out)
+        return [y if outs[0].quant is None else quantize(outs[0], y)]
+    if any(v.dtype == "float32" for v in (*values, *outs)):
+        return op.evaluate_float(node, inputs)
+    return op.evaluate_int(node, inputs, values, outs)

@@ -16,6 +16,7 @@ class Clip(Operator):
     """Clamp to a real interval; in integers it also requantizes to the output's scale and width."""
 
     name = "clip"
+    converts = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")

@@ -67,6 +67,7 @@ class Conv2d(Operator):
     """2-D convolution over NHWC with [O, KH, KW, C/groups] weights, bias and fused clamp."""
 
     name = "conv2d"
+    converts = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")

@@ -16,6 +16,7 @@ class DepthwiseConv2d(Operator):
     """Depthwise 2-D convolution over NHWC with [KH, KW, O] weights, bias and fused clamp."""
 
     name = "depthwise_conv2d"
+    converts = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")

@@ -15,6 +15,7 @@ class FullyConnected(Operator):
     """x [1, K] times w [O, K] transposed plus bias [O], with a fused clamp."""
 
     name = "fully_connected"
+    converts = True
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")

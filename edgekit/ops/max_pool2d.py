@@ -15,6 +15,7 @@ class MaxPool2d(Pooling):
     """Maximum over windows of NHWC; padding never wins."""
 
     name = "max_pool2d"
+    grid = "operand"
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return clamp_float(node, self._max(node, inputs[0], -np.inf))

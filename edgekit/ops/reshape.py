@@ -16,6 +16,7 @@ class Reshape(Operator):
     """The same elements in the same order under another static shape."""
 
     name = "reshape"
+    grid = "operand"
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")

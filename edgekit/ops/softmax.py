@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgekit.graph import Node, Value
+from edgekit.graph import Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import INTEGERS, Inferred, Operator, require
 from edgekit.ops.interval import Interval, between, full
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
+#: TFLite's quantization of probabilities.
+PROBABILITIES = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 32768, 0)}
 #: The sum of exponentials has 12 integer bits; one more channel could overflow it.
 MAX_CHANNELS = (1 << SOFTMAX_SUM_BITS) - 1
 
@@ -18,6 +20,10 @@ class Softmax(Operator):
     """exp(beta * x) over the last axis, normalized to the sum 1."""
 
     name = "softmax"
+    grid = "fixed"
+
+    def fixed_quant(self, node: Node, dtype: str) -> Quant:
+        return PROBABILITIES[dtype]
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")

@@ -14,6 +14,7 @@ class Transpose(Operator):
     """Axis i of the result is axis perm[i] of the operand."""
 
     name = "transpose"
+    grid = "operand"
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
@@ -25,6 +26,9 @@ class Transpose(Operator):
         )
         assert perm is not None
         return [(tuple(x.shape[i] for i in perm), x.dtype)]
+
+    def batched(self, node: Node, values: list[Value]) -> bool:
+        return bool(node.attrs["perm"][0] == 0)
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, perm = inputs[0], node.attrs["perm"]

@@ -79,7 +79,7 @@ def layer_differences(
     values = {source: data.quantize_input(graph, source, x)}
     differences = {}
     for node in graph.nodes:
-        got = run_node(graph, node, [values.get(i, graph.constants.get(i)) for i in node.inputs])  # type: ignore[misc]
+        [got] = run_node(graph, node, [values.get(i, graph.constants.get(i)) for i in node.inputs])  # type: ignore[misc]
         values[node.output] = got
         if node.output not in reals:
             continue
