@@ -1,8 +1,8 @@
 """Models of other frameworks, brought to ONNX or TFLite by the frameworks' own converters.
 
 A file is recognised by its content. What is safe to open is decided here, without the framework
-(`archive`, `pt2`, `keras_file`); the framework then runs in a process of its own with limits of time
-and memory (`convert`), so that neither its messages nor its crashes reach the user.
+(`archive`, `pt2`, `keras_file`); the framework then runs in a process of its own with limits of
+time and memory (`convert`), so that neither its messages nor its crashes reach the user.
 
 Errors, all `EdgekitError`:
 

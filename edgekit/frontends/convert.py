@@ -64,8 +64,13 @@ def _run(kind: Kind, source: Path, result: Path, name: str, size: int) -> None:
                str(result), str(SECONDS), str(space)]  # fmt: skip
     log = result.with_suffix(".log")
     # A folder of its own: converters write there, and nothing of the user's is imported from it.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                   "PYTHONSAFEPATH": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYTHONSAFEPATH": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     with log.open("wb") as messages:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages,

@@ -115,7 +115,7 @@ def _wrong(item: dict[str, Any]) -> str:
         return ""
     registered = item.get("registered_name")
     if module not in _MODULES or (registered is not None and module is None):
-        return f"{label} is of the class '{str(module)[:100]}.{kind[:100]}', which is not Keras' own"
+        return f"{label} is a '{str(module)[:99]}.{kind[:99]}', which is not Keras' own"
     if registered not in (None, kind):
-        return f"{label} is registered as '{str(registered)[:100]}', which is not Keras' own"
+        return f"{label} is registered as '{str(registered)[:99]}', which is not Keras' own"
     return ""

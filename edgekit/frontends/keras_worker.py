@@ -18,7 +18,7 @@ from edgekit.frontends.recognise import Kind
 from edgekit.frontends.text import first_line
 from edgekit.frontends.worker import answer
 
-#: Operators of TensorFlow that run Python, or touch the file system, while a model is loaded or run.
+#: Operators of TensorFlow that run Python, or touch files, while a model is loaded or run.
 _PROGRAMS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles",
              "LoadLibrary", "Save", "SaveSlices", "DebugIdentity", "PrintV2")  # fmt: skip
 
@@ -220,7 +220,7 @@ def _check_links(group: Any, depth: int = 0) -> None:
 
 def _check_saved_model(folder: Path) -> None:
     """Operators that run Python or touch files, in any function of the SavedModel."""
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel()

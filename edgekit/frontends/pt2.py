@@ -41,21 +41,22 @@ _PAYLOAD = re.compile(r"(?:weight|tensor)_\d{1,6}")
 #: Containers of inputs and outputs. Any other type would be imported by its name.
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 #: Every field that may occur. The values of those in _BY_NAME are tables with free keys.
-_FIELDS = frozenset(
-    "graph_module opset_version range_constraints schema_version verifiers torch_version guards_code "
-    "graph signature module_call_graph metadata treespec_namedtuple_fields inputs outputs nodes "
-    "tensor_values sym_int_values sym_bool_values sym_float_values custom_obj_values "
-    "is_single_tensor_return target name arg kind is_hop_single_tensor_return input_specs "
-    "output_specs user_input user_output parameter parameter_name buffer buffer_name persistent "
-    "tensor_constant tensor_constant_name constant_input value fqn in_spec out_spec "
-    "forward_arg_names dtype sizes requires_grad device strides storage_offset layout type index "
-    "expr_str hint min_val max_val major minor buffer_mutation user_input_mutation "
-    "user_input_name as_none as_tensor as_tensors as_int as_ints as_float as_floats as_string "
-    "as_sym_int as_sym_ints as_sym_float as_sym_bool as_scalar_type as_memory_format as_layout "
-    "as_device as_bool as_bools as_expr as_name as_optional_tensor as_optional_tensors "
-    "as_nested_tensors as_int_lists as_float_lists "
-    "config path_name is_param use_pickle tensor_meta".split()
+_KNOWN = (
+    "graph_module opset_version range_constraints schema_version verifiers torch_version "
+    "guards_code graph signature module_call_graph metadata treespec_namedtuple_fields inputs "
+    "outputs nodes tensor_values sym_int_values sym_bool_values sym_float_values "
+    "custom_obj_values is_single_tensor_return target name arg kind "
+    "is_hop_single_tensor_return input_specs output_specs user_input user_output parameter "
+    "parameter_name buffer buffer_name persistent tensor_constant tensor_constant_name "
+    "constant_input value fqn in_spec out_spec forward_arg_names dtype sizes requires_grad "
+    "device strides storage_offset layout type index expr_str hint min_val max_val major "
+    "minor buffer_mutation user_input_mutation user_input_name as_none as_tensor as_tensors "
+    "as_int as_ints as_float as_floats as_string as_sym_int as_sym_ints as_sym_float "
+    "as_sym_bool as_scalar_type as_memory_format as_layout as_device as_bool as_bools as_expr "
+    "as_name as_optional_tensor as_optional_tensors as_nested_tensors as_int_lists "
+    "as_float_lists config path_name is_param use_pickle tensor_meta"
 )
+_FIELDS = frozenset(_KNOWN.split())
 _BY_NAME = ("opset_version", "range_constraints", "tensor_values", "sym_int_values",
             "sym_bool_values", "sym_float_values", "config")  # fmt: skip
 #: Fields that are not needed, and that carry source code or names to import.
@@ -69,7 +70,7 @@ _LEFT_BEHIND: dict[str, Any] = {
 _STRINGS = {
     "expr_str": (_EXPRESSION, "a size that is the Python expression"),
     "as_string": (_WORD, "as an operand the string"),
-    **{field: (_VARIABLE, "a value with the name") for field in _VARIABLES},
+    **dict.fromkeys(_VARIABLES, (_VARIABLE, "a value with the name")),
 }
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # ScalarType
 SAFE = (
@@ -172,7 +173,7 @@ def _check_spec(text: str, key: re.Pattern[str], name: str) -> None:
         keys = parse(context.encode(), "a list of keys") if isinstance(context, str) else context
         if keys is not None and not (
             isinstance(keys, list)
-            and all(isinstance(k, int) or isinstance(k, str) and key.fullmatch(k) for k in keys)
+            and all(isinstance(k, int) or (isinstance(k, str) and key.fullmatch(k)) for k in keys)
         ):
             raise _unsafe(name, f"an input or output with keys {str(keys)[:80]}")
         rest.extend(node["children_spec"])

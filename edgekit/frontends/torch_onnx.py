@@ -125,7 +125,7 @@ def write_onnx(program: ExportedProgram, file: Path) -> None:
 
 
 def _name_outputs(graph: Any, names: list[str]) -> None:
-    """Give the outputs of an ONNX graph these names, and other ones to values inside that have them.
+    """Give the outputs of an ONNX graph these names, and new ones to values inside that have them.
 
     (`torch.onnx.export(output_names=...)` leaves the latter, and the file then is illegal.)
     """

@@ -131,16 +131,13 @@ def _import(
 
 def _content(path: Path) -> bytes:
     """The bytes of an ONNX or TFLite file; other frameworks' models are converted to one."""
-    if (path / "saved_model.pb").is_file():
-        kind: Kind | None = Kind.SAVED_MODEL
-    else:
-        data = _read(path)
-        kind = recognise(path, data)
-        if kind is None:
-            return data
     from edgekit.frontends.convert import converted
 
-    return converted(path, kind)
+    if (path / "saved_model.pb").is_file():
+        return converted(path, Kind.SAVED_MODEL)
+    data = _read(path)
+    kind = recognise(path, data)
+    return data if kind is None else converted(path, kind)
 
 
 def _read(path: Path) -> bytes:
