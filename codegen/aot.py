@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.program import Argument, Call, Program, Tensor
+from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.sources import banner, c_name
 
-VALUES_PER_LINE = {"int8": 24, "int16": 16, "int32": 8, "float32": 6}
-C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+VALUES_PER_LINE = {"int8": 24, "uint8": 24, "int16": 16, "int32": 8, "float32": 6}
+C_TYPES = {
+    "bool": "uint8_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "float32": "float",
+}
 
 
 def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
@@ -59,6 +66,8 @@ def _header(program: Program) -> str:
         f"void *{name}_input(uint32_t index, uint32_t *nbytes);",
         f"const void *{name}_output(uint32_t index, uint32_t *nbytes);",
         f"void {name}_run(void);",
+        "/* Give the states their initial content; call it once before the first inference. */",
+        f"void {name}_reset(void);",
         f"extern const uint8_t {name}_hash[8];",
         "\n#endif\n",
     ]
@@ -82,6 +91,7 @@ def _source(program: Program, model_hash: bytes) -> str:
         parts.append(f"    /* {call.layer.replace('*/', '')} */")
         parts.append(f"    {call.kernel.name}({pointers});\n    EK_EDGE({i + 1}u);")
     parts.append("}\n")
+    parts.append(_reset(name, program))
     parts.append(_access(name, "void *", "input", program.inputs))
     parts.append(_access(name, "const void *", "output", program.outputs))
     body = [
@@ -108,17 +118,45 @@ def _constants(program: Program) -> str:
             seen[argument.offset] = _constant_name(i, operand.name)
             raw = program.constants[argument.offset : argument.offset + argument.nbytes]
             data = np.frombuffer(raw, operand.dtype)
-            width = VALUES_PER_LINE[operand.dtype]
-            rows = [
-                "    " + ", ".join(_literal(v) for v in data[k : k + width].tolist())
-                for k in range(0, data.size, width)
-            ]
-            arrays.append(
-                f"/* {call.layer.replace('*/', '')}: {operand.name} */\n"
-                f"static const {C_TYPES[operand.dtype]} {seen[argument.offset]}[{data.size}] "
-                "__attribute__((aligned(8))) = {\n" + ",\n".join(rows) + "\n};\n"
-            )
+            arrays.append(_array(f"{call.layer}: {operand.name}", seen[argument.offset], data))
+    for i, state in enumerate(program.states):
+        if state.fill is None:
+            arrays.append(_initial(i, state, program.constants))
     return "\n".join(arrays)
+
+
+def _reset(name: str, program: Program) -> str:
+    lines = []
+    for i, state in enumerate(program.states):
+        place = f"arena + {state.tensor.offset}"
+        if state.fill is None:
+            lines.append(f"    memcpy({place}, initial{i}, {state.tensor.nbytes}u);")
+        else:
+            lines.append(f"    memset({place}, {state.fill}, {state.tensor.nbytes}u);")
+    body = "\n".join(lines)
+    return f"void {name}_reset(void)\n{{\n{body}\n}}\n"
+
+
+def _initial(i: int, state: StateTensor, constants: bytes) -> str:
+    """What a state holds first, as an array."""
+    raw = constants[state.initial : state.initial + state.tensor.nbytes]
+    return _array(f"state '{state.tensor.name}'", f"initial{i}", np.frombuffer(raw, np.uint8))
+
+
+def _array(what: str, name: str, data: np.ndarray) -> str:
+    dtype = str(data.dtype)
+    if dtype == "bool":
+        data = data.astype(np.uint8)
+    width = VALUES_PER_LINE[dtype]
+    rows = [
+        "    " + ", ".join(_literal(v) for v in data[k : k + width].tolist())
+        for k in range(0, data.size, width)
+    ]
+    return (
+        f"/* {what.replace('*/', '')} */\n"
+        f"static const {C_TYPES[dtype]} {name}[{data.size}] "
+        "__attribute__((aligned(8))) = {\n" + ",\n".join(rows) + "\n};\n"
+    )
 
 
 def _literal(value: int | float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops.interval import Interval
 
-BYTES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
+BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
 
 
 class NotApplicable(Exception):
@@ -131,6 +131,13 @@ class Layer:
     sparse_weights: str = "off"
     #: What the first operand can hold, per channel; None is everything that its dtype holds.
     x_interval: Interval | None = None
+    #: Results beyond the first.
+    further: tuple[Value, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """Every result, in the order of the spec's "output" operands."""
+        return (self.output, *self.further)
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 Step i is node i of the graph. Values that are views of others (`VIEWS`) have no buffer of their
 own: they lie in another value's, at an offset. Inputs are alive from before the first step on,
-outputs until after the last.
+outputs until after the last, states always.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Liveness:
         self._reads: dict[str, list[tuple[int, int]]] = {}
         self._distances: dict[tuple[str, str], Distance] = {}
         self._writes: dict[str, list[tuple[int, int, int]]] = {}
-        for name in graph.inputs:
+        for name in graph.sources:
             root, at = self.place(name)
             self.first[root] = -1
             self._writes.setdefault(root, []).append((-1, at, at + self.nbytes(name)))
@@ -50,11 +50,13 @@ class Liveness:
             for name in node.inputs:
                 if name not in graph.constants:
                     self._read(step, name)
-            root, at = self.place(node.output)
-            self.first.setdefault(root, step)
-            self.last.setdefault(root, step)
-            self._writes.setdefault(root, []).append((step, at, at + self.nbytes(node.output)))
-        for name in graph.outputs:
+            for name in node.outputs:
+                root, at = self.place(name)
+                self.first.setdefault(root, step)
+                # What nobody reads is written all the same.
+                self.last[root] = max(step, self.last.get(root, step))
+                self._writes.setdefault(root, []).append((step, at, at + self.nbytes(name)))
+        for name in (*graph.outputs, *(state.name for state in graph.states)):
             self._read(len(graph.nodes), name)
 
     def _read(self, step: int, name: str) -> None:
@@ -161,8 +163,11 @@ def _promise(
     return Distance(candidate.overlap, candidate.in_place)
 
 
-def views(graph: Graph) -> dict[str, Place]:
-    """For every view, the value that it lies in and its offset there in bytes."""
+def views(graph: Graph, states: bool = True) -> dict[str, Place]:
+    """For every view, the value that it lies in and its offset there in bytes.
+
+    The next content of a state is one of the state (`codegen.states`), unless `states` is False.
+    """
     found: dict[str, Place] = {}
     for node in graph.nodes:
         x = graph.values[node.inputs[0]] if node.inputs else None
@@ -175,4 +180,6 @@ def views(graph: Graph) -> dict[str, Place]:
             for name in node.inputs:
                 found[name] = (node.output, offset)
                 offset += graph.values[name].nbytes
+    if states:
+        found |= {state.next: (state.name, 0) for state in graph.states}
     return found

@@ -10,18 +10,21 @@ import numpy as np
 from codegen import memory
 from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
 from codegen.kernel import Layer, NotApplicable
-from codegen.liveness import VIEWS, Liveness
-from codegen.program import Argument, Call, Program, Tensor
+from codegen.liveness import VIEWS, Liveness, views
+from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.schedules._sparse import share_kernels
+from codegen.states import kept_states
 from codegen.thrift import ordered, thrifty
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, Node, Value
+from edgekit.graph import Graph, Node, State, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
 from edgekit.ops.base import INTEGERS, node_macs
 from targets import Target
 
 #: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
 CHANNEL_MULTIPLE = 4
+#: Dtypes of tensors without quantization: indices and truth values.
+PLAIN = ("int32", "bool")
 #: Operators whose second input is weights.
 WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 
@@ -58,7 +61,7 @@ def build_program(
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
     """The graph that a program runs instead of `graph`, and what its tensors can hold."""
-    smaller = ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE))
+    smaller = kept_states(ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE)))
     return smaller, intervals(smaller)
 
 
@@ -69,7 +72,8 @@ def layer_of(
     values = tuple(graph.values[i] for i in node.inputs)
     constants = {i: graph.constants[i] for i in node.inputs if i in graph.constants}
     of_x = found.values.get(node.inputs[0]) if found else None
-    return Layer(node, values, constants, graph.values[node.output], sparse_weights, of_x)
+    out, *further = (graph.values[name] for name in node.outputs)
+    return Layer(node, values, constants, out, sparse_weights, of_x, tuple(further))
 
 
 class _Builder:
@@ -106,6 +110,7 @@ class _Builder:
         buffers, sharings = self._buffers(chosen), self._sharings(chosen)
         plan = memory.plan(buffers, sharings)
         calls = [self._call(step, choice, plan) for step, choice in chosen.items()]
+        states = tuple(self._state(state, plan) for state in self.graph.states)
         return Program(
             name=self.graph.name,
             target=self.target.name,
@@ -115,7 +120,8 @@ class _Builder:
             constants=bytes(self.constants),
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
-            shares={name: place[0] for name, place in self.alive.shares.items()},
+            states=states,
+            shares={name: place[0] for name, place in views(self.graph, states=False).items()},
             model_macs=sum(node_macs(self.original, n) for n in self.original.nodes),
             buffers=tuple(buffers),
             sharings=tuple(sharings),
@@ -214,7 +220,7 @@ class _Builder:
     def _call(self, step: int, choice: Choice, plan: memory.Plan) -> Call:
         node, candidate = self.graph.nodes[step], choice.option.candidate
         kernel = choice.option.kernel
-        inputs = iter(candidate.inputs)
+        inputs, outputs = iter(candidate.inputs), iter(node.outputs)
         arguments = []
         for operand in candidate.spec.operands:
             if operand.role == "constant":
@@ -222,7 +228,7 @@ class _Builder:
                 assert data.size == operand.count and str(data.dtype) == operand.dtype, operand
                 arguments.append(Argument("constant", self._pack(data), operand.nbytes))
                 continue
-            value = next(inputs) if operand.role == "input" else node.output
+            value = next(inputs if operand.role == "input" else outputs)
             offset = self._offset(value, plan)
             arguments.append(Argument(operand.role, offset, operand.nbytes, value))
         if kernel.scratch_bytes:
@@ -261,13 +267,24 @@ class _Builder:
             self.constants += raw
         return self.packed[raw]
 
+    def _state(self, state: State, plan: memory.Plan) -> StateTensor:
+        raw = np.ascontiguousarray(state.initial).tobytes()
+        alike = raw == raw[:1] * len(raw)
+        return StateTensor(
+            self._tensor(state.name, plan),
+            state.next,
+            fill=raw[0] if alike else None,
+            initial=0 if alike else self._pack(state.initial),
+        )
+
     def _tensor(self, name: str, plan: memory.Plan) -> Tensor:
         value: Value = self.graph.values[name]
-        if value.dtype not in INTEGERS or value.quant is None:
+        plain = value.dtype in PLAIN and value.quant is None
+        if not plain and (value.dtype not in INTEGERS or value.quant is None):
             raise EdgekitError(
                 "E312",
                 f"'{name}' is {value.dtype}: inputs and outputs of a program are quantized "
-                "int8 or int16",
+                "int8 or int16, indices (int32) or truth values (bool)",
                 help="quantize the model with --calibration",
             )
         if self.alive.place(name)[0] not in plan.offsets:
@@ -276,8 +293,8 @@ class _Builder:
             name=name,
             shape=value.shape,
             dtype=value.dtype,
-            scale=float(value.quant.scale[0]),
-            zero_point=int(value.quant.zero_point[0]),
+            scale=1.0 if value.quant is None else float(value.quant.scale[0]),
+            zero_point=0 if value.quant is None else int(value.quant.zero_point[0]),
             offset=self._offset(name, plan),
             nbytes=value.nbytes,
             layout=self.graph.metadata.get("layout", {}).get(name, ""),

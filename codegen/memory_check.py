@@ -41,6 +41,12 @@ def check(program: Program) -> None:
         if arena[at].any():
             raise PlanError(f"input '{tensor.name}' overlaps another input")
         arena[at] = owner(tensor.name)
+    for state in program.states:
+        tensor = state.tensor
+        at = span(tensor.offset, tensor.nbytes, f"state '{tensor.name}'")
+        if arena[at].any():
+            raise PlanError(f"state '{tensor.name}' overlaps another one or an input")
+        arena[at] = owner(tensor.name)
     for call in program.calls:
         reads = [a for a in call.arguments if a.role == "input"]
         for a in reads:
@@ -65,6 +71,10 @@ def check(program: Program) -> None:
         at = span(tensor.offset, tensor.nbytes, f"output '{tensor.name}'")
         if (arena[at] != owner(tensor.name)).any():
             raise PlanError(f"output '{tensor.name}' was overwritten before the end")
+    for state in program.states:
+        at = span(state.tensor.offset, state.tensor.nbytes, f"state '{state.tensor.name}'")
+        if (arena[at] != owner(state.next)).any():
+            raise PlanError(f"state '{state.tensor.name}' does not hold its next content")
 
 
 def _in_row_order(call: Call, output: Argument, source: Argument) -> bool:

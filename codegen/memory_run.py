@@ -24,7 +24,7 @@ _BASE_ALIGN = 16
 def live_before(program: Program) -> list[np.ndarray]:
     """For every call, bool [arena bytes]: which bytes hold something that is read later."""
     alive = np.zeros(program.arena_bytes, bool)
-    for tensor in program.outputs:
+    for tensor in (*program.outputs, *(state.tensor for state in program.states)):
         alive[tensor.offset : tensor.offset + tensor.nbytes] = True
     result = []
     for call in reversed(program.calls):
@@ -48,8 +48,14 @@ class PoisonedRun:
         self.constants[:] = np.frombuffer(program.constants, np.uint8)
 
     def run(self, feeds: Mapping[str, np.ndarray], pattern: int) -> dict[str, np.ndarray]:
-        """Outputs by name for raw `feeds` of the inputs' dtypes; shapes are the tensors'."""
+        """Outputs by name for raw `feeds` of the inputs' dtypes; shapes are the tensors'. States
+        are what they are in front of the first inference."""
         self.arena[:] = pattern
+        for state in self.program.states:
+            t = state.tensor
+            initial = self.constants[state.initial : state.initial + t.nbytes]
+            place = slice(t.offset, t.offset + t.nbytes)
+            self.arena[place] = initial if state.fill is None else state.fill
         for t in self.program.inputs:
             data = np.ascontiguousarray(feeds[t.name])
             assert (str(data.dtype), data.nbytes) == (t.dtype, t.nbytes), t

@@ -64,7 +64,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of the program: int8 or int16 in the arena.
+    """An input, output or state of the program in the arena: int8 or int16, or int32 or bool with
+    scale 1.
 
     `layout` is "NCHW" where the model file declared it so; the bytes here are always NHWC.
     """
@@ -77,6 +78,20 @@ class Tensor:
     offset: int
     nbytes: int
     layout: str = ""
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """A tensor of the arena that outlives an inference.
+
+    Before the first one all of its bytes are `fill`, or where that is None those at `initial` of
+    the constants. The value `next` lies there after an inference.
+    """
+
+    tensor: Tensor
+    next: str
+    fill: int | None
+    initial: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,7 @@ class Program:
     constants: bytes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    states: tuple[StateTensor, ...] = ()
     shares: dict[str, str] = field(default_factory=dict)
     #: Multiply-accumulates of the graph as it was; `calls` have those that run.
     model_macs: int = 0

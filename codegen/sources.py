@@ -49,6 +49,8 @@ def kernel_sources(program: Program) -> dict[str, str]:
         headers.append("ek_sparse.h")
     if any("ek_tile_" in k.text for k in program.kernels):
         headers.append("ek_tile.h")
+    wanted = {h for k in program.kernels for h in k.spec.params.get("headers", ())}
+    headers += sorted(wanted - set(headers))
     includes = "".join(f'#include "{header}"\n' for header in headers)
     declarations = "\n".join(prototype(k) for k in program.kernels)
     parts = {name: text for k in program.kernels for name, text in k.parts.items()}

@@ -42,6 +42,8 @@ def chain(graph: Graph, first: int, last: int) -> list[Node]:
         ends = i == len(nodes) - 1 and is_global_pool(graph, node)
         if node.op not in (*WINDOWS, *ELEMENTWISE) or (len(out.shape) != 4):
             raise NotStripable(f"'{node.name or node.output}' is {node.op}")
+        if node.attrs.get("count_include_pad"):
+            raise NotStripable(f"'{node.name or node.output}' counts padding")
         if is_global_pool(graph, node) and not ends:
             raise NotStripable(f"'{node.name or node.output}' pools the whole image")
         if node.op in ELEMENTWISE and any(

@@ -85,8 +85,8 @@ def _changes(graph: Graph, step: int) -> Iterator[tuple[Graph, int]]:
 
 def _orders(graph: Graph) -> Iterator[Graph]:
     """The graph with one node moved to where its operands are all there."""
-    made = dict.fromkeys((*graph.inputs, *graph.constants), -1)
-    made |= {n.output: i for i, n in enumerate(graph.nodes)}
+    made = dict.fromkeys((*graph.sources, *graph.constants), -1)
+    made |= {name: i for i, n in enumerate(graph.nodes) for name in n.outputs}
     for i, node in enumerate(graph.nodes):
         ready = max((made[name] for name in node.inputs), default=-1) + 1
         if ready < i:
@@ -127,7 +127,7 @@ def _typical(graph: Graph, node: Node) -> tuple[Candidate, int]:
     """What kernels of this kind promise of shared memory, and their scratch."""
     out = graph.values[node.output]
     activations = tuple(i for i in node.inputs if not graph.is_constant(i))
-    x = graph.values[activations[0]]
+    x = graph.values[activations[0]] if activations else out
     in_place, scratch = node.op in (*ELEMENTWISE, "softmax"), 0
     overlap = 0 if in_place else None
     if node.op == "depthwise_conv2d":

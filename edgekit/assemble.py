@@ -8,7 +8,7 @@ import numpy as np
 
 import edgekit
 from edgekit import reference
-from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, TensorInfo
+from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, StateInfo, TensorInfo
 from edgekit.bundle.model import SPACE_ARENA, SPACE_CONSTANTS
 from edgekit.graph import Graph
 
@@ -33,6 +33,8 @@ def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[
 
 
 def _full_range(chance: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if dtype == "bool":
+        return chance.integers(0, 2, shape).astype(bool)
     info = np.iinfo(dtype)
     return chance.integers(info.min, info.max + 1, shape).astype(dtype)
 
@@ -61,6 +63,10 @@ def bundle_of(program: Any, golden: tuple[Golden, ...]) -> Bundle:
         ),
         inputs=tuple(tensor(t) for t in program.inputs),
         outputs=tuple(tensor(t) for t in program.outputs),
+        states=tuple(
+            StateInfo(tensor(s.tensor), s.fill is None, s.initial if s.fill is None else s.fill)
+            for s in program.states
+        ),
         constants=program.constants,
         layers=tuple(
             LayerInfo(

@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -197,8 +197,8 @@ def _checked(graph: Graph, name: str, array: np.ndarray, source: str) -> np.ndar
 
 
 def _to_graph_layout(graph: Graph, value: Value, array: np.ndarray, source: str) -> np.ndarray:
-    want, have = tuple(value.shape[1:]), tuple(array.shape[1:])
-    declared = declared_shape(graph, value.name)[1:]
+    want, have = value.sample_shape, tuple(array.shape[1:])
+    declared = replace(value, shape=declared_shape(graph, value.name)).sample_shape
     if declared != want and have == declared:
         return array.transpose(0, 2, 3, 1)
     if have == want:
@@ -256,8 +256,26 @@ def quantize_input(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     if str(array.dtype) == value.dtype:
         return array
     if value.quant is None:
+        if value.dtype != "float32":
+            _check_integers(value, array)
         return array.astype(value.dtype)
     return quantize(value, array)
+
+
+def _check_integers(value: Value, array: np.ndarray) -> None:
+    """Refuse numbers that an input of indices or truth values cannot hold.
+
+    Raises:
+        EdgekitError: E203.
+    """
+    kept = array.astype(value.dtype)
+    if not np.array_equal(kept, array):
+        at = np.flatnonzero((kept != array).reshape(-1))[0]
+        raise EdgekitError(
+            "E203",
+            f"input '{value.name}' is {value.dtype}, its array holds {array.reshape(-1)[at]}",
+            help=f"give numbers that {value.dtype} holds",
+        )
 
 
 def quantize_inputs(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -266,5 +284,7 @@ def quantize_inputs(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str,
 
 
 def dequantize_output(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
-    """The real values of a graph output, float32."""
+    """The real values of a graph output, float32; indices and truth values as they are."""
+    if graph.values[name].quant is None:
+        return array
     return dequantize(graph.values[name], array)

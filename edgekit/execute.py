@@ -38,6 +38,9 @@ def execute(
 ) -> dict[str, np.ndarray]:
     """Run raw integer samples [n, ...] in order; returns raw outputs [n, ...] by name.
 
+    A model with states starts from their initial contents, and each sample from what the one
+    before left.
+
     Args:
         where: "reference", "host", or the name of a board.
 
@@ -47,6 +50,9 @@ def execute(
     say = progress or (lambda stage, share: None)
     count = len(next(iter(inputs.values())))
     graph = folder.graph
+    if where == "reference" and graph.states:
+        say("numpy reference", 0.0)
+        return reference.run(graph, inputs)
     if where == "reference":
         parts = []
         for i in range(0, count, REFERENCE_BATCH):
@@ -59,6 +65,7 @@ def execute(
         folder.check_kernels()
         bundle = (folder.path / BUNDLE).read_bytes()
         host = HostModel(folder.sources, folder.name, bundle, mode)
+        host.reset()
         for i in range(count):
             say("host", i / count)
             rows.append(host.run([inputs[n][i].tobytes() for n in graph.inputs]))
@@ -67,6 +74,8 @@ def execute(
         with session(
             folder, board, mode=mode, compiler=compiler, port=port, progress=say
         ) as board_:
+            if folder.bundle.states:
+                board_.reset()
             for i in range(count):
                 say(board.name, i / count)
                 rows.append(board_.run([inputs[n][i].tobytes() for n in graph.inputs]))
@@ -74,7 +83,7 @@ def execute(
         name: np.stack(
             [
                 np.frombuffer(row[k], graph.values[name].dtype).reshape(
-                    graph.values[name].shape[1:]
+                    graph.values[name].sample_shape
                 )
                 for row in rows
             ]

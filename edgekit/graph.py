@@ -72,6 +72,11 @@ class Value:
         return math.prod(self.shape)
 
     @property
+    def sample_shape(self) -> Shape:
+        """The shape of one sample: without the batch axis of 1, where there is one in front."""
+        return self.shape[1:] if self.shape[:1] == (1,) else self.shape
+
+    @property
     def nbytes(self) -> int:
         return self.size * np.dtype(self.dtype).itemsize
 
@@ -132,6 +137,11 @@ class Graph:
     def sources(self) -> list[str]:
         """What an inference starts from: the inputs and the states."""
         return [*self.inputs, *(state.name for state in self.states)]
+
+    @property
+    def results(self) -> list[str]:
+        """What an inference leaves behind: the outputs and what states hold next."""
+        return [*self.outputs, *(state.next for state in self.states)]
 
     def is_constant(self, name: str) -> bool:
         return name in self.constants

@@ -19,6 +19,8 @@ from edgekit.output import Output, check_writable, write_output
 from edgekit.report import Quality, Report
 from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
+from edgekit.streaming import Hop
+from edgekit.streaming import stream as streamed
 
 Progress = Callable[[str, float], None]
 #: Options of `quantizer.quantize` that leave no widths to choose.
@@ -51,6 +53,7 @@ def compile(
     sparse_weights: str = "auto",
     optimize: str | None = None,
     require_fast: bool = False,
+    stream: Hop | None = None,
     compiler: str = "zig",
     progress: Progress | None = None,
 ) -> Compiled:
@@ -76,6 +79,8 @@ def compile(
             (`codegen.choose`); None for "balanced", and another one where that exceeds the budget
             and the other keeps it.
         require_fast: refuse a model of which portable kernels take a noticeable share.
+        stream: take this many new steps of time in every call instead of a whole window
+            (`edgekit.streaming`); samples for calibration and validation are whole windows.
         compiler: "zig" or "gcc".
         progress: called with a stage's name and its share done, 0 to 1.
 
@@ -99,6 +104,9 @@ def compile(
     graph, name = _graph(model, bind, calibration is not None)
 
     def built_for(objective: str, integer: Graph, quality: Quality | None) -> Build:
+        if stream is not None:
+            integer = streamed(integer, stream)
+            quality = replace(quality, sample={}) if quality else None
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,
             sparse_weights=sparse_weights, optimize=objective, require_fast=require_fast,

@@ -132,7 +132,7 @@ def evaluate_samples(
         ]
         rows.append(evaluate(graph, node, sample))
     return [
-        np.stack([row[i].reshape(v.shape[1:] if v.shape[:1] == (1,) else v.shape) for row in rows])
+        np.stack([row[i].reshape(v.sample_shape) for row in rows])
         for i, v in enumerate(outs)
     ]
 
@@ -141,8 +141,7 @@ def _checked_feed(graph: Graph, name: str, feeds: Mapping[str, np.ndarray]) -> n
     if name not in feeds:
         raise GraphError(f"no array for input '{name}'")
     value, array = graph.values[name], np.asarray(feeds[name])
-    sample = value.shape[1:] if value.shape[:1] == (1,) else value.shape
-    if str(array.dtype) != value.dtype or tuple(array.shape[1:]) != sample:
+    if str(array.dtype) != value.dtype or tuple(array.shape[1:]) != value.sample_shape:
         raise GraphError(
             f"input '{name}' is {value.dtype}{list(value.shape)}, "
             f"its array {array.dtype}{list(array.shape)}"

@@ -13,7 +13,9 @@ One line per thing, in the order graph, metadata, inputs, constants, nodes, outp
 
 Strings and attributes are JSON. Float32 numbers are the shortest decimals that give the same bits;
 large constants are base64 of little-endian bytes. Empty lines and lines that begin with # are
-skipped. A `value` line declares a tensor that nothing above makes.
+skipped. A `value` line declares a tensor that nothing above makes. A state is declared with its
+initial content, ``state "h": int8[1, 2] scale=0.5 zero_point=0 = [0, 0]``, and what it holds next
+is said below the nodes, ``update "h" "h_next"``.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import base64
 import binascii
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import DTYPES, Graph, GraphError, Node, Quant, Value
+from edgekit.graph import DTYPES, Graph, GraphError, Node, Quant, State, Value
 
 HEADER = "edgekit-graph 1"
 INLINE = 16  # constants of up to this many elements are written as numbers
@@ -43,13 +46,17 @@ def dumps(graph: Graph) -> str:
         f"constant {_typed(graph.values[name])} = {_data(data)}"
         for name, data in graph.constants.items()
     ]
-    made = {*graph.inputs, *graph.constants, *(o for n in graph.nodes for o in n.outputs)}
+    lines += [
+        f"state {_typed(graph.values[s.name])} = {_data(s.initial)}" for s in graph.states
+    ]
+    made = {*graph.sources, *graph.constants, *(o for n in graph.nodes for o in n.outputs)}
     lines += [f"value {_typed(v)}" for name, v in graph.values.items() if name not in made]
     for node in graph.nodes:
         inputs = ", ".join(json.dumps(i) for i in node.inputs)
         outputs = ", ".join(_typed(graph.values[o]) for o in node.outputs)
         attrs = f" {json.dumps(node.attrs)}" if node.attrs else ""
         lines.append(f"node {node.op} {json.dumps(node.name)} ({inputs}) -> {outputs}{attrs}")
+    lines += [f"update {json.dumps(s.name)} {json.dumps(s.next)}" for s in graph.states]
     lines += [f"output {json.dumps(name)}" for name in graph.outputs]
     return "\n".join(lines) + "\n"
 
@@ -175,6 +182,12 @@ def _statement(graph: Graph, line: _Line) -> None:
         value = _value(graph, line)
         line.take("=", "'='")
         graph.constants[value.name] = _constant(line, value)
+    elif word == "state":
+        value = _value(graph, line)
+        line.take("=", "'='")
+        graph.states.append(State(value.name, "", _constant(line, value)))
+    elif word == "update":
+        _update(graph, line)
     elif word == "node":
         _node(graph, line)
     elif word == "output":
@@ -184,6 +197,14 @@ def _statement(graph: Graph, line: _Line) -> None:
         graph.outputs.append(name)
     else:
         raise line.error(f"unknown keyword '{word}'")
+
+
+def _update(graph: Graph, line: _Line) -> None:
+    name, following = line.string("a state's name"), line.string("a name")
+    at = next((i for i, state in enumerate(graph.states) if state.name == name), None)
+    if at is None:
+        raise line.error(f"there is no state '{name}' above")
+    graph.states[at] = replace(graph.states[at], next=following)
 
 
 def _node(graph: Graph, line: _Line) -> None:

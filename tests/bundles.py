@@ -240,8 +240,8 @@ def wrong_bundles() -> list[Wrong]:
         Wrong("fingerprint 0", write_bundle(replace(TINY, kernels=(0,))), "KERNEL_MISSING", ""),
         Wrong("more kernels than slots", write_bundle(replace(TINY, kernels=(BLEND,) * 5)),
               "TOO_MANY_CALLS", ""),
-        Wrong("nine arguments", write_bundle(replace(
-            TINY, kernels=(MANY,), calls=(CallRef(0, (arena(0, 8),) * 9),) * 2)), "TOO_MANY_CALLS"),
+        Wrong("seventeen arguments", write_bundle(replace(TINY, kernels=(MANY,), calls=(
+            CallRef(0, (arena(0, 8),) * 17),) * 2)), "TOO_MANY_CALLS"),
         Wrong("arena larger than the firmware's",
               write_bundle(replace(TINY, arena_bytes=ARENA_BYTES + 1)), "ARENA_TOO_SMALL", ""),
         Wrong("arena of 2^32 - 1", write_bundle(replace(TINY, arena_bytes=top)),

@@ -12,7 +12,7 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 from edgekit.graph import Graph, Node, Value
 
-TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9}
+TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
 ACTIVATIONS = {(None, None): 0, (0, None): 1, (-1, 1): 2, (0, 6): 3}
 OPERATORS = {
     "conv2d": ("CONV_2D", "Conv2DOptions"),
@@ -26,7 +26,40 @@ OPERATORS = {
     "reshape": ("RESHAPE", "ReshapeOptions"),
     "transpose": ("TRANSPOSE", "TransposeOptions"),
     "clip": ("RELU", None),
+    "sub": ("SUB", "SubOptions"),
+    "div": ("DIV", "DivOptions"),
+    "pow": ("POW", "PowOptions"),
+    "minimum": ("MINIMUM", "MaximumMinimumOptions"),
+    "maximum": ("MAXIMUM", "MaximumMinimumOptions"),
+    "squared_difference": ("SQUARED_DIFFERENCE", "SquaredDifferenceOptions"),
+    "mod": ("FLOOR_MOD", "FloorModOptions"),
+    "prelu": ("PRELU", None),
+    "where": ("SELECT_V2", "SelectV2Options"),
+    "cast": ("CAST", "CastOptions"),
 }
+#: Functions of `unary`, kinds of `compare` and of `logical`.
+OPERATORS |= {
+    f"unary {function}": (function.upper(), None)
+    for function in (
+        *("exp", "log", "sqrt", "rsqrt", "square", "abs", "neg", "sin", "cos", "ceil", "floor"),
+        *("round", "elu", "tanh", "gelu", "hard_swish", "leaky_relu", "sign"),
+    )
+}
+OPERATORS |= {
+    "unary sigmoid": ("LOGISTIC", None),
+    "unary gelu": ("GELU", "GeluOptions"),
+    "unary leaky_relu": ("LEAKY_RELU", "LeakyReluOptions"),
+    **{
+        f"compare {kind}": (kind.upper(), None)
+        for kind in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+    },
+    **{f"logical {kind}": (f"LOGICAL_{kind.upper()}", None) for kind in ("and", "or", "not")},
+}
+
+
+def operator_key(node: Node) -> str:
+    """The node's key in OPERATORS: the operator, and which one of a family."""
+    return " ".join([node.op, *(node.attrs[k] for k in ("function", "kind") if k in node.attrs)])
 
 
 def same_pads(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -68,7 +101,7 @@ def to_tflite(graph: Graph) -> bytes:
         return len(sub.tensors) - 1
 
     for node in graph.nodes:
-        code_name, options_name = OPERATORS[node.op]
+        code_name, options_name = OPERATORS[operator_key(node)]
         inputs = [index[i] for i in node.inputs]
         if node.op == "transpose":
             inputs.append(integers("perm", node.attrs["perm"]))
@@ -159,6 +192,10 @@ def _options(graph: Graph, node: Node, o: Any) -> Any:
         o.filterHeight, o.filterWidth = a["kernel"]
     if hasattr(o, "beta"):
         o.beta = a.get("beta", 1.0)
+    if hasattr(o, "alpha"):
+        o.alpha = a.get("alpha", 0.01)
+    if hasattr(o, "approximate"):
+        o.approximate = a.get("approximate") == "tanh"
     if hasattr(o, "newShape"):
         o.newShape = a["shape"]
     return o

@@ -46,6 +46,8 @@ def candidates(layer: Layer) -> list[Candidate]:
     }
     if any(p["pads"]):
         raise NotApplicable("padding")
+    if p["dilations"] != [1, 1]:
+        raise NotApplicable("dilations")
     if not 2 <= kernel[0] * kernel[1] <= MAX_PIXELS:
         raise NotApplicable(f"windows of {kernel[0] * kernel[1]} pixels")
     spec = KernelSpec(

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from codegen.kernel import Candidate, Family, Layer
+from codegen.kernel import Candidate, Family, Layer, NotApplicable
 from codegen.schedules import _pool
 from codegen.schedules._requant import clamped
+from edgekit.ops import windows as win
+from edgekit.ops.pooling import counts_padding
 
 
 def _select(layer: Layer) -> Candidate:
+    if win.pair(layer.node, "dilations", 1) != (1, 1):
+        raise NotApplicable("dilations")
+    if counts_padding(layer.node):
+        raise NotApplicable("the divisor counts padding")
     return _pool.select("average_pool2d", layer)
 
 

@@ -100,6 +100,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
     count = kernel[0] * kernel[1]
     if any(p["pads"]):
         raise NotApplicable("windows reach into padding")
+    if p["dilations"] != [1, 1]:
+        raise NotApplicable("dilations")
     if p["C"] % 4 or p["C"] < CHANNELS:
         raise NotApplicable(f"{p['C']} channels")
     if clamp_of_output(layer.node, y) != (-128, 127):

@@ -8,6 +8,7 @@ from edgekit.bundle.model import (
     CallRef,
     Golden,
     LayerInfo,
+    StateInfo,
     TensorInfo,
 )
 from edgekit.bundle.reader import read_bundle
@@ -21,6 +22,7 @@ __all__ = [
     "CallRef",
     "Golden",
     "LayerInfo",
+    "StateInfo",
     "TensorInfo",
     "read_bundle",
     "write_bundle",

@@ -42,6 +42,11 @@ def _contradictions(bundle: Bundle) -> Iterator[str]:
                 yield f"argument {j} of call {i} lies at {a.offset}, not a multiple of 8"
     for tensor in (*bundle.inputs, *bundle.outputs):
         yield from _of_tensor(tensor, bundle.arena_bytes)
+    for state in bundle.states:
+        yield from _of_tensor(state.tensor, bundle.arena_bytes)
+        limit = len(bundle.constants) - state.tensor.nbytes if state.in_constants else 255
+        if state.initial > limit:
+            yield f"the initial content of state '{state.tensor.name}' is not in the constants"
     if len(bundle.layers) != len(bundle.calls):
         yield f"{len(bundle.layers)} layers for {len(bundle.calls)} calls"
     for i, sample in enumerate(bundle.golden):

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FORMAT_OLDEST = 1
 FOOTER_MAGIC = 0x46424B45  # "EKBF"
 FOOTER_BYTES = 16
@@ -15,7 +15,7 @@ SPACE_ARENA, SPACE_CONSTANTS = 0, 1
 #: Every argument's offset is a multiple of this (EK_ARGUMENT_ALIGN of the firmware).
 ARGUMENT_ALIGN = 8
 #: Most arguments of a call (EK_MAX_ARGUMENTS), most axes of a shape.
-MAX_ARGUMENTS, MAX_RANK = 8, 8
+MAX_ARGUMENTS, MAX_RANK = 16, 8
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,16 @@ class TensorInfo:
     offset: int
     nbytes: int
     layout: str = ""
+
+
+@dataclass(frozen=True)
+class StateInfo:
+    """A tensor that outlives an inference. Before the first one it holds the bytes at `initial` of
+    the constants where `in_constants`, else the byte `initial` everywhere."""
+
+    tensor: TensorInfo
+    in_constants: bool
+    initial: int
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class Bundle:
     constants: bytes
     layers: tuple[LayerInfo, ...]
     golden: tuple[Golden, ...] = ()
+    states: tuple[StateInfo, ...] = ()
     format_version: int = FORMAT_VERSION
 
     @property
@@ -106,6 +117,8 @@ class Bundle:
                 # The scale as the file holds it, so that reading gives the hash of writing.
                 (scale,) = struct.unpack("<I", struct.pack("<f", t.scale))
                 numbers += [t.offset, t.nbytes, scale, t.zero_point & 0xFFFFFFFF]
+        for state in self.states:
+            numbers += [state.tensor.offset, state.tensor.nbytes, state.in_constants, state.initial]
         digest = hashlib.sha256(self.target.encode() + b"\0")
         digest.update(b"".join(n.to_bytes(8, "little") for n in numbers))
         digest.update(self.constants)

@@ -26,6 +26,7 @@ from edgekit.bundle.model import (
     CallRef,
     Golden,
     LayerInfo,
+    StateInfo,
     TensorInfo,
 )
 from edgekit.errors import EdgekitError
@@ -103,7 +104,7 @@ def _bound(size: int, m: Any, program: Any) -> None:
     counts = (
         *(program.ArgumentsLength(), program.CallsLength(), program.KernelsLength()),
         *(m.InputsLength(), m.OutputsLength(), m.LayersLength(), m.GoldenLength()),
-        *(m.ConstantsLength(), m.HashLength()),
+        *(m.ConstantsLength(), m.HashLength(), m.StatesLength()),
     )
     if max(counts) > size:
         raise ValueError("a vector is longer than the file")
@@ -136,6 +137,7 @@ def _parse(payload: bytes, version: int) -> Bundle:
         constants=m.ConstantsAsNumpy().tobytes() if m.ConstantsLength() else b"",
         layers=tuple(_layer(m.Layers(i)) for i in range(m.LayersLength())),
         golden=tuple(_golden(m.Golden(i)) for i in range(m.GoldenLength())),
+        states=tuple(_state(m.States(i)) for i in range(m.StatesLength())),
         format_version=version,
     )
 
@@ -158,6 +160,12 @@ def _tensor(t: Any) -> TensorInfo:
         nbytes=t.Nbytes(),
         layout=(t.Layout() or b"").decode(),
     )
+
+
+def _state(t: Any) -> StateInfo:
+    if t.InitialSpace() > 1:
+        raise ValueError("an unknown space")
+    return StateInfo(_tensor(t), bool(t.InitialSpace()), t.Initial())
 
 
 def _shape(rank: int, at: Callable[[int], int]) -> tuple[int, ...]:

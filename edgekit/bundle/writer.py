@@ -13,6 +13,7 @@ from edgekit.bundle.model import (
     FORMAT_VERSION,
     Bundle,
     LayerInfo,
+    StateInfo,
     TensorInfo,
 )
 
@@ -52,6 +53,7 @@ class _Writer:
         layers = self.tables([self.layer(layer) for layer in bundle.layers])
         inputs = self.tables([self.tensor(t) for t in bundle.inputs])
         outputs = self.tables([self.tensor(t) for t in bundle.outputs])
+        states = self.tables([self.tensor(s.tensor, s) for s in bundle.states])
         program = self.program(bundle)
         constants = self.bytes(bundle.constants, CONSTANT_ALIGN)
         digest = self.bytes(bundle.hash)
@@ -68,6 +70,7 @@ class _Writer:
         M.AddProducer(b, producer)
         M.AddLayers(b, layers)
         M.AddGolden(b, golden)
+        M.AddStates(b, states)
         b.Finish(M.End(b), file_identifier=FILE_IDENTIFIER)
         return bytes(b.Output())
 
@@ -101,7 +104,7 @@ class _Writer:
         P.AddArguments(b, argument_vector)
         return int(P.End(b))
 
-    def tensor(self, t: TensorInfo) -> int:
+    def tensor(self, t: TensorInfo, state: StateInfo | None = None) -> int:
         from edgekit.bundle.generated import Tensor as T
 
         b = self.b
@@ -116,6 +119,9 @@ class _Writer:
         T.AddScale(b, t.scale)
         T.AddZeroPoint(b, t.zero_point)
         T.AddLayout(b, layout)
+        if state is not None:
+            T.AddInitialSpace(b, int(state.in_constants))
+            T.AddInitial(b, state.initial)
         return int(T.End(b))
 
     def layer(self, layer: LayerInfo) -> int:

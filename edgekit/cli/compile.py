@@ -113,6 +113,12 @@ def _bits(
     type=click.Choice(["balanced", "speed", "ram", "size"]),
     help="What kernels are chosen for.  [default: balanced, or what keeps the budget]",
 )
+@click.option(
+    "--stream",
+    nargs=2,
+    metavar="axis=A hop=N",
+    help="Take N new steps of time per call, along axis A of the input.",
+)
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
@@ -125,6 +131,7 @@ def compile_command(
     validation: Path | None,
     sparse_weights: str,
     optimize: str | None,
+    stream: tuple[str, str] | None,
     require_fast: bool,
     compiler: str,
     json_file: str | None,
@@ -136,6 +143,7 @@ def compile_command(
     searched for.
     """
     from edgekit import pipeline
+    from edgekit.streaming import parse_hop
 
     budget = chosen_budget(options)
     with progress() as say:
@@ -151,6 +159,7 @@ def compile_command(
             sparse_weights=sparse_weights,
             optimize=optimize,
             require_fast=require_fast,
+            stream=parse_hop(stream) if stream else None,
             compiler=compiler,
             progress=say,
         )

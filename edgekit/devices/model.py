@@ -178,6 +178,10 @@ class HostModel:
         if status:
             raise EdgekitError("E407", f"the runtime refuses the bundle: {describe(status)}")
 
+    def reset(self) -> None:
+        """Give the states of the model their initial content."""
+        self.library.ek_app_reset()
+
     def run(self, inputs: Sequence[bytes]) -> list[bytes]:
         """One inference on raw inputs; returns the raw outputs."""
         size = ctypes.c_uint32()

@@ -11,7 +11,7 @@ from cobs import cobs
 VERSION = 1
 DATA = 256
 HELLO, SIZE, WRITE, RUN = b"H", b"Z", b"W", b"R"
-OUTPUT, PROFILE, LAYERS, STACK = b"O", b"P", b"L", b"S"
+OUTPUT, PROFILE, LAYERS, STACK, RESET = b"O", b"P", b"L", b"S", b"I"
 NAK, REFUSED, FAULT = b"!", b"?", b"F"
 
 REFUSALS = {

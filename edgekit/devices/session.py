@@ -247,6 +247,11 @@ class Session:
                 head = struct.pack("<HI", index, offset)
                 self.request(protocol.WRITE, head + data[offset : offset + self._chunk])
 
+    def reset(self) -> None:
+        """Give the model's states their initial content; raises E608 where that fails."""
+        (status,) = struct.unpack("<i", self.request(protocol.RESET))
+        self._check(status)
+
     def invoke(self) -> int:
         """Run the model once; returns counter ticks. Raises EdgekitError E608 where it fails."""
         payload = self.request(protocol.RUN, seconds=self.run_timeout)

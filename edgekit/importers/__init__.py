@@ -102,13 +102,6 @@ def _canonical(
         graph = canonicalize(graph)
     elif kind:
         graph.metadata["note"] = NOTES[kind]
-    for node in graph.nodes:
-        shape = graph.values[node.output].shape
-        if shape[:1] != (1,):
-            # Reshapes that pass through such a shape are merged by now; what is left would mix
-            # samples wherever several run at once.
-            reason = f"its result {list(shape)} has no batch axis of 1 in front"
-            found.append(Unsupported(node.name, node.op, reason))
     return graph, found, False
 
 

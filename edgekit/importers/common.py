@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, GraphError, Node, Quant, Shape, Value
+from edgekit.graph import Graph, GraphError, Node, Quant, Shape, State, Value
 from edgekit.ops import operator
 
 # Far above what any target holds. Shapes of a file are only numbers until something allocates
@@ -136,25 +136,69 @@ class Builder:
         Raises:
             EdgekitError: E103 where the operands do not fit the operator, E107 on absurd sizes.
         """
+        return self.emit_all(op, inputs, attrs, node=node, outs=[out], quants=[quant])[0]
+
+    def emit_all(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        attrs: dict[str, Any] | None = None,
+        *,
+        node: str,
+        outs: Sequence[str],
+        quants: Sequence[Quant | None],
+    ) -> list[str]:
+        """`emit` for an operator with several results; returns their names.
+
+        `outs` and `quants` have an entry for each: its name, "" for a fresh one, and quantization.
+        """
         graph = self.graph
-        result = out or self.fresh(self.hint or node)
-        new = Node(op, tuple(inputs), (result,), attrs or {}, node)
-        if attrs and "pads" in attrs:
+        results: list[str] = []
+        for wanted in outs:
+            results.append(wanted or self._fresh_beside(results, self.hint or node))
+        new = Node(op, tuple(inputs), tuple(results), attrs or {}, node)
+        if attrs and "pads" in attrs and op.endswith("2d"):
             _, height, width, channels = graph.values[inputs[0]].shape
             top, left, bottom, right = attrs["pads"]
             padded = (1, height + top + bottom, width + left + right, channels)
             check_size(f"'{node}' with padding", padded)
         try:
-            [(shape, dtype)] = operator(op).infer(new, [graph.values[i] for i in inputs])
+            inferred = operator(op).checked(new, [graph.values[i] for i in inputs])
         except GraphError as error:
             message = str(error) if node in str(error) else f"'{node}' ({op}): {error}"
             raise invalid(message, "the model contradicts itself at this node") from None
-        check_size(f"'{result}'", shape)
-        if result in graph.values:
-            raise invalid(f"'{result}' is defined twice")
-        graph.add_value(Value(result, tuple(int(d) for d in shape), dtype, quant))
+        for result, (shape, dtype), quant in zip(results, inferred, quants, strict=True):
+            check_size(f"'{result}'", shape)
+            if result in graph.values:
+                raise invalid(f"'{result}' is defined twice")
+            graph.add_value(Value(result, tuple(int(d) for d in shape), dtype, quant))
         graph.nodes.append(new)
-        return result
+        return results
+
+    def _fresh_beside(self, taken: Sequence[str], name: str) -> str:
+        """A fresh name that is not among `taken` either."""
+        candidate, i = self.fresh(name), 1
+        while candidate in taken:
+            i += 1
+            candidate = self.fresh(f"{name}~{i}")
+        return candidate
+
+    def add_state(
+        self, name: str, initial: np.ndarray, quant: Quant | None = None, following: str = ""
+    ) -> str:
+        """Declare a state; `following` names the value that it takes over after an inference, and
+        may be set later with `update_state`. Returns the state's name."""
+        check_size(f"state '{name}'", initial.shape)
+        name = self.fresh(name)
+        self.graph.add_value(Value(name, tuple(initial.shape), str(initial.dtype), quant))
+        self.graph.states.append(State(name, following or name, np.ascontiguousarray(initial)))
+        return name
+
+    def update_state(self, name: str, following: str) -> None:
+        """Say which value state `name` takes over after an inference."""
+        states = self.graph.states
+        at = next(i for i, state in enumerate(states) if state.name == name)
+        states[at] = replace(states[at], next=following)
 
     def reshape(self, x: str, shape: Sequence[int], *, node: str, out: str = "") -> str:
         """Append a reshape that keeps the quantization of `x`."""

@@ -4,8 +4,8 @@ A *tensor's channels* are the elements of its last axis. Operators that work cha
 the channels of their result to those of their operands: depthwise convolutions, pooling, `add`,
 `mul`, `clip`, and reshapes and transposes that keep the last axis (or repeat it: a flattening).
 Tied channels form a *class*. A convolution or fully connected layer ends classes: it reads some and
-makes others. Everything else *pins* the channels that it touches, so that they stay: graph inputs
-and outputs, softmax, layers in float32, grouped convolutions.
+makes others. Everything else *pins* the channels that it touches, so that they stay: graph inputs,
+outputs and states, softmax, layers in float32, grouped convolutions.
 """
 
 from __future__ import annotations
@@ -48,19 +48,21 @@ def groups(graph: Graph) -> Groups:
     """Classes of channels of all activations of `graph`."""
     first: dict[str, int] = {}
     total = 0
-    for name in [*graph.inputs, *(n.output for n in graph.nodes)]:
+    for name in [*graph.sources, *(name for n in graph.nodes for name in n.outputs)]:
         first[name] = total
         total += channels_of(graph.values[name])
 
     def elements(name: str) -> np.ndarray:
         return first[name] + np.arange(channels_of(graph.values[name]))
 
-    pins = [elements(i) for i in {*graph.inputs, *graph.outputs} if i in first]
+    kept = {*graph.sources, *graph.outputs, *(state.next for state in graph.states)}
+    pins = [elements(i) for i in kept if i in first]
     ties: list[tuple[np.ndarray, np.ndarray]] = []
     for node in graph.nodes:
         if is_dense(graph, node):
             continue
         out = elements(node.output)
+        pins += [elements(name) for name in node.outputs[1:]]
         for name in node.inputs:
             if name in graph.constants:
                 continue

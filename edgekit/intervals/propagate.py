@@ -32,10 +32,13 @@ def intervals(graph: Graph) -> Intervals:
     float32 operand has no interval.
     """
     found = Intervals({}, {})
-    for name in graph.inputs:
+    for name in graph.sources:
         if _is_integer(graph, name):
             found.values[name] = full(graph.values[name])
     for node in graph.nodes:
+        for name in node.outputs[1:]:
+            if _is_integer(graph, name):
+                found.values[name] = full(graph.values[name])
         if _is_integer(graph, node.output):
             found.values[node.output] = _of_node(graph, node, found)
     return found

@@ -155,8 +155,8 @@ def exp_on_negative_values(a: ArrayLike, integer_bits: int = 5) -> np.ndarray:
     return np.where(v == 0, INT32_MAX, result)
 
 
-def one_over_one_plus_x_for_x_in_0_1(a: ArrayLike) -> np.ndarray:
-    """1 / (1 + a) for a in [0, 1), Q0.31 in and out: three Newton-Raphson steps in Q2.29."""
+def newton_reciprocal(a: ArrayLike) -> np.ndarray:
+    """2 / (1 + a) for a in [0, 1), Q0.31 to Q2.29: three Newton-Raphson steps."""
     mul = saturating_rounding_doubling_high_mul
     total = np.asarray(a, np.int64) + INT32_MAX
     half_denominator = (total + 1) >> 1  # a rounding half sum of two non-negative numbers
@@ -164,7 +164,12 @@ def one_over_one_plus_x_for_x_in_0_1(a: ArrayLike) -> np.ndarray:
     for _ in range(3):
         error = (1 << 29) - mul(half_denominator, x)
         x = x + saturating_rounding_multiply_by_pot(mul(x, error), 2)
-    return saturating_rounding_multiply_by_pot(x, 1)
+    return x
+
+
+def one_over_one_plus_x_for_x_in_0_1(a: ArrayLike) -> np.ndarray:
+    """1 / (1 + a) for a in [0, 1), Q0.31 in and out."""
+    return saturating_rounding_multiply_by_pot(newton_reciprocal(a), 1)
 
 
 def reciprocal(x: ArrayLike, integer_digits: int) -> tuple[np.ndarray, np.ndarray]:

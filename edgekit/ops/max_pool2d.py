@@ -15,7 +15,6 @@ class MaxPool2d(Pooling):
     """Maximum over windows of NHWC; padding never wins."""
 
     name = "max_pool2d"
-    grid = "operand"
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return clamp_float(node, self._max(node, inputs[0], -np.inf))
@@ -32,7 +31,8 @@ class MaxPool2d(Pooling):
     @staticmethod
     def _max(node: Node, x: np.ndarray, lowest: float) -> np.ndarray:
         kernel, strides = win.pair(node, "kernel"), win.pair(node, "strides", 1)
-        views = win.taps(win.pad_hw(x, win.pads_of(node), lowest), kernel, strides, (1, 1))
+        dilations = win.pair(node, "dilations", 1)
+        views = win.taps(win.pad_hw(x, win.pads_of(node), lowest), kernel, strides, dilations)
         best = next(views)[2].copy()
         for _, _, view in views:
             np.maximum(best, view, out=best)

@@ -1,32 +1,35 @@
-"""What the two pooling operators share: operands, output shape."""
+"""What the two pooling operators share: operands, output shape, which pixels a window has."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgekit.graph import Node, Value
 from edgekit.ops import windows as win
-from edgekit.ops.base import INTEGERS, Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator, require, window_out
 from edgekit.ops.interval import Interval
 from edgekit.ops.requant import clamp_of_output
+from edgekit.ops.rules import activation, one_operand
+
+
+def image(node: Node, inputs: list[Value]) -> bool:
+    """x must be [1, H, W, C]."""
+    return len(inputs[0].shape) == 4
 
 
 class Pooling(Operator):
+    grid = "operand"
+    rules = (one_operand, image, activation)
+
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        x = inputs[0]
-        require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
+        x, kernel = inputs[0], win.pair(node, "kernel")
+        shape = win.window_shape(node, x, kernel, x.shape[3])
         require(
-            x.dtype in ("float32", *INTEGERS),
+            all(real_taps(node, axis, x.shape[axis + 1]).min() > 0 for axis in (0, 1)),
             node,
-            f"x must be float32, int8 or int16, not {x.dtype}",
+            f"pads {list(win.pads_of(node))} leave windows of {list(kernel)} without a real pixel",
         )
-        require("dilations" not in node.attrs, node, "pooling has no dilations")
-        kernel, pads = win.pair(node, "kernel"), win.pads_of(node)
-        require(
-            max(pads[0], pads[2]) < kernel[0] and max(pads[1], pads[3]) < kernel[1],
-            node,
-            f"pads {list(pads)} leave windows of {list(kernel)} without a real pixel",
-        )
-        return [(win.window_shape(node, x, kernel, x.shape[3]), x.dtype)]
+        return [(shape, x.dtype)]
 
     def interval(
         self, node: Node, operands: list[Interval], values: list[Value], out: Value
@@ -34,3 +37,34 @@ class Pooling(Operator):
         # Mean and maximum of a window lie between its least and its greatest pixel, and padding is
         # no pixel; a window has at least one.
         return operands[0].clipped(*clamp_of_output(node, out))
+
+
+def taps_inside(node: Node, axis: int, size: int, before: int, behind: int) -> np.ndarray:
+    """int64 [out]: how many taps of each window lie in [-before, size + behind) along rows (axis 0)
+    or columns (1) of an image with `size` of them."""
+    kernel, stride = win.pair(node, "kernel")[axis], win.pair(node, "strides", 1)[axis]
+    dilation, pads = win.pair(node, "dilations", 1)[axis], win.pads_of(node)
+    count = window_out(size, kernel, stride, dilation, pads[axis], pads[axis + 2])
+    at = np.arange(count)[:, None] * stride - pads[axis] + np.arange(kernel) * dilation
+    return np.asarray(((at >= -before) & (at < size + behind)).sum(1), np.int64)
+
+
+def real_taps(node: Node, axis: int, size: int) -> np.ndarray:
+    """int64 [out]: the taps of each window that are real pixels."""
+    return taps_inside(node, axis, size, 0, 0)
+
+
+def counted_taps(node: Node, axis: int, size: int) -> np.ndarray:
+    """int64 [out]: the taps of each window that the divisor of a mean counts.
+
+    Real pixels; with ``count_include_pad`` the padding too, except for the rows and columns behind
+    that ``ceil_pads`` [bottom, right] says were only added to round the result's size up.
+    """
+    if not counts_padding(node):
+        return real_taps(node, axis, size)
+    pads, extra = win.pads_of(node), node.attrs.get("ceil_pads", [0, 0])
+    return taps_inside(node, axis, size, pads[axis], pads[axis + 2] - int(extra[axis]))
+
+
+def counts_padding(node: Node) -> bool:
+    return bool(node.attrs.get("count_include_pad")) and any(win.pads_of(node))

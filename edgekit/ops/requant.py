@@ -129,7 +129,7 @@ def channel_requant(node: Node, values: list[Value], out: Value) -> ChannelRequa
     )
 
 
-def _scalar(real: float | np.floating) -> tuple[int, int]:
+def scalar_multiplier(real: float | np.floating) -> tuple[int, int]:
     multiplier, shift = fp.quantize_multiplier(real)
     return int(multiplier), int(shift)
 
@@ -143,9 +143,9 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
     left_shift = ADD_LEFT_SHIFT_16 if wide else ADD_LEFT_SHIFT
     return AddParams(
         left_shift,
-        *_scalar(s_a / twice_max),
-        *_scalar(s_b / twice_max),
-        *_scalar(twice_max / ((1 << left_shift) * s_out)),
+        *scalar_multiplier(s_a / twice_max),
+        *scalar_multiplier(s_b / twice_max),
+        *scalar_multiplier(twice_max / ((1 << left_shift) * s_out)),
         *clamp_of_output(node, out),
     )
 
@@ -153,13 +153,14 @@ def add_params(node: Node, values: list[Value], out: Value) -> AddParams:
 def mul_params(node: Node, values: list[Value], out: Value) -> Requant:
     """Requantization of the product of two tensors (operands with zero points subtracted)."""
     s_a, s_b = tensor_quant(values[0])[0], tensor_quant(values[1])[0]
-    return Requant(*_scalar(s_a * s_b / tensor_quant(out)[0]), *clamp_of_output(node, out))
+    real = s_a * s_b / tensor_quant(out)[0]
+    return Requant(*scalar_multiplier(real), *clamp_of_output(node, out))
 
 
 def clip_params(node: Node, values: list[Value], out: Value) -> Requant:
     """Requantization of a clip, as TFLM's ReLU does it."""
     ratio = tensor_quant(values[0])[0] / tensor_quant(out)[0]
-    return Requant(*_scalar(ratio), *clamp_of_output(node, out))
+    return Requant(*scalar_multiplier(ratio), *clamp_of_output(node, out))
 
 
 def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams:
@@ -173,7 +174,7 @@ def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams
     beta = float(np.float32(node.attrs.get("beta", 1.0)))
     fractional = 31 - SOFTMAX_DIFF_BITS
     real = min(beta * tensor_quant(values[0])[0] * (1 << fractional), 2.0**31 - 1)
-    multiplier, left_shift = _scalar(real)
+    multiplier, left_shift = scalar_multiplier(real)
     if left_shift < 0 or multiplier == 0:
         raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
     radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
@@ -197,7 +198,7 @@ def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Pa
     beta = float(np.float32(node.attrs.get("beta", 1.0)))
     real = tensor_quant(values[0])[0] * beta / (10.0 / 65535.0)
     return Softmax16Params(
-        *_scalar(real),
+        *scalar_multiplier(real),
         fp.interpolation_table(np.exp, -10.0, 0.0),
         fp.interpolation_table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0),
     )

@@ -50,7 +50,7 @@ def make(
     """
     quant = graph.values[like.output].quant
     node = Node(op, tuple(inputs), (out or fresh(graph, like.output),), attrs, like.name)
-    [(shape, dtype)] = operator(op).infer(node, [graph.values[i] for i in inputs])
+    [(shape, dtype)] = operator(op).checked(node, [graph.values[i] for i in inputs])
     graph.add_value(Value(node.output, shape, dtype, quant))
     return node
 
@@ -60,11 +60,12 @@ def with_inputs(node: Node, *inputs: str) -> Node:
 
 
 def redirect(graph: Graph, old: str, new: str) -> None:
-    """Let every node that reads `old` read `new`; graph outputs keep their names."""
+    """Let every node and state that reads `old` read `new`; graph outputs keep their names."""
     for i, node in enumerate(graph.nodes):
         if old in node.inputs:
             inputs = tuple(new if name == old else name for name in node.inputs)
             graph.nodes[i] = replace(node, inputs=inputs)
+    graph.states = [replace(s, next=new) if s.next == old else s for s in graph.states]
 
 
 def rename(graph: Graph, old: str, new: str) -> None:
@@ -78,6 +79,10 @@ def rename(graph: Graph, old: str, new: str) -> None:
                 outputs=tuple(new if name == old else name for name in node.outputs),
             )
     graph.outputs = [new if name == old else name for name in graph.outputs]
+    graph.states = [
+        replace(s, name=new if s.name == old else s.name, next=new if s.next == old else s.next)
+        for s in graph.states
+    ]
 
 
 def bypass(graph: Graph, node: Node) -> bool:
@@ -88,7 +93,7 @@ def bypass(graph: Graph, node: Node) -> bool:
     """
     source, result = node.inputs[0], node.output
     if result in graph.outputs:
-        if source in graph.inputs or source in graph.outputs or graph.is_constant(source):
+        if source in graph.sources or source in graph.outputs or graph.is_constant(source):
             return False
         redirect(graph, result, source)
         graph.nodes = [n for n in graph.nodes if n is not node and result not in n.outputs]
@@ -103,9 +108,9 @@ def bypass(graph: Graph, node: Node) -> bool:
 
 
 def only_reader(graph: Graph, name: str) -> Node | None:
-    """The node that alone reads `name`, or None; a graph output has a reader outside."""
+    """The node that alone reads `name`, or None; outputs and states have a reader outside."""
     readers = graph.consumers(name)
-    return readers[0] if len(readers) == 1 and name not in graph.outputs else None
+    return readers[0] if len(readers) == 1 and name not in graph.results else None
 
 
 def private_producer(graph: Graph, name: str) -> Node | None:

@@ -119,7 +119,7 @@ def _outputs(graph: Graph) -> bool:
         if node is None or node.op != "transpose" or node.attrs["perm"] != TO_NCHW:
             continue
         source = node.inputs[0]
-        if source in graph.inputs or source in graph.outputs or graph.is_constant(source):
+        if source in graph.sources or source in graph.outputs or graph.is_constant(source):
             continue
         # Readers of the NCHW result get it from a transpose of their own.
         aside = fresh(graph, name)

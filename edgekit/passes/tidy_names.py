@@ -15,7 +15,7 @@ def tidy_names(graph: Graph) -> bool:
     changed = False
     for name in list(graph.values):
         base = base_name(name)
-        if base == name or base in graph.values or name in graph.inputs or name in graph.outputs:
+        if base == name or base in graph.values or name in (*graph.sources, *graph.outputs):
             continue
         rename(graph, name, base)
         if name in graph.constants:

@@ -34,7 +34,7 @@ int32_t ek_app_open(ek_app_info_t *info)
     info->outputs = count_outputs();
     info->layers = (uint16_t)EK_MODEL_CALLS;
     info->arena_bytes = EK_MODEL_ARENA_BYTES;
-    return 0;
+    return ek_app_reset();
 }
 
 uint8_t *ek_app_input(uint32_t index, uint32_t *bytes)
@@ -50,5 +50,11 @@ const uint8_t *ek_app_output(uint32_t index, uint32_t *bytes)
 int32_t ek_app_invoke(void)
 {
     EK_MODEL_AOT(run)();
+    return 0;
+}
+
+int32_t ek_app_reset(void)
+{
+    EK_MODEL_AOT(reset)();
     return 0;
 }

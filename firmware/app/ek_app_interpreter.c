@@ -36,3 +36,5 @@ const uint8_t *ek_app_output(uint32_t index, uint32_t *bytes)
 }
 
 int32_t ek_app_invoke(void) { return (int32_t)ek_invoke(&model); }
+
+int32_t ek_app_reset(void) { return (int32_t)ek_reset(&model); }

@@ -201,6 +201,13 @@ static void layers(const ek_request_t *r) {
 }
 #endif
 
+/* Answer: i32 status. */
+static void reset(const ek_request_t *r) {
+  int32_t status = ek_app_reset();
+  ek_link_begin('i', r->seq);
+  ek_link_u32((uint32_t)status);
+}
+
 static void stack(const ek_request_t *r) {
   ek_link_begin('s', r->seq);
   ek_link_u32(ek_stack_used());
@@ -222,6 +229,8 @@ static void serve(const ek_request_t *r) {
     run(r);
   } else if (r->type == EK_LINK_OUTPUT) {
     output(r);
+  } else if (r->type == EK_LINK_RESET) {
+    reset(r);
 #ifdef EK_PROFILE
   } else if (r->type == EK_LINK_PROFILE) {
     profile(r);

@@ -18,7 +18,8 @@ enum { /* from the host; each answer has the lower-case letter */
   EK_LINK_OUTPUT = 'O',
   EK_LINK_PROFILE = 'P',
   EK_LINK_LAYERS = 'L',
-  EK_LINK_STACK = 'S'
+  EK_LINK_STACK = 'S',
+  EK_LINK_RESET = 'I'
 };
 enum { /* from the device without, or instead of, an answer */
   EK_LINK_NAK = '!',

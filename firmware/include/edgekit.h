@@ -20,11 +20,11 @@
 #include <stdint.h>
 
 /* Bundle format: the verifier accepts EK_FORMAT_OLDEST to EK_FORMAT_VERSION. */
-#define EK_FORMAT_VERSION 1u
+#define EK_FORMAT_VERSION 2u
 #define EK_FORMAT_OLDEST 1u
 
 /* Most arguments of one kernel; each costs a pointer of stack in ek_invoke. */
-#define EK_MAX_ARGUMENTS 8u
+#define EK_MAX_ARGUMENTS 16u
 
 typedef enum {
     EK_OK = 0,
@@ -66,6 +66,7 @@ typedef struct {
     const uint8_t *fingerprints;
     const uint8_t *inputs;
     const uint8_t *outputs;
+    const uint8_t *states;
     const ek_kernel_t *const *kernels;
     uint8_t *arena;
     uint32_t bundle_bytes;
@@ -76,22 +77,27 @@ typedef struct {
     uint32_t kernel_count;
     uint32_t input_count;
     uint32_t output_count;
+    uint32_t state_count;
     uint32_t detail;
     uint8_t hash[8];
 } ek_model_t;
 
-/* Verify `bundle` and bind it to kernels and arena. `bundle` and `arena` are 16-byte aligned and
- * outlive the model. On an error the model stays closed. */
+/* Verify `bundle` and bind it to kernels and arena; states get their initial content. `bundle` and
+ * `arena` are 16-byte aligned and outlive the model. On an error the model stays closed. */
 ek_status_t ek_open(ek_model_t *model, const void *bundle, size_t bundle_bytes,
                     const ek_kernel_t *kernels, uint32_t kernel_count, const ek_kernel_t **slots,
                     uint32_t slot_count, void *arena, size_t arena_bytes);
 
-/* Run all kernels in order. Inputs may be overwritten. */
+/* Run all kernels in order. Inputs may be overwritten; states are what the run before left. */
 ek_status_t ek_invoke(const ek_model_t *model);
 
-/* Where input or output `index` lies in the arena, NULL where there is none; its size in bytes
+/* Give all states of a streaming or recurrent model their initial content again, as ek_open does. */
+ek_status_t ek_reset(const ek_model_t *model);
+
+/* Where input, output or state `index` lies in the arena, NULL where there is none; its size in bytes
  * goes to `nbytes` unless that is NULL. */
 uint8_t *ek_input(const ek_model_t *model, uint32_t index, uint32_t *nbytes);
 const uint8_t *ek_output(const ek_model_t *model, uint32_t index, uint32_t *nbytes);
+uint8_t *ek_state(const ek_model_t *model, uint32_t index, uint32_t *nbytes);
 
 #endif

@@ -23,4 +23,7 @@ const uint8_t *ek_app_output(uint32_t index, uint32_t *bytes);
  * first layer and ek_profile_edge(i + 1) after layer i. Returns 0 or an ek_status code. */
 int32_t ek_app_invoke(void);
 
+/* Give the states of the model their initial content. Returns 0 or an ek_status code. */
+int32_t ek_app_reset(void);
+
 #endif

@@ -38,7 +38,11 @@ ek_argument_t ek_get_argument(const ek_model_t *model, uint32_t index);
 /* Fill in everything of `model` that comes from the bundle, or say what is wrong with it. */
 ek_status_t ek_verify(ek_model_t *model, const uint8_t *bundle, size_t bundle_bytes);
 
-/* A tensor's place in the arena; `table` is a verified element of model->inputs or ->outputs. */
+/* A tensor's place in the arena; `tables` are the verified model->inputs, ->outputs or ->states. */
 ek_argument_t ek_get_tensor(const ek_model_t *model, const uint8_t *tables, uint32_t index);
+
+/* What state `index` holds first: `nbytes` at `offset` of the constants, or in the arena's space
+ * the byte `offset` everywhere. */
+ek_argument_t ek_get_initial(const ek_model_t *model, uint32_t index);
 
 #endif

@@ -91,8 +91,26 @@ ek_status_t ek_open(ek_model_t *model, const void *bundle, size_t bundle_bytes,
     }
     if (status == EK_OK) {
         model->arena = (uint8_t *)arena;
+        status = ek_reset(model);
     }
     return status;
+}
+
+ek_status_t ek_reset(const ek_model_t *m)
+{
+    if (m->arena == NULL) {
+        return EK_STATE;
+    }
+    for (uint32_t i = 0; i < m->state_count; ++i) {
+        const ek_argument_t place = ek_get_tensor(m, m->states, i);
+        const ek_argument_t initial = ek_get_initial(m, i);
+        if (initial.space == (uint32_t)EK_SPACE_CONSTANTS) {
+            memcpy(m->arena + place.offset, m->constants + initial.offset, place.nbytes);
+        } else {
+            memset(m->arena + place.offset, (int)(initial.offset & 0xFFu), place.nbytes);
+        }
+    }
+    return EK_OK;
 }
 
 ek_status_t ek_invoke(const ek_model_t *m)
@@ -116,26 +134,30 @@ ek_status_t ek_invoke(const ek_model_t *m)
     return EK_OK;
 }
 
-uint8_t *ek_input(const ek_model_t *m, uint32_t index, uint32_t *nbytes)
+static uint8_t *place_of(const ek_model_t *m, const uint8_t *tables, uint32_t count,
+                         uint32_t index, uint32_t *nbytes)
 {
-    if (m->arena == NULL || index >= m->input_count) {
+    if (m->arena == NULL || index >= count) {
         return NULL;
     }
-    const ek_argument_t place = ek_get_tensor(m, m->inputs, index);
+    const ek_argument_t place = ek_get_tensor(m, tables, index);
     if (nbytes != NULL) {
         *nbytes = place.nbytes;
     }
     return m->arena + place.offset;
 }
 
+uint8_t *ek_input(const ek_model_t *m, uint32_t index, uint32_t *nbytes)
+{
+    return place_of(m, m->inputs, m->input_count, index, nbytes);
+}
+
 const uint8_t *ek_output(const ek_model_t *m, uint32_t index, uint32_t *nbytes)
 {
-    if (m->arena == NULL || index >= m->output_count) {
-        return NULL;
-    }
-    const ek_argument_t place = ek_get_tensor(m, m->outputs, index);
-    if (nbytes != NULL) {
-        *nbytes = place.nbytes;
-    }
-    return m->arena + place.offset;
+    return place_of(m, m->outputs, m->output_count, index, nbytes);
+}
+
+uint8_t *ek_state(const ek_model_t *m, uint32_t index, uint32_t *nbytes)
+{
+    return place_of(m, m->states, m->state_count, index, nbytes);
 }

@@ -112,6 +112,18 @@ static bool vector(span_t s, const table_t *t, uint32_t id, uint32_t element, ve
     return v->count <= (s.size - v->at) / element;
 }
 
+/* As `vector`, but absent is empty. */
+static bool optional_vector(span_t s, const table_t *t, uint32_t id, uint32_t element, vector_t *v)
+{
+    uint32_t at;
+    if (!field(s, t, id, 4u, &at)) {
+        return false;
+    }
+    v->at = 0u;
+    v->count = 0u;
+    return at == 0u || vector(s, t, id, element, v);
+}
+
 /* Tensors of `v`: each a table whose bytes lie in the arena. */
 static ek_status_t check_tensors(span_t s, vector_t v, ek_model_t *m)
 {
@@ -124,6 +136,25 @@ static ek_status_t check_tensors(span_t s, vector_t v, ek_model_t *m)
             return EK_MALFORMED;
         }
         if (offset > m->arena_bytes || nbytes > m->arena_bytes - offset) {
+            return EK_BOUNDS;
+        }
+    }
+    m->detail = 0u;
+    return EK_OK;
+}
+
+/* States, which are tensors already: what they hold first lies in the constants, or is one byte. */
+static ek_status_t check_states(ek_model_t *m)
+{
+    for (uint32_t i = 0; i < m->state_count; ++i) {
+        const ek_argument_t initial = ek_get_initial(m, i);
+        m->detail = i;
+        if (initial.space > (uint32_t)EK_SPACE_CONSTANTS) {
+            return EK_MALFORMED;
+        }
+        if (initial.space == (uint32_t)EK_SPACE_CONSTANTS &&
+            (initial.offset > m->constant_bytes ||
+             initial.nbytes > m->constant_bytes - initial.offset)) {
             return EK_BOUNDS;
         }
     }
@@ -158,7 +189,7 @@ ek_status_t ek_verify(ek_model_t *m, const uint8_t *bundle, size_t bundle_bytes)
 {
     uint32_t payload = 0u, at;
     table_t model, program;
-    vector_t kernels, calls, arguments, inputs, outputs, constants, hash;
+    vector_t kernels, calls, arguments, inputs, outputs, states, constants, hash;
 
     if ((uintptr_t)bundle % EK_BUNDLE_ALIGN != 0u) {
         return EK_ALIGNMENT;
@@ -174,6 +205,7 @@ ek_status_t ek_verify(ek_model_t *m, const uint8_t *bundle, size_t bundle_bytes)
         !vector(s, &program, 2u, EK_CALL_BYTES, &calls) ||
         !vector(s, &program, 3u, EK_ARGUMENT_BYTES, &arguments) ||
         !vector(s, &model, 2u, 4u, &inputs) || !vector(s, &model, 3u, 4u, &outputs) ||
+        !optional_vector(s, &model, 11u, 4u, &states) ||
         !vector(s, &model, 4u, 1u, &constants) || !vector(s, &model, 5u, 1u, &hash) ||
         hash.count != sizeof m->hash) {
         return EK_MALFORMED;
@@ -195,11 +227,19 @@ ek_status_t ek_verify(ek_model_t *m, const uint8_t *bundle, size_t bundle_bytes)
     m->input_count = inputs.count;
     m->outputs = bundle + outputs.at;
     m->output_count = outputs.count;
+    m->states = bundle + states.at;
+    m->state_count = states.count;
     for (uint32_t i = 0; i < sizeof m->hash; ++i) {
         m->hash[i] = bundle[hash.at + i];
     }
-    const ek_status_t status = check_tensors(s, inputs, m);
-    return status == EK_OK ? check_tensors(s, outputs, m) : status;
+    ek_status_t status = check_tensors(s, inputs, m);
+    if (status == EK_OK) {
+        status = check_tensors(s, outputs, m);
+    }
+    if (status == EK_OK) {
+        status = check_tensors(s, states, m);
+    }
+    return status == EK_OK ? check_states(m) : status;
 }
 
 ek_call_t ek_get_call(const ek_model_t *m, uint32_t index)
@@ -216,15 +256,36 @@ ek_argument_t ek_get_argument(const ek_model_t *m, uint32_t index)
     return argument;
 }
 
+/* Table `index` of a verified vector of tables. */
+static bool table_of(const ek_model_t *m, const uint8_t *tables, uint32_t index, table_t *t)
+{
+    const span_t s = {m->bundle, m->bundle_bytes};
+    uint32_t at;
+    return follow(s, (uint32_t)(tables - m->bundle) + 4u * index, &at) && open_table(s, at, t);
+}
+
 ek_argument_t ek_get_tensor(const ek_model_t *m, const uint8_t *tables, uint32_t index)
 {
     const span_t s = {m->bundle, m->bundle_bytes};
     ek_argument_t place = {0u, 0u, EK_SPACE_ARENA};
-    uint32_t at;
     table_t t;
-    if (follow(s, (uint32_t)(tables - m->bundle) + 4u * index, &at) && open_table(s, at, &t)) {
+    if (table_of(m, tables, index, &t)) {
         (void)scalar(s, &t, 0u, &place.offset);
         (void)scalar(s, &t, 1u, &place.nbytes);
     }
     return place;
+}
+
+ek_argument_t ek_get_initial(const ek_model_t *m, uint32_t index)
+{
+    const span_t s = {m->bundle, m->bundle_bytes};
+    ek_argument_t initial = {0u, 0u, UINT32_MAX};
+    table_t t;
+    if (table_of(m, m->states, index, &t) && scalar(s, &t, 8u, &initial.space) &&
+        scalar(s, &t, 9u, &initial.offset)) {
+        (void)scalar(s, &t, 1u, &initial.nbytes);
+    } else {
+        initial.space = UINT32_MAX; /* which no state may have */
+    }
+    return initial;
 }

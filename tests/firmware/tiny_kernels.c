@@ -25,8 +25,11 @@ static const ek_operand_t blend_operands[] = {
 /* More operands than ek_invoke has pointers for. */
 static void many(void *const *a) { (void)a; }
 static const ek_operand_t many_operands[] = {
-    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
-    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}};
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}};
 
 /* Just as many operands as ek_invoke has pointers for: the last is the sum of the others. */
 static void wide(void *const *a)
@@ -43,11 +46,13 @@ static void wide(void *const *a)
 }
 static const ek_operand_t wide_operands[] = {
     {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
+    {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT},
     {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_OUTPUT}};
 
 const ek_kernel_t ek_kernels[] = {
     {UINT64_C(0x1111222233334444), blend, blend_operands, 4u},
-    {UINT64_C(0x5555666677778888), many, many_operands, 9u},
-    {UINT64_C(0x9999AAAABBBBCCCC), wide, wide_operands, 8u},
+    {UINT64_C(0x5555666677778888), many, many_operands, 17u},
+    {UINT64_C(0x9999AAAABBBBCCCC), wide, wide_operands, 16u},
 };
 const uint32_t ek_kernel_count = 3u;

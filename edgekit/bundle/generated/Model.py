@@ -221,7 +221,32 @@ class Model(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
         return o == 0
 
-def ModelStart(builder): builder.StartObject(11)
+    # Model
+    def States(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            from edgekit.bundle.generated.Tensor import Tensor
+            obj = Tensor()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # Model
+    def StatesLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Model
+    def StatesIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        return o == 0
+
+def ModelStart(builder): builder.StartObject(12)
 def Start(builder):
     return ModelStart(builder)
 def ModelAddFormatVersion(builder, formatVersion): builder.PrependUint32Slot(0, formatVersion, 0)
@@ -275,6 +300,12 @@ def AddGolden(builder, golden):
 def ModelStartGoldenVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def StartGoldenVector(builder, numElems):
     return ModelStartGoldenVector(builder, numElems)
+def ModelAddStates(builder, states): builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(states), 0)
+def AddStates(builder, states):
+    return ModelAddStates(builder, states)
+def ModelStartStatesVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def StartStatesVector(builder, numElems):
+    return ModelStartStatesVector(builder, numElems)
 def ModelEnd(builder): return builder.EndObject()
 def End(builder):
     return ModelEnd(builder)

@@ -104,7 +104,21 @@ class Tensor(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def TensorStart(builder): builder.StartObject(8)
+    # Tensor
+    def InitialSpace(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(20))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # Tensor
+    def Initial(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def TensorStart(builder): builder.StartObject(10)
 def Start(builder):
     return TensorStart(builder)
 def TensorAddOffset(builder, offset): builder.PrependUint32Slot(0, offset, 0)
@@ -134,6 +148,12 @@ def AddZeroPoint(builder, zeroPoint):
 def TensorAddLayout(builder, layout): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(layout), 0)
 def AddLayout(builder, layout):
     return TensorAddLayout(builder, layout)
+def TensorAddInitialSpace(builder, initialSpace): builder.PrependUint32Slot(8, initialSpace, 0)
+def AddInitialSpace(builder, initialSpace):
+    return TensorAddInitialSpace(builder, initialSpace)
+def TensorAddInitial(builder, initial): builder.PrependUint32Slot(9, initial, 0)
+def AddInitial(builder, initial):
+    return TensorAddInitial(builder, initial)
 def TensorEnd(builder): return builder.EndObject()
 def End(builder):
     return TensorEnd(builder)

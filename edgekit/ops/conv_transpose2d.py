@@ -1,0 +1,108 @@
+"""conv_transpose2d: the transpose of a convolution, which spreads pixels over a larger image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgekit.graph import Node, Value
+from edgekit.ops import fixedpoint as fp
+from edgekit.ops import windows as win
+from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.conv2d import OPERATOR as CONV2D
+from edgekit.ops.conv2d import check_weights
+from edgekit.ops.requant import channel_requant, tensor_quant
+
+
+def output_padding(node: Node) -> win.Pair:
+    """Rows and columns added behind, [h, w]."""
+    extra = node.attrs.get("output_padding", [0, 0])
+    return int(extra[0]), int(extra[1])
+
+
+def transposed_size(node: Node, axis: int, size: int, kernel: int) -> int:
+    """Length of the result along rows (axis 0) or columns (1)."""
+    pads, stride = win.pads_of(node), win.pair(node, "strides", 1)[axis]
+    extent = win.pair(node, "dilations", 1)[axis] * (kernel - 1) + 1
+    return (size - 1) * stride + extent - pads[axis] - pads[axis + 2] + output_padding(node)[axis]
+
+
+class ConvTranspose2d(Operator):
+    """2-D transposed convolution over NHWC with [O, KH, KW, C/groups] weights and fused clamp."""
+
+    name = "conv_transpose2d"
+    converts = True
+
+    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
+        require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
+        x, w, bias = inputs
+        require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
+        require(len(w.shape) == 4, node, f"w must be [O, KH, KW, C/groups], it is {w.shape}")
+        groups = node.attrs.get("groups", 1)
+        require(
+            isinstance(groups, int) and groups >= 1 and w.shape[0] % groups == 0,
+            node,
+            f"{w.shape[0]} output channels do not split into {groups} groups",
+        )
+        require(
+            w.shape[3] * groups == x.shape[3],
+            node,
+            f"w reads {w.shape[3]} x {groups} channels, x has {x.shape[3]}",
+        )
+        dtype = check_weights(node, x, w, bias, w.shape[0])
+        rows, columns = (
+            transposed_size(node, axis, x.shape[axis + 1], w.shape[axis + 1]) for axis in (0, 1)
+        )
+        require(rows >= 1 and columns >= 1, node, f"pads leave an image of {rows} x {columns}")
+        return [((x.shape[0], rows, columns, w.shape[0]), dtype)]
+
+    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, w, bias = inputs
+        return CONV2D.reference_float(*as_convolution(node, x, w, bias, 0))
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        x, w, bias = inputs
+        return CONV2D.reference_exact(*as_convolution(node, x, w, bias, 0))
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        zero_point = tensor_quant(values[0])[1]
+        x, w, bias = inputs
+        plain, operands = as_convolution(node, x, w, bias, zero_point)
+        acc = CONV2D.accumulate(plain, *operands, zero_point)
+        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
+        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
+
+    def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
+        x, w = inputs[:2]
+        return x.shape[0] * x.shape[1] * x.shape[2] * w.size
+
+
+def as_convolution(
+    node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero: int
+) -> tuple[Node, list[np.ndarray]]:
+    """The convolution that gives the same: of x with `zero` between its pixels and around it."""
+    strides, dilations = win.pair(node, "strides", 1), win.pair(node, "dilations", 1)
+    pads, extra = win.pads_of(node), output_padding(node)
+    sizes = [(x.shape[axis + 1] - 1) * strides[axis] + 1 for axis in (0, 1)]
+    around = []
+    for axis in (0, 1):
+        reach = dilations[axis] * (w.shape[axis + 1] - 1)
+        around.append((reach - pads[axis], reach - pads[axis + 2] + extra[axis]))
+    spread = np.full((len(x), *sizes, x.shape[3]), zero, x.dtype)
+    spread[:, :: strides[0], :: strides[1]] = x
+    # A negative width takes rows or columns away.
+    spread = np.pad(
+        spread, [(0, 0), *((max(a, 0), max(b, 0)) for a, b in around), (0, 0)],
+        constant_values=np.asarray(zero, x.dtype),
+    )  # fmt: skip
+    cut = [slice(max(-a, 0), size - max(-b, 0)) for (a, b), size in
+           zip(around, spread.shape[1:3], strict=True)]  # fmt: skip
+    attrs = {**node.attrs, "strides": [1, 1], "pads": [0, 0, 0, 0]}
+    plain = replace(node, op="conv2d", attrs=attrs)
+    return plain, [spread[:, cut[0], cut[1]], w[:, ::-1, ::-1], bias]
+
+
+OPERATOR = ConvTranspose2d()
