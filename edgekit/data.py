@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -79,8 +80,8 @@ def _read(path: Path, graph: Graph) -> dict[str, np.ndarray]:
 
 #: What zipfile, zlib and numpy raise on files that are missing, damaged or encrypted.
 _BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, OverflowError,
-           TypeError, KeyError, MemoryError, RecursionError, zlib.error, struct.error,
-           zipfile.BadZipFile)  # fmt: skip
+           TypeError, KeyError, MemoryError, RecursionError, SyntaxError, tokenize.TokenError,
+           zlib.error, struct.error, zipfile.BadZipFile)  # fmt: skip
 #: What compressed arrays may unpack to for each byte of their file, and besides.
 EXPANSION, BESIDES = 20, 64 << 20
 
