@@ -14,6 +14,7 @@ from typing import Any
 
 from edgekit.errors import EdgekitError
 from edgekit.frontends.keras_file import WITHOUT, check_config
+from edgekit.frontends.keras_lstm import use_fusable_lstm
 from edgekit.frontends.recognise import Kind
 from edgekit.frontends.text import first_line
 from edgekit.frontends.worker import answer
@@ -30,26 +31,33 @@ def convert(kind: str, source: Path, result: Path) -> None:
     tf.config.set_visible_devices([], "GPU")
     if kind == Kind.SAVED_MODEL.value:
         _check_saved_model(source)
-        alive, function, names = _of_saved_model(tf, source)
+        model, function, names = _of_saved_model(tf, source)
     else:
         if kind == Kind.H5.value:
             _check_h5(source)
         else:
             _check_weights(source)
-        alive, function, names = _of_keras(source)
+        use_fusable_lstm()
+        model, function, names = _of_keras(source)
+    # Through a SavedModel: on the converter's other ways recurrent layers come apart.
+    saved = result.with_suffix(".saved_model")
+    module = tf.Module()
+    module.model = model
+    # Keras' own variables hold TensorFlow's: the converter looks for the latter.
+    module.held = [getattr(v, "value", v) for v in getattr(model, "variables", [])]
     try:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-        converted = converter.convert()
+        tf.saved_model.save(module, str(saved), signatures=function)
+        converted = tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert()
     except Exception as error:  # the converter raises all kinds
         raise EdgekitError(
             "E162",
             f"TensorFlow's converter refuses the model: {first_line(error)}",
             help="replace what it names, or export the model to ONNX and give that file",
         ) from None
-    del alive  # variables live as long as the model does
     result.write_bytes(_named(converted, *names))
 
 
+#: Names in the model of "input_0" and so on, and of "output_0" and so on.
 Names = tuple[list[str], list[str]]
 
 
@@ -76,15 +84,15 @@ def _of_keras(source: Path) -> tuple[Any, Any, Names]:
         ) from None
     names: list[str] = []
 
-    def call(*tensors: Any) -> list[Any]:
+    def call(*tensors: Any) -> dict[str, Any]:
         outputs = model(list(tensors) if len(tensors) > 1 else tensors[0], training=False)
         if isinstance(outputs, dict):
             names[:] = list(outputs)
-            return list(outputs.values())
+            return _counted(list(outputs.values()))
         flat = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
         known = list(getattr(model, "output_names", [model.layers[-1].name]))
         names[:] = known if len(known) == len(flat) else [f"output_{i}" for i in range(len(flat))]
-        return flat
+        return _counted(flat)
 
     function = tf.function(call, autograph=False).get_concrete_function(*specs)
     return model, function, ([i.name for i in inputs], names)
@@ -98,6 +106,10 @@ def _static(shape: tuple[int | None, ...], name: str) -> list[int]:
             help="save the model with the sizes that the device will see",
         )
     return [int(d) for d in shape if d is not None]
+
+
+def _counted(tensors: list[Any]) -> dict[str, Any]:
+    return {f"output_{i}": tensor for i, tensor in enumerate(tensors)}
 
 
 def _of_saved_model(tf: Any, folder: Path) -> tuple[Any, Any, Names]:
@@ -122,12 +134,13 @@ def _of_saved_model(tf: Any, folder: Path) -> tuple[Any, Any, Names]:
     inputs = []
     for name, spec in specs.items():
         shape = spec.shape.as_list() if spec.shape.rank else []
-        inputs.append(tf.TensorSpec([1, *_static(tuple(shape[1:]), name)], spec.dtype))
+        shape = [1, *_static(tuple(shape[1:]), name)]
+        inputs.append(tf.TensorSpec(shape, spec.dtype, name=f"input_{len(inputs)}"))
     outputs = sorted(serving.structured_outputs)
 
-    def call(*tensors: Any) -> list[Any]:
+    def call(*tensors: Any) -> dict[str, Any]:
         result = serving(**dict(zip(specs, tensors, strict=True)))
-        return [result[name] for name in outputs]
+        return _counted([result[name] for name in outputs])
 
     function = tf.function(call, autograph=False).get_concrete_function(*inputs)
     return model, function, (list(specs), outputs)
@@ -138,14 +151,18 @@ def _named(model: bytes, inputs: list[str], outputs: list[str]) -> bytes:
     from tensorflow.lite.tools import flatbuffer_utils
 
     parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
-    graph = parsed.subgraphs[0]
+    graph, signature = parsed.subgraphs[0], parsed.signatureDefs[0]
     taken = {t.name for t in graph.tensors}
-    wanted = [*zip(graph.inputs, inputs, strict=True), *zip(graph.outputs, outputs, strict=True)]
-    for index, name in wanted:
-        while name.encode() in taken:
-            name += "_output" if index in graph.outputs else "_input"
-        taken.add(name.encode())
-        graph.tensors[index].name = name.encode()
+    for kind, maps, names in (("input", signature.inputs, inputs),
+                              ("output", signature.outputs, outputs)):  # fmt: skip
+        at = {m.name.decode(): m.tensorIndex for m in maps}
+        for i, name in enumerate(names):
+            while name.encode() in taken:
+                name += f"_{kind}"
+            taken.add(name.encode())
+            graph.tensors[at[f"{kind}_{i}"]].name = name.encode()
+        # In the model's order: the converter sorts.
+        setattr(graph, f"{kind}s", [at[f"{kind}_{i}"] for i in range(len(names))])
     return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
