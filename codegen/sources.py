@@ -51,6 +51,8 @@ def kernel_sources(program: Program) -> dict[str, str]:
         headers.append("ek_element.h")
     if any("ek_tile_" in k.text for k in program.kernels):
         headers.append("ek_tile.h")
+    if any("ek_wide_" in k.text for k in program.kernels):
+        headers.append("ek_wide.h")
     wanted = {h for k in program.kernels for h in k.spec.params.get("headers", ())}
     headers += sorted(wanted - set(headers))
     includes = "".join(f'#include "{header}"\n' for header in headers)

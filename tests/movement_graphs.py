@@ -79,8 +79,8 @@ def concat_graphs(draw: st.DrawFn, dtype: str, same: bool = False) -> Graph:
 
 
 @st.composite
-def slice_graphs(draw: st.DrawFn, dtype: str, steps: bool = True) -> Graph:
-    x = operand(draw, dtype, draw(shapes()))
+def slice_graphs(draw: st.DrawFn, dtype: str, steps: bool = True, rank: int = 5) -> Graph:
+    x = operand(draw, dtype, draw(shapes(1, rank)))
     starts: list[int] = [0]
     stops: list[int | None] = [None]
     strides = [1]
@@ -115,13 +115,15 @@ def pad_graphs(draw: st.DrawFn, dtype: str, modes: tuple[str, ...] = ()) -> Grap
     return node_graph("pad", [x], None, x.quant, pads=before + behind, mode=mode, **attrs)
 
 
-def _indices(draw: st.DrawFn, size: int, shape: Shape) -> np.ndarray:
+def _indices(draw: st.DrawFn, size: int, shape: Shape, tflite: bool = False) -> np.ndarray:
     r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    return r.integers(-size, size, shape).astype(np.int32)
+    return r.integers(0 if tflite else -size, size, shape).astype(np.int32)
 
 
 @st.composite
-def gather_graphs(draw: st.DrawFn, dtype: str, computed: bool = False) -> Graph:
+def gather_graphs(
+    draw: st.DrawFn, dtype: str, computed: bool = False, tflite: bool = False
+) -> Graph:
     """Constant indices into an activation, or computed ones into a constant or an activation."""
     shape = draw(shapes(2, 4))
     axis = draw(st.integers(0 if computed else 1, len(shape) - 1))
@@ -138,21 +140,21 @@ def gather_graphs(draw: st.DrawFn, dtype: str, computed: bool = False) -> Graph:
     else:
         batch_dims = 0
         indices = Value("indices", draw(shapes(1, 3, 4))[1:], "int32")
-        constants["indices"] = _indices(draw, shape[axis], indices.shape)
+        constants["indices"] = _indices(draw, shape[axis], indices.shape, tflite)
     return node_graph(
         "gather", [x, indices], constants, x.quant, axis=axis, batch_dims=batch_dims
     )
 
 
 @st.composite
-def gather_nd_graphs(draw: st.DrawFn, dtype: str, batch_dims: int | None = None) -> Graph:
+def gather_nd_graphs(draw: st.DrawFn, dtype: str, tflite: bool = False) -> Graph:
     x = operand(draw, dtype, draw(shapes(2, 4)))
-    b = draw(st.integers(0, 1)) if batch_dims is None else batch_dims
+    b = 0 if tflite else draw(st.integers(0, 1))
     depth = draw(st.integers(1, len(x.shape) - b))
     indices = Value("indices", (1, draw(st.integers(1, 5)), depth), "int32")
     constants = {}
-    if draw(st.booleans()):
-        constants["indices"] = _indices(draw, min(x.shape), indices.shape)
+    if tflite or draw(st.booleans()):
+        constants["indices"] = _indices(draw, min(x.shape), indices.shape, tflite)
     return node_graph("gather_nd", [x, indices], constants, x.quant, batch_dims=b)
 
 
@@ -246,8 +248,8 @@ def one_hot_graphs(draw: st.DrawFn, dtype: str) -> Graph:
     return node_graph(
         "one_hot", [x], None, quant_for(draw, dtype),
         depth=draw(st.integers(1, 6)), axis=draw(st.integers(1, len(x.shape))), out_dtype=dtype,
-        on=draw(st.sampled_from([1, 2])), off=draw(st.sampled_from([0, -1])) if dtype != "bool" else 0,
-        wrap=draw(st.booleans()),
+        on=draw(st.sampled_from([1, 2])), wrap=draw(st.booleans()),
+        off=0 if dtype == "bool" else draw(st.sampled_from([0, -1])),
     )  # fmt: skip
 
 
@@ -362,3 +364,20 @@ STRATEGIES: dict[str, Callable[[str], st.SearchStrategy[Graph]]] = {
     "max_pool2d wide": lambda dtype: wide_pool_graphs("max_pool2d", dtype),
     "transpose wide": wide_transpose_graphs,
 }
+
+
+def samples(graph: Graph, seed: int, n: int = 3) -> dict[str, np.ndarray]:
+    """`graphs.batch` for truth values, indices (small integers), and tensors without a batch."""
+    r, feeds = np.random.default_rng(seed), {}
+    for name in graph.inputs:
+        value = graph.values[name]
+        shape = (n, *(value.shape[1:] if value.shape[:1] == (1,) else value.shape))
+        if value.dtype == "bool":
+            feeds[name] = r.integers(0, 2, shape).astype(bool)
+            continue
+        info = np.iinfo(value.dtype)
+        lo, hi = (-9, 9) if value.dtype == "int32" else (info.min, info.max)
+        x = r.integers(lo, hi, shape, endpoint=True).astype(value.dtype)
+        x.reshape(-1)[:2] = (info.min, info.max)
+        feeds[name] = x
+    return feeds

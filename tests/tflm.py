@@ -93,7 +93,7 @@ def to_tflite(graph: Graph) -> bytes:
             codes[code_name] = len(model.operatorCodes)
             code = schema.OperatorCodeT()
             code.builtinCode = getattr(schema.BuiltinOperator, code_name)
-            code.deprecatedBuiltinCode = code.builtinCode
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
             code.version = 5 if code_name == "CONV_2D" else 3
             model.operatorCodes.append(code)
         op = schema.OperatorT()
@@ -102,6 +102,11 @@ def to_tflite(graph: Graph) -> bytes:
 
     def integers(name: str, data: Any) -> int:
         sub.tensors.append(_integers(name, data, model.buffers))
+        return len(sub.tensors) - 1
+
+    def constant(value: Value, data: np.ndarray) -> int:
+        holder = Graph("", constants={value.name: data})
+        sub.tensors.append(_tensor(holder, value, model.buffers))
         return len(sub.tensors) - 1
 
     def emit(code: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
@@ -116,7 +121,7 @@ def to_tflite(graph: Graph) -> bytes:
         if node.op in LOWERINGS:
             operands = [index[i] for i in node.inputs]
             results = [index[o] for o in node.outputs]
-            LOWERINGS[node.op](graph, node, Writer(integers, emit), operands, results)
+            LOWERINGS[node.op](graph, node, Writer(integers, constant, emit), operands, results)
             continue
         code_name, options_name = OPERATORS[operator_key(node)]
         inputs = [index[i] for i in node.inputs]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from edgekit.graph import Graph, Node
+from edgekit.graph import Graph, Node, Value
+from edgekit.ops.pad import pad_value
 
 
 @dataclass(frozen=True)
 class Writer:
-    """What a lowering makes of a node: `integers(name, data)` is the index of a new constant,
-    `emit(code, inputs, outputs, options)` adds an operator."""
+    """What a lowering uses: `integers(name, data)` and `constant(value, data)` are the indices of
+    new constants, `emit(code, inputs, outputs, options)` adds an operator."""
 
     integers: Callable[[str, Any], int]
+    constant: Callable[[Value, np.ndarray], int]
     emit: Callable[..., None]
 
 
@@ -57,7 +60,11 @@ def _pad(g: Graph, node: Node, f: Writer, x: list[int], y: list[int]) -> None:
     pads, mode = node.attrs["pads"], node.attrs["mode"]
     rank = len(pads) // 2
     amounts = f.integers("amounts", [[pads[i], pads[rank + i]] for i in range(rank)])
-    if mode == "constant":
+    if mode == "constant" and node.attrs.get("value"):
+        value = replace(g.values[node.inputs[0]], name="value", shape=(1,))
+        held = np.array([pad_value(node, value)], value.dtype)
+        f.emit("PADV2", [*x, amounts, f.constant(value, held)], y, _options("PadV2Options"))
+    elif mode == "constant":
         f.emit("PAD", [*x, amounts], y, _options("PadOptions"))
     else:
         options = _options("MirrorPadOptions", mode=0 if mode == "reflect" else 1)

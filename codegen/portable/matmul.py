@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Template, Written
@@ -34,15 +36,17 @@ def batch_axes(a: Shape, b: Shape) -> list[tuple[int, int, int]]:
     return axes[::-1]
 
 
-def _candidates(layer: Layer) -> list[Candidate]:
+def layer_spec(
+    layer: Layer, family: str, template: str
+) -> tuple[KernelSpec, tuple[str, ...], dict[str, np.ndarray]]:
+    """The spec of a matmul's kernel, the names of its inputs, and its constants."""
     a, b = layer.inputs
     out = layer.output
     p = matmul_params(layer.node, [a, b], out)
-    depth, columns = a.shape[-1], out.shape[-1]
     params = {
-        "template": "matmul",
+        "template": template,
         "batch": [list(axis) for axis in batch_axes(a.shape[:-2], b.shape[:-2])],
-        "size": [a.shape[-2], depth, columns],
+        "size": [a.shape[-2], a.shape[-1], out.shape[-1]],
         "transpose_b": bool(layer.node.attrs.get("transpose_b")),
         "zeros": [tensor_quant(a)[1], tensor_quant(b)[1]],
         "zero_point": tensor_quant(out)[1],
@@ -50,8 +54,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     }
     if p.wide:
         params["headers"] = ["ek_wide.h"]
-    names, constants = [], {}
-    operands = []
+    names, constants, operands = [], {}, []
     for value, name in ((a, "a"), (b, "b")):
         constant = value.name in layer.constants
         operands.append(integer(value, "constant" if constant else "input", name))
@@ -60,10 +63,26 @@ def _candidates(layer: Layer) -> list[Candidate]:
         else:
             names.append(value.name)
     operands.append(integer(out, "output", "y"))
-    macs = out.size * depth
+    return KernelSpec("matmul", family, tuple(operands), params), tuple(names), constants
+
+
+def indexed(p: dict[str, Any]) -> tuple[str, str, str]:
+    """C text of the loops over the batch, and of what they add to the pointers a and b."""
+    rows, depth, columns = p["size"]
+    loops, at_a, at_b = "", "", ""
+    for i, (length, in_a, in_b) in enumerate(p["batch"]):
+        loops += f"for (int32_t i{i} = 0; i{i} < {length}; ++i{i}) "
+        at_a += f" + i{i} * {in_a * rows * depth}" if in_a else ""
+        at_b += f" + i{i} * {in_b * depth * columns}" if in_b else ""
+    return loops, at_a, at_b
+
+
+def _candidates(layer: Layer) -> list[Candidate]:
+    spec, names, constants = layer_spec(layer, "c99", "matmul")
+    out = layer.output
+    macs = out.size * spec.params["size"][1]
     cost = Cost(7 * macs + 30 * out.size, 10 * macs + 40 * out.size)
-    spec = KernelSpec("matmul", "c99", tuple(operands), params)
-    return [Candidate(spec, tuple(names), constants, cost=cost)]
+    return [Candidate(spec, names, constants, cost=cost)]
 
 
 def _write(spec: KernelSpec) -> Written:
@@ -71,14 +90,7 @@ def _write(spec: KernelSpec) -> Written:
     a, b, y = (o.dtype for o in spec.operands)
     rows, depth, columns = p["size"]
     step, column = (1, depth) if p["transpose_b"] else (columns, 1)
-    lines, at = [], {"a": "", "b": ""}
-    for i, (length, in_a, in_b) in enumerate(p["batch"]):
-        lines.append(f"for (int32_t i{i} = 0; i{i} < {length}; ++i{i})")
-        at["a"] += f" + i{i} * {in_a * rows * depth}" if in_a else ""
-        at["b"] += f" + i{i} * {in_b * depth * columns}" if in_b else ""
-    lines.append(f"for (int32_t row = 0; row < {rows}; ++row)")
-    lines.append(f"for (int32_t column = 0; column < {columns}; ++column)")
-    loops = "\n    ".join(lines)
+    loops, at_a, at_b = indexed(p)
 
     def centred(text: str, zero: int) -> str:
         return f"({text}{' - ' if zero >= 0 else ' + '}{abs(zero)})" if zero else text
@@ -94,14 +106,18 @@ def _write(spec: KernelSpec) -> Written:
     text = f"""\
 void {spec.name}({operands}, {C_TYPES[y]} *restrict y)
 {{
-    {loops} {{
-        const {C_TYPES[a]} *pa = a{at["a"]} + row * {depth};
-        const {C_TYPES[b]} *pb = b{at["b"]} + column * {column};
-        {kind} acc = 0;
-        for (int32_t k = 0; k < {depth}; ++k) {{
-            acc += {product};
+    {loops}{{
+        for (int32_t row = 0; row < {rows}; ++row) {{
+            for (int32_t column = 0; column < {columns}; ++column) {{
+                const {C_TYPES[a]} *pa = a{at_a} + row * {depth};
+                const {C_TYPES[b]} *pb = b{at_b} + column * {column};
+                {kind} acc = 0;
+                for (int32_t k = 0; k < {depth}; ++k) {{
+                    acc += {product};
+                }}
+                *y++ = {result};
+            }}
         }}
-        *y++ = {result};
     }}
 }}
 """

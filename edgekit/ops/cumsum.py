@@ -10,7 +10,7 @@ from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import INTEGERS, Inferred, Operator
 from edgekit.ops.movement import axis_of
-from edgekit.ops.requant import clamp_of_output, tensor_quant
+from edgekit.ops.requant import clamp_of_output, scalar_multiplier, tensor_quant
 from edgekit.ops.rules import axis_exists, one_operand
 
 #: Bits that sums are shifted up before they are scaled; TFLM always takes as many.
@@ -54,9 +54,9 @@ def cumsum_params(node: Node, values: list[Value], out: Value) -> CumsumParams:
         info = np.iinfo(values[0].dtype)
         most = values[0].shape[axis_of(node)] * max(info.max - z_x, z_x - info.min)
         left = min(MOST_SHIFT, 31 - most.bit_length())
-    multiplier, shift = fp.quantize_multiplier(s_x / ((1 << left) * s_y))
+    scaling = scalar_multiplier(s_x / ((1 << left) * s_y))
     limits = clamp_of_output(Node("cumsum", (), ()), out)
-    return CumsumParams(start, left, int(multiplier), int(shift), *limits)
+    return CumsumParams(start, left, *scaling, *limits)
 
 
 class Cumsum(Operator):

@@ -1,6 +1,6 @@
 """fully_connected on several rows, in the form that every kernel of a convolution serves.
 
-1. fully_connected of several rows: a 1x1 conv2d over an image of one column that has a pixel for
+1. fully_connected of several rows: a 1x1 conv2d over an image of one row that has a pixel for
    each row. The integers are the same: one multiplier per output channel in either operator.
 """
 
@@ -37,7 +37,7 @@ def _as_convolution(graph: Graph, node: Node) -> bool:
     if graph.values[bias].quant is not None:
         quant = _per_channel(graph, bias, channels)
         bias = add_constant(graph, bias, graph.constants[bias], quant)
-    image = make(graph, "reshape", (x,), {"shape": [1, rows, 1, depth]}, node)
+    image = make(graph, "reshape", (x,), {"shape": [1, 1, rows, depth]}, node)
     graph.values[image.output] = replace(graph.values[image.output], quant=value.quant)
     attrs = {**node.attrs, "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
     conv = make(graph, "conv2d", (image.output, weights, bias), attrs, node)
