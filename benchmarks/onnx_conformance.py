@@ -3,9 +3,9 @@
     python -m benchmarks.onnx_conformance [--operators Conv,Gemm] [--update docs/BENCHMARKS.md]
 
 Float: every case is imported, run by the numpy reference and compared at the test's tolerances
-(`benchmarks.onnx_backend`). Integer: the graphs of the cases that passed are quantized on data drawn
-from the numbers of the test's inputs, int8 and 16x8, and judged by SQNR against their own float
-results. The exit status says whether every case passed or is out of scope.
+(`benchmarks.onnx_backend`). Integer: the graphs of the cases that passed are quantized on data
+drawn from the numbers of the test's inputs, int8 and 16x8, and judged by SQNR against their own
+float results. The exit status says whether every case passed or is out of scope.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def quality(result: Result) -> Quality | None:
         except (EdgekitError, GraphError, NotImplementedError) as error:
             text = str(error) or type(error).__name__
             return Quality(refused=text.splitlines()[0])
+        except Exception as error:  # a fault of ours: shown in the table, the others go on
+            return Quality(refused=f"**fault** {type(error).__name__}: {error}")
         real = [o for o in graph.outputs if graph.values[o].dtype == "float32"]
         worst = min(done.sqnr_db.get(o, MOST_DB) for o in real)
         found.append(min(worst, MOST_DB))
