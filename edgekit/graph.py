@@ -299,12 +299,31 @@ class Graph:
             raise GraphError(f"value '{key}': scales must be finite and positive")
 
 
+def raw_inputs(graph: Graph) -> dict[str, tuple[str, Quant]]:
+    """The dtype and quantization of inputs whose integers are given (samples, pixels), by name.
+
+    ``metadata["raw_inputs"]`` has them as ``{name: [dtype, scale, zero point]}``.
+    """
+    found = graph.metadata.get("raw_inputs", {})
+    return {
+        name: (dtype, Quant.make(scale, zero_point))
+        for name, (dtype, scale, zero_point) in found.items()
+        if name in graph.inputs
+    }
+
+
+#: Operators that make an answer of scores.
+DECISIONS = ("arg", "threshold", "top_k", "nms")
+
+
 def logits_of(graph: Graph) -> str:
-    """The first output, or what it reads where it is a softmax."""
-    producer = graph.producer(graph.outputs[0])
-    if producer is not None and producer.op == "softmax":
-        return producer.inputs[0]
-    return graph.outputs[0]
+    """The first output, or what it reads where it is a softmax or an answer made of scores."""
+    name = graph.outputs[0]
+    for ops in (DECISIONS, ("softmax",)):
+        producer = graph.producer(name)
+        if producer is not None and producer.op in ops:
+            name = producer.inputs[-1]
+    return name
 
 
 def scores_of(graph: Graph) -> list[str]:
