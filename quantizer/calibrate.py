@@ -227,6 +227,7 @@ class _Choice:
     ) -> None:
         self.graph, self.observed, self.ranges, self.dtypes = graph, observed, ranges, dtypes
         self.members = groups.members()
+        self.root_of = {name: root for root, names in self.members.items() for name in names}
         self.scores = set(graph.outputs) | {n.inputs[0] for n in graph.nodes if n.op == "softmax"}
         moved = {
             name
@@ -250,13 +251,21 @@ class _Choice:
         return activation_quant(*widened(*self._range(names, seen), least))
 
     def without_floor(self, fixed: Mapping[str, Quant]) -> Iterator[tuple[str, Quant]]:
-        """What members of groups with several sources would get: floors need some quantization of
-        operands that are chosen later."""
-        for root, members in self.members.items():
-            several = root not in fixed and len(self.sources(root)) > 1
-            if several and self.dtypes[root] != "float32":
+        """What groups with several sources would get, and the operands that these are made of:
+        floors need some quantization of operands that are chosen later."""
+        several = {root for root in self.members if len(self.sources(root)) > 1}
+        sources = {name for root in several for name in self.sources(root)}
+        operands = {
+            self.root_of[name]
+            for node in self.graph.nodes
+            if sources.intersection(node.outputs)
+            for name in node.inputs
+            if name in self.root_of
+        }
+        for root in self.members:
+            if root in several | operands and root not in fixed and self.dtypes[root] != "float32":
                 quant = self.quant(root, 0.0)
-                yield from ((name, quant) for name in members)
+                yield from ((name, quant) for name in self.members[root])
 
     def _range(self, names: list[str], seen: Observer) -> tuple[float, float]:
         pools = self.observed.pools
