@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.graph import Node, Shape, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import INTEGERS, Inferred, Operator
+from edgekit.ops.base import INTEGERS, Grid, Inferred, Operator
 from edgekit.ops.convert import dequantize, quantize
 from edgekit.ops.interval import Interval, between, channels_of, full, requantized
 from edgekit.ops.movement import MAX_RANK, integers
@@ -100,6 +100,9 @@ class Reduce(Operator):
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         x = inputs[0]
         return [(reduced_shape(x.shape, axes_of(node), keepdims_of(node)), x.dtype)]
+
+    def grid_for(self, node: Node) -> Grid:
+        return "operand" if kind_of(node) in ("max", "min") else "own"
 
     def batched(self, node: Node, values: list[Value]) -> bool:
         return 0 not in axes_of(node)
