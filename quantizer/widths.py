@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node
+from edgekit.ops import operator
 from quantizer.groups import width_groups
 from quantizer.weights import CHANNEL_AXIS
 
@@ -156,6 +157,8 @@ def _dtypes(
             )
         place = groups.of(tensors[name])
         asked[place] = max(width, asked.get(place, 0))
+    for node in graph.nodes:
+        asked |= {groups.of(name): 16 for name in operator(node.op).wide(node) if name in groups}
     dtypes = {name: f"int{asked.get(groups.of(name), general)}" for name in groups.names}
     for node in graph.nodes:
         readers = graph.consumers(node.output)

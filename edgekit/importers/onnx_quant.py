@@ -18,8 +18,9 @@ import numpy as np
 
 from edgekit.errors import EdgekitError
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import OnnxBuilder, handles, operand
-from edgekit.importers.onnx_read import OnnxModel, OnnxNode
+from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_node import OnnxNode, operand
+from edgekit.importers.onnx_read import OnnxModel
 from edgekit.importers.onnx_shape import axis_of
 from edgekit.importers.quantized import Grid, activation_grid, grid_of
 
@@ -60,7 +61,7 @@ def kind_of(model: OnnxModel) -> str:
 #: What may read integers without dequantizing them: it hands them on, or has scales of its own.
 MOVES = ("Clip", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Reshape",
          "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
-READERS = ("DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+READERS = ("Cast", "DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 
 
 def check_integers(b: OnnxBuilder, node: OnnxNode) -> None:

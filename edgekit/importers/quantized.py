@@ -27,6 +27,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError, Node, Quant, Value
 from edgekit.importers.common import Unsupported, invalid
+from edgekit.ops import operator
 from edgekit.ops import windows as win
 from edgekit.ops.base import clamp_of
 from edgekit.ops.requant import CHANNEL_AXIS, PARAMETERS
@@ -35,7 +36,6 @@ from edgekit.passes.fuse_clamp import CLAMPED, compose
 
 #: What reads real numbers and only moves or clamps them.
 MOVES = ("reshape", "transpose", "max_pool2d", "clip")
-KEEPS_GRID = ("reshape", "transpose", "max_pool2d", "average_pool2d", "clip")
 #: Above, a bias leaves no room for the sums; weights are then made coarser (SPEC, "The edge").
 MAX_BIAS = 1 << 30
 RANGES = {"int4": (-8, 7), "int8": (-128, 127)}
@@ -62,11 +62,12 @@ def activation_grid(scale: float | np.floating, zero_point: int, dtype: str = "i
     return Grid(q.scale, q.zero_point, None, dtype)
 
 
-#: What a softmax gives.
-SOFTMAX_GRIDS = {
-    "int8": activation_grid(1 / 256, -128),
-    "int16": activation_grid(1 / 32768, 0, "int16"),
-}
+def _grid(quant: Quant, dtype: str) -> Grid:
+    return Grid(quant.scale, quant.zero_point, quant.axis, dtype)
+
+
+def is_real(value: Value) -> bool:
+    return value.dtype == "float32"
 
 
 def grid_of(value: Value) -> Grid | None:
@@ -103,7 +104,7 @@ def to_integer(graph: Graph) -> tuple[Graph, list[Unsupported]]:
     found = [
         Unsupported(name, "input", "it is not quantized: its first reader computes in float32")
         for name in graph.inputs
-        if grid_of(graph.values[name]) is None
+        if is_real(graph.values[name]) and grid_of(graph.values[name]) is None
     ]
     lowering = _Lowering(graph)
     for node in graph.nodes:
@@ -121,11 +122,23 @@ def _propagate(graph: Graph) -> None:
         out = graph.values[node.output]
         if out.quant is not None:
             continue
-        grid = grid_of(graph.values[node.inputs[0]])
-        if grid is not None and node.op == "softmax":
-            grid = SOFTMAX_GRIDS[grid.dtype]
-        if grid is not None and node.op in (*KEEPS_GRID, "softmax"):
+        grid = _handed_on(graph, node)
+        if grid is not None:
             graph.values[out.name] = replace(out, quant=grid)
+
+
+def _handed_on(graph: Graph, node: Node) -> Grid | None:
+    """The grid of a result that the file does not round, where its operator says what it is."""
+    kind = operator(node.op).grid
+    real = [i for i in node.inputs if graph.values[i].dtype == "float32"]
+    grids = [grid_of(graph.values[i]) for i in real]
+    if not grids or grids[0] is None or graph.values[node.output].dtype != "float32":
+        return None
+    if kind == "fixed":
+        return _grid(operator(node.op).fixed_quant(node, grids[0].dtype), grids[0].dtype)
+    if kind == "operand" or node.op == "clip":
+        return grids[0]
+    return grids[0] if kind == "operands" and all(g == grids[0] for g in grids) else None
 
 
 def _split(graph: Graph) -> None:
@@ -162,7 +175,11 @@ class _Lowering:
             source.name, list(source.inputs), list(source.outputs), metadata=dict(source.metadata)
         )
         for name in source.inputs:
-            self._add(name, source.values[name].shape, grid_of(source.values[name]))
+            value = source.values[name]
+            if is_real(value):
+                self._add(name, value.shape, grid_of(value))
+            else:
+                self.result.add_value(value)
 
     def node(self, node: Node) -> None:
         """Lower one node.
@@ -171,13 +188,18 @@ class _Lowering:
             _Float: where it computes in float32.
         """
         out = self.source.values[node.output]
+        for name in node.inputs:
+            value = self.source.values[name]
+            if not self.source.is_constant(name) and is_real(value) and grid_of(value) is None:
+                raise _Float(f"its operand '{name}' is not quantized")
+        if not is_real(out) or len(node.outputs) > 1:
+            self._plain(node)
+            return
         grid = grid_of(out)
         if grid is None:
             raise _Float("its result is not quantized: it computes in float32")
-        for name in node.inputs:
-            if not self.source.is_constant(name) and grid_of(self.source.values[name]) is None:
-                raise _Float(f"its operand '{name}' is not quantized")
-        if node.op in (*KEEPS_GRID, "softmax") and self.source.is_constant(node.inputs[0]):
+        kind = operator(node.op).grid
+        if kind in ("operand", "fixed") and self.source.is_constant(node.inputs[0]):
             raise _Float("its operand is a constant")
         if node.op in CHANNEL_AXIS:
             self._linear(node, grid)
@@ -186,15 +208,35 @@ class _Lowering:
             # The wider operand decides how both are scaled; the two are interchangeable.
             operands.sort(key=lambda name: self.result.values[name].dtype != "int16")
             self._emit(replace(node, inputs=tuple(operands)), grid)
-        elif node.op == "softmax":
-            made = SOFTMAX_GRIDS[self.result.values[node.inputs[0]].dtype]
-            self._requantized(node, made, grid)
         elif node.op == "clip":
             self._emit(node, grid)
-        elif node.op in KEEPS_GRID:
-            self._moved(node, grid)
+        elif kind == "fixed":
+            dtype = self.result.values[node.inputs[0]].dtype
+            self._requantized(node, _grid(operator(node.op).fixed_quant(node, dtype), dtype), grid)
+        elif kind == "operand":
+            self._moved(replace(node, inputs=self._operands(node)), grid)
+        elif operator(node.op).plain_constants:
+            self._emit(replace(node, inputs=self._operands(node)), grid)
         else:
-            raise _Float("the operator has no integer form here")
+            raise _Float("its weights have no integer form here")
+
+    def _plain(self, node: Node) -> None:
+        """A node with indices, truth values or several results: what is real among them has the
+        grid of the file, or the operand's."""
+        made = replace(node, inputs=self._operands(node))
+        for name in node.outputs:
+            value = self.source.values[name]
+            grid = grid_of(value) or _handed_on(self.source, node)
+            if is_real(value) and grid is None:
+                raise _Float("its result is not quantized: it computes in float32")
+            if is_real(value):
+                self._add(name, value.shape, grid)
+            else:
+                self.result.add_value(value)
+        self.result.nodes.append(made)
+
+    def _operands(self, node: Node) -> tuple[str, ...]:
+        return tuple(self._operand(name) for name in node.inputs)
 
     def leave_out(self, node: Node) -> None:
         """Go on behind a node that cannot be lowered, for the sake of a whole list of them."""
@@ -213,7 +255,7 @@ class _Lowering:
         both = Graph("names", values={**self.source.values, **self.result.values})
         return fresh(both, name)
 
-    def _constant(self, name: str, data: np.ndarray, quant: Quant) -> str:
+    def _constant(self, name: str, data: np.ndarray, quant: Quant | None) -> str:
         result = name if name not in self.result.values else self._fresh(name)
         return self.result.add_constant(result, data, quant)
 
@@ -224,7 +266,8 @@ class _Lowering:
         """
         shape = self.source.values[node.output].shape
         made = replace(node, outputs=(out or node.output,))
-        if self.result.values[node.inputs[0]].dtype != grid.dtype:
+        first = self.result.values[node.inputs[0]].dtype
+        if first != grid.dtype and operator(node.op).converts:
             made = replace(made, attrs={**made.attrs, "out_dtype": grid.dtype})
         self._add(made.output, shape, grid)
         self.result.nodes.append(made)
@@ -294,9 +337,11 @@ class _Lowering:
         self._emit(Node("depthwise_conv2d", inputs, node.outputs, attrs, node.name), grid)
 
     def _operand(self, name: str) -> str:
-        """Operand of add or mul: constants become int8."""
+        """An operand: real constants become integers as activations do."""
         if not self.source.is_constant(name):
             return name
+        if not is_real(self.source.values[name]):
+            return self._constant(name, self.source.constants[name], None)
         data = self.source.constants[name].astype(np.float64)
         grid = grid_of(self.source.values[name])
         wide = grid is not None and grid.dtype == "int16" and not grid.zero_point.any()

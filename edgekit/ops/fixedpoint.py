@@ -122,19 +122,28 @@ def requantize(
     return out.reshape(acc.shape)
 
 
+def reduced_multipliers(
+    multiplier: ArrayLike, shift: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers of 15 bits and their right shifts, int64, of those of `quantize_multiplier`."""
+    m = np.asarray(multiplier, np.int64)
+    return np.where(m < 0x7FFF0000, (m + (1 << 15)) >> 16, 0x7FFF), 15 - np.asarray(shift, np.int64)
+
+
 def reduced_multiplier(multiplier: int, shift: int) -> tuple[int, int]:
-    """A multiplier of 15 bits and its right shift, of one made by `quantize_multiplier`."""
-    reduced = (multiplier + (1 << 15)) >> 16 if multiplier < 0x7FFF0000 else 0x7FFF
-    return reduced, 15 - shift
+    """One of `reduced_multipliers`."""
+    m, s = reduced_multipliers(multiplier, shift)
+    return int(m), int(s)
 
 
-def multiply_wide(x: ArrayLike, multiplier: int, shift: int) -> np.ndarray:
+def multiply_wide(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> np.ndarray:
     """TFLM's MultiplyByQuantizedMultiplier of int64 below 2**47: one rounding, halves up.
 
     `multiplier` and `shift` are those of `reduced_multiplier`.
     """
-    product = np.asarray(x, np.int64) * multiplier + (np.int64(1) << (shift - 1))
-    wide: np.ndarray = product >> shift
+    right = np.asarray(shift, np.int64)
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    wide: np.ndarray = (product + (np.int64(1) << (right - 1))) >> right
     return wide
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, clamp_float, require
 from edgekit.ops.conv2d import check_weights, exact_matmul, ordered_matmul
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
 class FullyConnected(Operator):
@@ -16,6 +15,7 @@ class FullyConnected(Operator):
 
     name = "fully_connected"
     converts = True
+    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
@@ -39,15 +39,15 @@ class FullyConnected(Operator):
     ) -> np.ndarray:
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
+        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int
     ) -> np.ndarray:
-        """int32 accumulators [..., O]: sum of (x - zero_point) * w, plus bias, wrapped."""
+        """Accumulators [..., O] of the bias's dtype: sum of (x - zero_point) * w, plus bias,
+        wrapped."""
         folded = bias.astype(np.int64) - zero_point * w.astype(np.int64).sum(axis=1)
-        return (exact_matmul(x, w) + folded).astype(np.int32)
+        return (exact_matmul(x, w) + folded).astype(bias.dtype)
 
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
         return inputs[0].size // inputs[0].shape[-1] * inputs[1].size

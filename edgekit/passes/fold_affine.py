@@ -52,7 +52,7 @@ def _vector(graph: Graph, node: Node) -> np.ndarray | None:
     if node.op not in ("add", "mul") or not is_real(graph, node.output):
         return None
     x, y = graph.values[node.inputs[0]], graph.values[node.output]
-    if x.shape != y.shape or graph.is_constant(node.inputs[0]):
+    if x.shape != y.shape or not y.shape or graph.is_constant(node.inputs[0]):
         return None
     return channel_vector(graph, node.inputs[1], y.shape[-1])
 
