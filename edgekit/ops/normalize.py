@@ -158,8 +158,6 @@ def group_is_bounded(node: Node, inputs: list[Value]) -> bool:
 class Normalization(Operator):
     """Base class of layer_norm, rms_norm, instance_norm and group_norm."""
 
-    plain_constants = False
-
     converts = True
     #: Whether the mean is subtracted.
     centred = True
