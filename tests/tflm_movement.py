@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from edgekit.graph import Graph, Node, Value
@@ -16,8 +15,8 @@ from edgekit.ops.pad import pad_value
 
 @dataclass(frozen=True)
 class Writer:
-    """What a lowering makes of a node: `integers(name, data)` and `constant(value,
-    data)` are the indices of new constants, `emit(code, inputs, outputs, options)` adds an operator."""
+    """What a lowering uses: `integers(name, data)` and `constant(value, data)` are the indices of
+    new constants, `emit(code, inputs, outputs, options)` adds an operator."""
 
     integers: Callable[[str, Any], int]
     constant: Callable[[Value, np.ndarray], int]

@@ -16,6 +16,7 @@ from edgekit.importers.common import Unsupported, invalid
 from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, as_float, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_read import GRAPH_DTYPES, read
+from edgekit.plugins import plugin_modules
 
 __all__ = [
     "HANDLERS", "OnnxBuilder", "OnnxNode", "as_float", "handles", "import_onnx", "load_handlers",
@@ -24,7 +25,8 @@ __all__ = [
 
 
 def load_handlers() -> None:
-    """Fill HANDLERS: every module here whose name begins with ``onnx_`` may have some."""
+    """Fill HANDLERS: every module here whose name begins with ``onnx_`` may have some, and so may
+    packages that add operators (`edgekit.plugins`)."""
     import importlib
     import pkgutil
 
@@ -33,6 +35,7 @@ def load_handlers() -> None:
     for info in pkgutil.iter_modules(importers.__path__):
         if info.name.startswith("onnx_"):
             importlib.import_module(f"edgekit.importers.{info.name}")
+    plugin_modules("importer")
 
 
 def import_onnx(

@@ -32,7 +32,10 @@ TO_NCHW = (0, 3, 1, 2)
 
 
 def handles(*ops: str) -> Callable[[Handler], Handler]:
-    """Register a function as the importer of these ONNX operators."""
+    """Register a function as the importer of these ONNX operators.
+
+    "Name" is of the default domain, "domain::Name" of another one.
+    """
 
     def register(handler: Handler) -> Handler:
         HANDLERS.update(dict.fromkeys(ops, handler))
@@ -109,19 +112,23 @@ class OnnxBuilder(Builder):
     def _import_node(self, node: OnnxNode) -> str | None:
         """None where the node was imported, else why not ('' where that lies in its operands)."""
         from edgekit.importers.onnx_fold import fold, folds
-        from edgekit.importers.onnx_quant import check_integers, is_quantized_operator
-        from edgekit.importers.onnx_quant import move_integers
+        from edgekit.importers.onnx_quant import (
+            check_integers,
+            is_quantized_operator,
+            move_integers,
+        )
         from edgekit.importers.onnx_unsupported import REASONS
 
         if not any(node.outputs):
             raise invalid(f"node '{node.name}' ({node.op}) has no result")
-        if node.domain and not is_quantized_operator(node):
+        foreign = bool(node.domain) and not is_quantized_operator(node)
+        handler = HANDLERS.get(f"{node.domain}::{node.op}" if foreign else node.op)
+        if foreign and handler is None:
             return f"operators of the domain '{node.domain}' are not supported"
         try:
             depends = bool(self.unknown.intersection(reads_of(node)))
-            if not depends and fold(self, node):
+            if not depends and not foreign and fold(self, node):
                 return None
-            handler = HANDLERS.get(node.op)
             if depends and (handler or folds(node.op)):
                 return ""
             if handler is None:

@@ -150,7 +150,7 @@ def _rows(node: OnnxNode, place: np.ndarray, updates: tuple[int, ...], size: int
     if place.size != count:
         raise invalid(f"node '{node.name}' ({node.op}): {place.size} places, {count} updates")
     flat = place.reshape(-1)
-    if flat.size and not (0 <= flat.min() and flat.max() < size):
+    if flat.size and not (flat.min() >= 0 and flat.max() < size):
         raise invalid(f"node '{node.name}' ({node.op}) writes behind its {size} elements")
     return flat
 

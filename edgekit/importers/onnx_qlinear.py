@@ -14,8 +14,8 @@ import numpy as np
 
 from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, handles
-from edgekit.importers.onnx_quant import SHIFT
 from edgekit.importers.onnx_node import OnnxNode, operand
+from edgekit.importers.onnx_quant import SHIFT
 from edgekit.importers.quantized import Grid, grid_of
 
 

@@ -44,7 +44,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
         EdgekitError: E103 damaged or contradictory, E104 a batch other than 1, E106 neither an
             integer nor a float model, E107 absurd sizes.
     """
-    _register()
+    load_handlers()
     model = read(path, data)
     kind = _kind_of(path.name, model)
     builder = TfliteBuilder(model)
@@ -63,7 +63,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
     return builder.graph, found
 
 
-def _register() -> None:
+def load_handlers() -> None:
     """Fill HANDLERS from every module of this package that imports TFLite operators."""
     for module in pkgutil.iter_modules(importers.__path__):
         if module.name.startswith("tflite_"):

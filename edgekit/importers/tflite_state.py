@@ -1,5 +1,7 @@
-"""Variables of a .tflite file: VAR_HANDLE names one, CALL_ONCE runs a subgraph that gives them their
-first content, READ_VARIABLE and ASSIGN_VARIABLE read and write them.
+"""Variables of a .tflite file.
+
+VAR_HANDLE names one, CALL_ONCE runs a subgraph that gives them their first content, READ_VARIABLE
+and ASSIGN_VARIABLE read and write them.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from edgekit.importers.common import Refused, invalid
 from edgekit.importers.tflite_builder import TfliteBuilder, handles
 from edgekit.importers.tflite_read import TfliteNode
 from edgekit.importers.tflite_variables import Key, first_content
+
 
 def _key(node: TfliteNode) -> Key:
     import tflite

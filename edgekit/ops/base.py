@@ -177,8 +177,8 @@ def require(condition: bool, node: Node, message: str) -> None:
         raise GraphError(f"'{node.name or node.op}' ({node.op}): {message}")
 
 
-def sentence(rule: Rule) -> str:
-    """What a rule says, on one line and without a full stop."""
+def sentence(rule: Callable[..., object]) -> str:
+    """What a function's docstring says, on one line and without a full stop."""
     return " ".join((rule.__doc__ or rule.__name__).split()).rstrip(".")
 
 
