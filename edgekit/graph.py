@@ -292,6 +292,8 @@ class Graph:
             return
         if q.scale.shape != q.zero_point.shape or q.scale.ndim != 1:
             raise GraphError(f"value '{key}': scale and zero point differ in shape")
+        if q.axis is not None and not 0 <= q.axis < len(value.shape):
+            raise GraphError(f"value '{key}' has scales along axis {q.axis} of {len(value.shape)}")
         want = 1 if q.axis is None else value.shape[q.axis]
         if q.scale.size != want:
             raise GraphError(f"value '{key}': {q.scale.size} scales for {want} channels")
@@ -299,12 +301,31 @@ class Graph:
             raise GraphError(f"value '{key}': scales must be finite and positive")
 
 
+def raw_inputs(graph: Graph) -> dict[str, tuple[str, Quant]]:
+    """The dtype and quantization of inputs whose integers are given (samples, pixels), by name.
+
+    ``metadata["raw_inputs"]`` has them as ``{name: [dtype, scale, zero point]}``.
+    """
+    found = graph.metadata.get("raw_inputs", {})
+    return {
+        name: (dtype, Quant.make(scale, zero_point))
+        for name, (dtype, scale, zero_point) in found.items()
+        if name in graph.inputs
+    }
+
+
+#: Operators that make an answer of scores.
+DECISIONS = ("arg", "threshold", "top_k", "nms")
+
+
 def logits_of(graph: Graph) -> str:
-    """The first output, or what it reads where it is a softmax."""
-    producer = graph.producer(graph.outputs[0])
-    if producer is not None and producer.op == "softmax":
-        return producer.inputs[0]
-    return graph.outputs[0]
+    """The first output, or what it reads where it is a softmax or an answer made of scores."""
+    name = graph.outputs[0]
+    for ops in (DECISIONS, ("softmax",)):
+        producer = graph.producer(name)
+        if producer is not None and producer.op in ops:
+            name = producer.inputs[-1]
+    return name
 
 
 def scores_of(graph: Graph) -> list[str]:

@@ -16,6 +16,8 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.judge import Judge
 from edgekit.output import Output, check_writable, write_output
+from edgekit.processing import Processing
+from edgekit.processing.pipeline import Around
 from edgekit.report import Quality, Report
 from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
@@ -41,7 +43,7 @@ class Compiled:
 
 
 def compile(
-    model: Path,
+    model: Path | Graph,
     *,
     output: Path,
     target: str = "cortex-m4",
@@ -55,14 +57,17 @@ def compile(
     require_fast: bool = False,
     stream: Hop | None = None,
     compiler: str = "zig",
+    processing: Processing | Path | None = None,
     progress: Progress | None = None,
 ) -> Compiled:
-    """Compile an ONNX or TFLite model for `target` into the folder `output`.
+    """Compile a model for `target` into the folder `output`.
 
     A float model becomes int8. Where that exceeds the budget and no widths were asked for, the best
     mixture of 4- and 8-bit weights and 8- and 16-bit activations within it is searched for.
 
     Args:
+        model: a model file of any kind that `edgekit.importers.load` takes, or a graph, for
+            instance of `edgekit.from_torch`.
         calibration: samples for a float model, or for one that is quantized in part and is then
             quantized anew as a whole: an .npz or .npy file, or arrays by input name.
         quantization: options of `quantizer.quantize` that are not the default, such as
@@ -80,11 +85,13 @@ def compile(
         stream: take this many new steps of time in every call instead of a whole window
             (`edgekit.streaming`); samples for calibration and validation are whole windows.
         compiler: "zig" or "gcc".
+        processing: steps in front of the model and behind it, or a YAML file of them
+            (docs/PROCESSING.md).
         progress: called with a stage's name and its share done, 0 to 1.
 
     Raises:
         EdgekitError: for everything that the user can mend; `output` is then untouched. E314 where
-            the budget cannot be kept.
+            the budget cannot be kept. E180 to E187 of the processing.
     """
     say = progress or (lambda stage, share: None)
     output, limits = Path(output), check_budget(budget or Budget())
@@ -98,10 +105,14 @@ def compile(
             help="leave the limit away; the report has exact instructions",
         )
     check_writable(output)
+    around = Around.of(processing, limits)
     say("import", 0.0)
-    graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
+    graph, name = _graph(model, bind, calibration is not None)
+    if _is_float(graph):
+        graph = around.before(graph)
 
     def built_for(objective: str, integer: Graph, quality: Quality | None) -> Build:
+        integer, quality = around.integer(integer, quality)
         if stream is not None:
             integer = streamed(integer, stream)
             quality = replace(quality, sample={}) if quality else None
@@ -139,8 +150,23 @@ def compile(
         built = fitting(graph, None)
     _check_budget(built, limits)
     say("write", 0.0)
-    written = write_output(output, built.files, built.description(Path(model).name, compiler))
+    written = write_output(output, built.files, built.description(name, compiler))
     return Compiled(written, built.report, built.graph, table)
+
+
+def _graph(
+    model: Path | Graph, bind: dict[str, int] | None, float_behind: bool
+) -> tuple[Graph, str]:
+    """The graph to compile, and what the output folder calls its origin."""
+    if not isinstance(model, Graph):
+        return importers.load(Path(model), bind=bind, float_behind=float_behind), Path(model).name
+    if bind:
+        raise EdgekitError(
+            "E104",
+            f"bind is for model files, '{model.name}' is a graph: its shapes are fixed",
+            help="give bind to edgekit.from_torch",
+        )
+    return model.verify(), model.name
 
 
 #: What kernels can be chosen for where a cost exceeds its limit.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from edgekit.graph import Graph, Node, Quant
+from edgekit.graph import Graph, Node, Quant, raw_inputs
 from edgekit.ops import operator
 
 
@@ -93,13 +93,15 @@ def grid_groups(graph: Graph, dtypes: Mapping[str, str]) -> tuple[Groups, dict[s
 
 
 def fixed_grids(graph: Graph, dtypes: Mapping[str, str], groups: Groups) -> dict[str, Quant]:
-    """The quantization that operators fix, by group."""
-    return {
+    """The quantization by group that operators fix, and that of inputs with given integers."""
+    by_operator = {
         groups.of(name): operator(node.op).fixed_quant(node, dtypes[name])
         for node in reversed(graph.nodes)
         for name in node.outputs
         if _is_fixed(node) and name in groups and dtypes[name] != "float32"
     }
+    given = {groups.of(name): quant for name, (_, quant) in raw_inputs(graph).items()}
+    return by_operator | given
 
 
 def inner_grids(
