@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.kernel import Layer
+from codegen.kernel import Layer, NotApplicable
 from edgekit.errors import EdgekitError
 from edgekit.ops.accumulators import accumulators, results
 from edgekit.ops.interval import full
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import channel_requant, is_wide, tensor_quant
 
 # A constant channel's value v is written as the bias 8*v with the multiplier 2^30 and a right
 # shift of 2, which is 1/8 exactly and within reach of every requantization form.
@@ -70,8 +70,11 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
 
     Raises:
         EdgekitError: E310 where an accumulator can leave 32 bits for some input.
+        NotApplicable: where the layer adds up in 64 bits.
     """
     values = list(layer.inputs)
+    if is_wide(values):
+        raise NotApplicable("int64 biases")
     requant = channel_requant(layer.node, values, layer.output)
     _, zx = tensor_quant(layer.inputs[0])
     _, zy = tensor_quant(layer.output)

@@ -14,7 +14,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops.interval import Interval
 
-BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
+BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4}
 
 
 class NotApplicable(Exception):

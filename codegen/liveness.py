@@ -13,7 +13,7 @@ from codegen.kernel import Candidate
 from edgekit.graph import Graph
 
 #: Operators that run nothing: their results are bytes of their operands, or the reverse.
-VIEWS = ("reshape", "slice_rows", "concat_rows")
+VIEWS = ("reshape", "rescale", "slice_rows", "concat_rows")
 Place = tuple[str, int]
 
 
@@ -171,7 +171,7 @@ def views(graph: Graph, states: bool = True) -> dict[str, Place]:
     found: dict[str, Place] = {}
     for node in graph.nodes:
         x = graph.values[node.inputs[0]] if node.inputs else None
-        if node.op == "reshape":
+        if node.op in ("reshape", "rescale"):
             found[node.output] = (node.inputs[0], 0)
         elif node.op == "slice_rows" and x is not None:
             found[node.output] = (x.name, node.attrs["rows"][0] * (x.nbytes // x.shape[1]))

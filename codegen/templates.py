@@ -1,6 +1,7 @@
 """Kernel templates by family, found by looking into the families' folders.
 
-A module in such a folder that has ``TEMPLATES`` offers `codegen.kernel.Template`s.
+A module in such a folder that has ``TEMPLATES`` offers `codegen.kernel.Template`s; so does a
+package that adds operators (`edgekit.plugins`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cache
 
 from codegen.kernel import Template
 from codegen.schedules import families
+from edgekit.plugins import plugin_modules
 
 #: Family to the package that holds its templates.
 PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve", "c99": "codegen.portable"}
@@ -19,7 +21,12 @@ PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve", "c99": "code
 @cache
 def templates() -> dict[str, dict[str, Template]]:
     """Templates by family and name: ``templates()["thumb_dsp"]["rows_5x1"]``."""
-    return {family: _of(package) for family, package in PACKAGES.items()}
+    found = {family: _of(package) for family, package in PACKAGES.items()}
+    for module in plugin_modules("kernel").values():
+        # Kernels of other packages are portable C unless they say for which family they are.
+        family = getattr(module, "FAMILY", "c99")
+        found[family] |= {t.name: t for t in module.TEMPLATES}
+    return found
 
 
 def _of(package: str) -> dict[str, Template]:

@@ -1,7 +1,8 @@
 """Arrays on the host: load and check them, bring them to NHWC, quantize and dequantize them.
 
 The first axis counts samples. An array whose dtype is exactly that of a quantized input is raw
-integers; every other dtype, uint8 and float alike, is real values (docs/SPEC.md).
+integers; every other dtype, uint8 and float alike, is real values (docs/SPEC.md). A float graph
+that knows the integers of an input (`edgekit.graph.raw_inputs`) takes them too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import IO
 import numpy as np
 
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, Value
+from edgekit.graph import Graph, Value, raw_inputs
 from edgekit.ops.convert import dequantize, quantize
 
 #: The name that stands for the input of a model that has only one.
@@ -140,7 +141,8 @@ def prepare(
     (C = H = W) is taken as the graph's. Preparing twice is preparing once.
 
     Returns:
-        {input name: array [n, *shape[1:]]} in NHWC, dtypes unchanged.
+        {input name: array [n, *shape[1:]]} in NHWC, dtypes unchanged but for integers that a float
+        graph takes (`edgekit.graph.raw_inputs`), which become reals.
 
     Raises:
         EdgekitError: E201 missing or unknown name, E202 shape, E203 dtype, E204 NaN or infinity,
@@ -194,6 +196,9 @@ def _checked(graph: Graph, name: str, array: np.ndarray, source: str) -> np.ndar
         )
     if array.dtype.kind == "f":
         _check_finite(name, array, source)
+    dtype, quant = raw_inputs(graph).get(name, ("", None))
+    if value.dtype == "float32" and str(array.dtype) == dtype:
+        return dequantize(replace(value, dtype=dtype, quant=quant), array)
     return array
 
 

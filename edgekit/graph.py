@@ -155,7 +155,7 @@ class Graph:
     def add_constant(self, name: str, data: np.ndarray, quant: Quant | None = None) -> str:
         """Store `data` under a fresh name that starts with `name`; returns that name."""
         name = self.fresh(name)
-        data = np.ascontiguousarray(data)
+        data = np.ascontiguousarray(data).reshape(data.shape)  # which makes scalars vectors
         self.values[name] = Value(name, tuple(data.shape), str(data.dtype), quant)
         self.constants[name] = data
         return name
@@ -301,12 +301,31 @@ class Graph:
             raise GraphError(f"value '{key}': scales must be finite and positive")
 
 
+def raw_inputs(graph: Graph) -> dict[str, tuple[str, Quant]]:
+    """The dtype and quantization of inputs whose integers are given (samples, pixels), by name.
+
+    ``metadata["raw_inputs"]`` has them as ``{name: [dtype, scale, zero point]}``.
+    """
+    found = graph.metadata.get("raw_inputs", {})
+    return {
+        name: (dtype, Quant.make(scale, zero_point))
+        for name, (dtype, scale, zero_point) in found.items()
+        if name in graph.inputs
+    }
+
+
+#: Operators that make an answer of scores.
+DECISIONS = ("arg", "threshold", "top_k", "nms")
+
+
 def logits_of(graph: Graph) -> str:
-    """The first output, or what it reads where it is a softmax."""
-    producer = graph.producer(graph.outputs[0])
-    if producer is not None and producer.op == "softmax":
-        return producer.inputs[0]
-    return graph.outputs[0]
+    """The first output, or what it reads where it is a softmax or an answer made of scores."""
+    name = graph.outputs[0]
+    for ops in (DECISIONS, ("softmax",)):
+        producer = graph.producer(name)
+        if producer is not None and producer.op in ops:
+            name = producer.inputs[-1]
+    return name
 
 
 def scores_of(graph: Graph) -> list[str]:

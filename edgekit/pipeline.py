@@ -16,6 +16,8 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.judge import Judge
 from edgekit.output import Output, check_writable, write_output
+from edgekit.processing import Processing
+from edgekit.processing.pipeline import Around
 from edgekit.report import Quality, Report
 from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
@@ -55,6 +57,7 @@ def compile(
     require_fast: bool = False,
     stream: Hop | None = None,
     compiler: str = "zig",
+    processing: Processing | Path | None = None,
     progress: Progress | None = None,
 ) -> Compiled:
     """Compile a model for `target` into the folder `output`.
@@ -82,11 +85,13 @@ def compile(
         stream: take this many new steps of time in every call instead of a whole window
             (`edgekit.streaming`); samples for calibration and validation are whole windows.
         compiler: "zig" or "gcc".
+        processing: steps in front of the model and behind it, or a YAML file of them
+            (docs/PROCESSING.md).
         progress: called with a stage's name and its share done, 0 to 1.
 
     Raises:
         EdgekitError: for everything that the user can mend; `output` is then untouched. E314 where
-            the budget cannot be kept.
+            the budget cannot be kept. E180 to E187 of the processing.
     """
     say = progress or (lambda stage, share: None)
     output, limits = Path(output), check_budget(budget or Budget())
@@ -100,10 +105,14 @@ def compile(
             help="leave the limit away; the report has exact instructions",
         )
     check_writable(output)
+    around = Around.of(processing, limits)
     say("import", 0.0)
     graph, name = _graph(model, bind, calibration is not None)
+    if _is_float(graph):
+        graph = around.before(graph)
 
     def built_for(objective: str, integer: Graph, quality: Quality | None) -> Build:
+        integer, quality = around.integer(integer, quality)
         if stream is not None:
             integer = streamed(integer, stream)
             quality = replace(quality, sample={}) if quality else None

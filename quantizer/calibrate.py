@@ -12,7 +12,7 @@ from edgekit.graph import Graph, Node, Quant
 from edgekit.ops import operator
 from edgekit.reference import steps
 from quantizer.floats import evaluate
-from quantizer.groups import Groups, activations, grid_groups
+from quantizer.groups import Groups, activations, grid_groups, inner_grids
 from quantizer.limits import least_scale, widened
 from quantizer.pooling import PoolInputs
 from quantizer.ranges import (
@@ -192,6 +192,8 @@ def choose_quants(
     for all that was seen of them.
     """
     groups, fixed = grid_groups(graph, dtypes)
+    extremes = {name: (seen.lo, seen.hi) for name, seen in observed.tensors.items()}
+    fixed = inner_grids(graph, observed.inner, extremes, groups) | fixed
     choice = _Choice(graph, observed, ranges, dtypes, groups)
     quants: dict[str, Quant] = dict(choice.without_floor(fixed))
     makers = {name: node for node in graph.nodes for name in node.outputs}

@@ -14,8 +14,11 @@ from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 from edgekit.ops.base import run_node
 
-#: Operators whose products a BLAS sums up.
-MATRIX_PRODUCTS = ("conv2d", "fully_connected")
+#: Operators whose products a BLAS sums up, and which of their operands are weights.
+MATRIX_PRODUCTS = {
+    "conv2d": (1,), "fully_connected": (1,), "lstm": (3, 4), "gru": (2, 3), "rnn": (2, 3),
+    "svdf": (2,),
+}  # fmt: skip
 
 
 def evaluate(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
@@ -34,6 +37,5 @@ def reference_float(node: Node, inputs: list[np.ndarray]) -> np.ndarray:
 
 def _widened(node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """The operands with float64 weights, which make numpy multiply in float64."""
-    if node.op not in MATRIX_PRODUCTS:
-        return inputs
-    return [inputs[0], inputs[1].astype(np.float64), *inputs[2:]]
+    wide = MATRIX_PRODUCTS.get(node.op, ())
+    return [x.astype(np.float64) if i in wide else x for i, x in enumerate(inputs)]

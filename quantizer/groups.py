@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from edgekit.graph import Graph, Node, Quant
+from edgekit.graph import Graph, Node, Quant, raw_inputs
 from edgekit.ops import operator
 
 
@@ -54,8 +54,12 @@ def width_groups(graph: Graph) -> Groups:
     """Tensors that have one dtype."""
     groups = Groups(activations(graph))
     for node in graph.nodes:
-        if not operator(node.op).converts:
-            _join(groups, [*node.inputs, *node.outputs])
+        op = operator(node.op)
+        if not op.converts:
+            wide = op.wide(node)
+            _join(groups, [n for n in (*node.inputs, *node.outputs) if n not in wide])
+        for tied in op.ties(node):
+            _join(groups, tied)
     for state in graph.states:
         _join(groups, [state.name, state.next])
     return groups
@@ -69,8 +73,11 @@ def grid_groups(graph: Graph, dtypes: Mapping[str, str]) -> tuple[Groups, dict[s
     """
     groups = Groups(activations(graph))
     for node in graph.nodes:
-        if operator(node.op).grid == "operand":
+        op = operator(node.op)
+        if op.grid == "operand":
             _join(groups, [node.inputs[0], *node.outputs])
+        for tied in op.ties(node):
+            _join(groups, tied)
     for state in graph.states:
         _join(groups, [state.name, state.next])
     fixed = fixed_grids(graph, dtypes, groups)
@@ -86,13 +93,40 @@ def grid_groups(graph: Graph, dtypes: Mapping[str, str]) -> tuple[Groups, dict[s
 
 
 def fixed_grids(graph: Graph, dtypes: Mapping[str, str], groups: Groups) -> dict[str, Quant]:
-    """The quantization that operators fix, by group."""
-    return {
+    """The quantization by group that operators fix, and that of inputs with given integers."""
+    by_operator = {
         groups.of(name): operator(node.op).fixed_quant(node, dtypes[name])
         for node in reversed(graph.nodes)
         for name in node.outputs
         if _is_fixed(node) and name in groups and dtypes[name] != "float32"
     }
+    given = {groups.of(name): quant for name, (_, quant) in raw_inputs(graph).items()}
+    return by_operator | given
+
+
+def inner_grids(
+    graph: Graph,
+    inner: Mapping[str, Mapping[str, tuple[float, float]]],
+    tensors: Mapping[str, tuple[float, float]],
+    groups: Groups,
+) -> dict[str, Quant]:
+    """The quantization by group that quantities inside of operators decide: the coarsest that is
+    asked for, and coarse enough for the extremes of the group's own `tensors`."""
+    found: dict[str, Quant] = {}
+    for node in graph.nodes:
+        asked = operator(node.op).inner_quants(node, inner.get(node.output, {}))
+        for name, quant in asked.items():
+            if name in groups:
+                before = found.get(groups.of(name), quant)
+                found[groups.of(name)] = max(before, quant, key=lambda q: float(q.scale[0]))
+    members = groups.members()
+    for root, quant in found.items():
+        scale = float(quant.scale[0])
+        reach = max(max(-tensors[n][0], tensors[n][1]) for n in members[root])
+        while scale * 32767 < reach:
+            scale *= 2
+        found[root] = Quant.make(scale, 0)
+    return found
 
 
 def _is_fixed(node: Node) -> bool:

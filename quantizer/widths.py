@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.graph import Graph, Node
+from edgekit.graph import Graph, Node, raw_inputs
+from edgekit.ops import operator
 from quantizer.groups import width_groups
 from quantizer.weights import CHANNEL_AXIS
 
@@ -137,7 +138,8 @@ def _dtypes(
 
     A layer's bits are those of its result; operators that cannot change the width have their
     operands', so that one of them that is named names these (`quantizer.groups`). A tensor is
-    float32 where it goes from float layers to float layers only.
+    float32 where it goes from float layers to float layers only. Inputs whose integers are given
+    keep their dtype whatever was asked for.
     """
     named = _named(
         activation_bits, ACTIVATION_WIDTHS, "E280", "activations", "activations have 8 or 16 bits"
@@ -156,7 +158,13 @@ def _dtypes(
             )
         place = groups.of(tensors[name])
         asked[place] = max(width, asked.get(place, 0))
-    dtypes = {name: f"int{asked.get(groups.of(name), general)}" for name in groups.names}
+    for node in graph.nodes:
+        asked |= {groups.of(name): 16 for name in operator(node.op).wide(node) if name in groups}
+    given = {groups.of(name): dtype for name, (dtype, _) in raw_inputs(graph).items()}
+    dtypes = {
+        name: given.get(root := groups.of(name), f"int{asked.get(root, general)}")
+        for name in groups.names
+    }
     for node in graph.nodes:
         readers = graph.consumers(node.output)
         inner = readers and all(layer_name(reader) in floats for reader in readers)

@@ -14,7 +14,7 @@ from codegen.program import Program
 from codegen.sources import c_name, kernel_sources
 from edgekit.devices.bench import Bench, Out, link_functions
 from edgekit.devices.build import build_firmware, firmware_folder
-from edgekit.devices.model import SUPPORT
+from edgekit.devices.model import support_files
 from edgekit.devices.session import connect
 from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_executable, host_library
@@ -30,7 +30,7 @@ def write_sources(program: Program, folder: Path) -> list[Path]:
     name = c_name(program.name)
     for file, body in {**kernel_sources(program), **aot_sources(program, bytes(8))}.items():
         (folder / file).write_text(body)
-    support = [firmware_folder() / "src" / file for file in SUPPORT]
+    support = [firmware_folder() / "src" / file for file in support_files()]
     return [folder / "kernels.c", folder / f"{name}.c", *support]
 
 
@@ -50,7 +50,7 @@ def kernel_objects(program: Program, folder: Path) -> list[Path]:
 def _kernels(program: Program, folder: Path) -> list[Path]:
     for file, body in kernel_sources(program).items():
         (folder / file).write_text(body)
-    return [folder / "kernels.c", *(firmware_folder() / "src" / file for file in SUPPORT)]
+    return [folder / "kernels.c", *(firmware_folder() / "src" / file for file in support_files())]
 
 
 def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -153,7 +153,7 @@ def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> l
                 lines.append(f"        fwrite({name}, 1, {argument.nbytes}u, stdout);")
         lines += [*(f"        free({n});" for n in names), "    }"]
     (folder / "tight.c").write_text("\n".join([*lines, "    return 0;", "}", ""]))
-    support = [firmware_folder() / "src" / f for f in SUPPORT if f.endswith(".c")]
+    support = [firmware_folder() / "src" / f for f in support_files() if f.endswith(".c")]
     executable = host_executable(
         [folder / "tight.c", folder / "kernels.c", *support],
         include=[folder, firmware_folder() / "include"],
@@ -165,7 +165,8 @@ def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> l
     found, at = {}, 0
     for call in program.calls:
         result = next(a for a in call.arguments if a.role == "output")
-        data = np.frombuffer(done.stdout, np.int8, result.nbytes, at)
+        operand = next(o for o in call.kernel.spec.operands if o.role == "output")
+        data = np.frombuffer(done.stdout, operand.dtype, operand.count, at)
         found[result.value] = data.reshape(call.output_shape)
         at += result.nbytes
     return [found[t.name] for t in program.outputs]

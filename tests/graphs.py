@@ -54,6 +54,9 @@ def batch(graph: Graph, seed: int, n: int = 3) -> dict[str, np.ndarray]:
         if value.dtype == "float32":
             feeds[name] = r.normal(0, 2, (n, *value.shape[1:])).astype(np.float32)
             continue
+        if value.dtype == "bool":
+            feeds[name] = r.integers(0, 2, (n, *value.shape[1:])).astype(bool)
+            continue
         info = np.iinfo(value.dtype)
         x = r.integers(info.min, info.max + 1, (n, *value.shape[1:])).astype(value.dtype)
         x.reshape(-1)[:2] = (info.min, info.max)

@@ -9,6 +9,7 @@ import flatbuffers
 import numpy as np
 from tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+from tflm_movement import LOWERINGS, Writer
 
 from edgekit.graph import Graph, Node, Value
 
@@ -26,6 +27,9 @@ OPERATORS = {
     "reshape": ("RESHAPE", "ReshapeOptions"),
     "transpose": ("TRANSPOSE", "TransposeOptions"),
     "clip": ("RELU", None),
+    "matmul": ("BATCH_MATMUL", "BatchMatMulOptions"),
+    "l2_normalize": ("L2_NORMALIZATION", "L2NormOptions"),
+    "log_softmax": ("LOG_SOFTMAX", "LogSoftmaxOptions"),
     "sub": ("SUB", "SubOptions"),
     "div": ("DIV", "DivOptions"),
     "pow": ("POW", "PowOptions"),
@@ -89,7 +93,7 @@ def to_tflite(graph: Graph) -> bytes:
             codes[code_name] = len(model.operatorCodes)
             code = schema.OperatorCodeT()
             code.builtinCode = getattr(schema.BuiltinOperator, code_name)
-            code.deprecatedBuiltinCode = code.builtinCode
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
             code.version = 5 if code_name == "CONV_2D" else 3
             model.operatorCodes.append(code)
         op = schema.OperatorT()
@@ -100,7 +104,25 @@ def to_tflite(graph: Graph) -> bytes:
         sub.tensors.append(_integers(name, data, model.buffers))
         return len(sub.tensors) - 1
 
+    def constant(value: Value, data: np.ndarray) -> int:
+        holder = Graph("", constants={value.name: data})
+        sub.tensors.append(_tensor(holder, value, model.buffers))
+        return len(sub.tensors) - 1
+
+    def emit(code: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
+        op = operator(code, inputs, outputs)
+        if options is not None:
+            name = type(options).__name__.removesuffix("T")
+            op.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+            op.builtinOptions = options
+        sub.operators.append(op)
+
     for node in graph.nodes:
+        if node.op in LOWERINGS:
+            operands = [index[i] for i in node.inputs]
+            results = [index[o] for o in node.outputs]
+            LOWERINGS[node.op](graph, node, Writer(integers, constant, emit), operands, results)
+            continue
         code_name, options_name = OPERATORS[operator_key(node)]
         inputs = [index[i] for i in node.inputs]
         if node.op == "transpose":
@@ -190,6 +212,10 @@ def _options(graph: Graph, node: Node, o: Any) -> Any:
         )
     if hasattr(o, "filterHeight"):
         o.filterHeight, o.filterWidth = a["kernel"]
+    if hasattr(o, "adjY"):
+        o.adjX, o.adjY = False, bool(a.get("transpose_b"))
+    if hasattr(o, "keepNumDims"):
+        o.keepNumDims = len(graph.values[node.output].shape) > 2
     if hasattr(o, "beta"):
         o.beta = a.get("beta", 1.0)
     if hasattr(o, "alpha"):

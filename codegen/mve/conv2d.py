@@ -38,17 +38,18 @@ CALL = 26
 
 
 def _as_conv(layer: Layer) -> Layer:
-    """A fully connected layer as a 1x1 convolution of one pixel."""
+    """A fully connected layer as a 1x1 convolution with a pixel for each row."""
     if layer.node.op != "fully_connected":
         return layer
     x, w, bias = layer.inputs
     channels, taps = w.shape
+    rows = x.size // taps
     data = layer.constants[w.name].reshape(channels, 1, 1, taps)
     return replace(
         layer,
-        inputs=(replace(x, shape=(1, 1, 1, taps)), replace(w, shape=data.shape), bias),
+        inputs=(replace(x, shape=(1, 1, rows, taps)), replace(w, shape=data.shape), bias),
         constants={**layer.constants, w.name: data},
-        output=replace(layer.output, shape=(1, 1, 1, channels)),
+        output=replace(layer.output, shape=(1, 1, rows, channels)),
     )
 
 

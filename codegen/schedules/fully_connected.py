@@ -1,4 +1,4 @@
-"""fully_connected: a 1x1 convolution of one pixel in both families."""
+"""fully_connected: a 1x1 convolution with a pixel for each row in both families."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from codegen.schedules import conv2d
 def _as_conv(layer: Layer) -> Layer:
     x, w, bias = layer.inputs
     out_channels, taps = w.shape
+    rows = x.size // taps
     data = layer.constants[w.name].reshape(out_channels, 1, 1, taps)
     return replace(
         layer,
-        inputs=(replace(x, shape=(1, 1, 1, taps)), replace(w, shape=data.shape), bias),
+        inputs=(replace(x, shape=(1, 1, rows, taps)), replace(w, shape=data.shape), bias),
         constants={**layer.constants, w.name: data},
-        output=replace(layer.output, shape=(1, 1, 1, out_channels)),
+        output=replace(layer.output, shape=(1, 1, rows, out_channels)),
     )
 
 

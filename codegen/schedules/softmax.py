@@ -1,7 +1,7 @@
 """softmax: exponentials by difference to the maximum, a fixed-point reciprocal.
 
-Rows of more than `DIRECT` elements take the exponentials from a table of 1 KB; for shorter ones
-computing them costs less flash than it takes time.
+Rows of more than `DIRECT` elements, and more than `FEW` of them in all, take the exponentials from
+a table of 1 KB; for fewer ones computing them costs less flash than it takes time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_para
 
 #: Elements of a row up to which exponentials are computed.
 DIRECT = 32
+#: Elements of all rows up to which they are; attention has many short rows.
+FEW = 128
 
 
 def _select(layer: Layer) -> Candidate:
@@ -27,7 +29,7 @@ def _select(layer: Layer) -> Candidate:
     x = Operand("x", "int8", layer.inputs[0].size, "input")
     y = Operand("y", "int8", layer.output.size, "output")
     shape = {"rows": layer.output.size // width, "width": width}
-    if width > DIRECT:
+    if width > DIRECT or layer.output.size > FEW:
         table = Operand("table", "int32", 256, "constant")
         spec = KernelSpec("softmax", "c99", (x, table, y), shape)
         return _shared(layer, spec, {"table": params.exp_table})

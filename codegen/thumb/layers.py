@@ -25,7 +25,9 @@ def params(layer: Layer) -> dict[str, Any]:
         raise NotApplicable(f"{attrs['groups']} groups")
     shape = layer.inputs[1].shape
     if layer.node.op == "fully_connected":
-        p: dict[str, Any] = {"H": 1, "W": 1, "C": shape[1], "OH": 1, "OW": 1, "kernel": [1, 1]}
+        rows = layer.inputs[0].size // shape[1]
+        p: dict[str, Any] = {"H": 1, "W": rows, "OH": 1, "OW": rows, "C": shape[1]}
+        p |= {"kernel": [1, 1]}
         p |= {"strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
     else:
         p = _window.params(layer, (shape[1], shape[2]))

@@ -119,6 +119,11 @@ def _bits(
     metavar="axis=A hop=N",
     help="Take N new steps of time per call, along axis A of the input.",
 )
+@click.option(
+    "--processing",
+    type=click.Path(path_type=Path),
+    help="Steps in front of the model and behind it (.yaml).",
+)
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
@@ -132,6 +137,7 @@ def compile_command(
     sparse_weights: str,
     optimize: str | None,
     stream: tuple[str, str] | None,
+    processing: Path | None,
     require_fast: bool,
     compiler: str,
     json_file: str | None,
@@ -161,6 +167,7 @@ def compile_command(
             require_fast=require_fast,
             stream=parse_hop(stream) if stream else None,
             compiler=compiler,
+            processing=processing,
             progress=say,
         )
     search = {"search": done.search.as_json()} if done.search else {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from edgekit.cli.common import json_option, table, write_json
+from edgekit.cli.common import json_option, table, write_file, write_json
 
 
 @click.command("targets")
@@ -38,18 +40,30 @@ def boards_command(json_file: str | None) -> None:
 
 @click.command("ops")
 @click.option("--target", help="Only kernel families of this target.")
+@click.option("--of", "kind", type=click.Choice(["edgekit", "onnx", "tflite"]), default="edgekit",
+              show_default=True, help="Whose operators: canonical ones, or those of model files.")
+@click.option("--markdown", "page", type=click.Path(path_type=Path),
+              help="Write all tables to this file instead.")
 @json_option
-def ops_command(target: str | None, json_file: str | None) -> None:
-    """List the operators of canonical graphs and which kernels they have."""
-    from codegen.templates import families_of
+def ops_command(
+    target: str | None, kind: str, page: Path | None, json_file: str | None
+) -> None:
+    """List operators: what each one means or accepts, and which kernels it has."""
+    from edgekit import catalog
     from edgekit.devices.find import find_target
-    from edgekit.ops import operators
 
-    wanted = find_target(target).families if target else None
-    rows = []
-    for name, op in operators().items():
-        kernels = [f for f in families_of(name) if wanted is None or f in wanted]
-        rows.append((name, ", ".join(kernels) or "none needed", op.summary))
-    columns = ("operator", "kernels", "meaning")
+    if page is not None:
+        write_file(page, catalog.markdown().encode())
+        return
+    families = find_target(target).families if target else None
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    if kind == "edgekit":
+        columns = ("operator", "kernels", "meaning", "rules")
+        rows = [(e.name, ", ".join(e.families) or "none", e.meaning, "; ".join(e.rules))
+                for e in catalog.canonical(families)]
+    else:
+        columns = ("operator", "accepted")
+        rows = [(e.name, e.meaning) for e in catalog.of_files(kind)]
     if not write_json(json_file, [dict(zip(columns, row, strict=True)) for row in rows]):
-        table("operators", columns, rows)
+        table(f"{len(rows)} operators", columns, rows)

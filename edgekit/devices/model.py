@@ -15,10 +15,8 @@ from targets import Board
 
 MODES = ("interpreter", "aot")
 RUNTIME = ("ek_runtime.c", "ek_verify.c")
-SUPPORT = ("ek_dsp.c", "ek_dsp_dot.S", "ek_softmax.c", "ek_tile.c", "ek_tile_v6m.S",
-            "ek_tile_v7m.S")  # fmt: skip
-HEADERS = ("edgekit.h", "ek_dsp.h", "ek_float.h", "ek_kernel.h", "ek_mve.h", "ek_profile.h",
-            "ek_sparse.h", "ek_tile.h")  # fmt: skip
+#: What is in firmware/include for the program of a device alone.
+DEVICE_HEADERS = ("ek_app.h",)
 #: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
 #: go into any project as it is and does not change when edgekit does.
 RUNTIME_FOLDER = "edgekit"
@@ -55,16 +53,22 @@ class FlashParts:
 def runtime_files() -> dict[str, bytes]:
     """The C files that every compiled model carries, by name."""
     root = firmware_folder()
-    files = [root / "include" / n for n in HEADERS]
-    files += [root / "src" / n for n in (*RUNTIME, *SUPPORT, "ek_bundle.h")]
+    files = [p for p in sorted((root / "include").glob("*.h")) if p.name not in DEVICE_HEADERS]
+    files += sorted(p for p in (root / "src").iterdir() if p.suffix in (".c", ".S", ".h"))
     return {path.name: path.read_bytes() for path in files}
+
+
+def support_files() -> tuple[str, ...]:
+    """Sources that kernels call, by name."""
+    sources = sorted((firmware_folder() / "src").iterdir())
+    return tuple(p.name for p in sources if p.suffix in (".c", ".S") and p.name not in RUNTIME)
 
 
 def model_sources(source_folder: Path, name: str, mode: str) -> ModelSources:
     """`source_folder` is OUT/src, `name` the C name of the model, `mode` one of MODES."""
     root = firmware_folder()
     runtime_folder = source_folder / RUNTIME_FOLDER
-    support = tuple(runtime_folder / file for file in SUPPORT)
+    support = tuple(runtime_folder / file for file in support_files())
     kernels = (source_folder / "kernels.c", *support)
     if mode == "aot":
         app = (source_folder / f"{name}.c", root / "app" / "ek_app_aot.c")

@@ -12,6 +12,7 @@ and E160 to E164 for the files of PyTorch and Keras (`edgekit.frontends`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.errors import EdgekitError
@@ -20,7 +21,7 @@ from edgekit.graph import Graph
 from edgekit.importers.common import Unsupported, unsupported_error
 from edgekit.importers.quantized import float_layers_error, has_activation_grids, to_integer
 
-__all__ = ["Unsupported", "import_raw", "load", "unsupported"]
+__all__ = ["Unsupported", "handlers", "import_raw", "load", "unsupported"]
 
 
 def load(path: Path, *, bind: dict[str, int] | None = None, float_behind: bool = False) -> Graph:
@@ -72,6 +73,20 @@ def unsupported(path: Path, *, bind: dict[str, int] | None = None) -> list[Unsup
         EdgekitError: as `load`, except E102.
     """
     return _canonical(Path(path), bind)[1]
+
+
+def handlers(kind: str) -> dict[str, Callable[..., None]]:
+    """The functions that import the operators of "onnx" or "tflite" files, by operator; their
+    docstrings say what they take."""
+    if kind == "onnx":
+        from edgekit.importers import onnx
+
+        onnx.load_handlers()
+        return dict(onnx.HANDLERS)
+    from edgekit.importers import tflite
+
+    tflite.load_handlers()
+    return dict(tflite.HANDLERS)
 
 
 #: What is said of a float graph that comes from a file that was quantized, by kind of the latter.

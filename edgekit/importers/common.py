@@ -12,6 +12,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError, Node, Quant, Shape, State, Value
 from edgekit.ops import operator
+from edgekit.ops.base import sentence
 
 # Far above what any target holds. Shapes of a file are only numbers until something allocates
 # them; the limit keeps an absurd one from becoming an allocation or an overflow further down.
@@ -88,7 +89,7 @@ class Builder:
     def __init__(self, name: str) -> None:
         self.graph = Graph(name)
         #: Names that the file uses; generated names keep clear of them.
-        self.reserved: frozenset[str] = frozenset()
+        self.reserved: set[str] = set()
         #: What the results of the node at hand are named after, where that is not the node itself.
         self.hint = ""
 
@@ -129,11 +130,12 @@ class Builder:
         out: str = "",
         quant: Quant | None = None,
     ) -> str:
-        """Append one node and return the name of its result.
+        """Append one node with one result and return the result's name.
 
         `node` names it in messages, `out` its result (a fresh name where empty).
 
         Raises:
+            Refused: where a rule of the operator does not hold.
             EdgekitError: E103 where the operands do not fit the operator, E107 on absurd sizes.
         """
         return self.emit_all(op, inputs, attrs, node=node, outs=[out], quants=[quant])[0]
@@ -157,13 +159,15 @@ class Builder:
         for wanted in outs:
             results.append(wanted or self._fresh_beside(results, self.hint or node))
         new = Node(op, tuple(inputs), tuple(results), attrs or {}, node)
-        if attrs and "pads" in attrs and op.endswith("2d"):
-            _, height, width, channels = graph.values[inputs[0]].shape
-            top, left, bottom, right = attrs["pads"]
-            padded = (1, height + top + bottom, width + left + right, channels)
-            check_size(f"'{node}' with padding", padded)
+        values = [graph.values[i] for i in inputs]
+        _check_padded(op, values, attrs or {}, node)
+        spec = operator(op)
+        for rule in spec.rules:
+            if not rule(new, values):
+                found = ", ".join(f"{v.dtype}{list(v.shape)}" for v in values)
+                raise Refused(f"{sentence(rule)} (operands: {found})")
         try:
-            inferred = operator(op).checked(new, [graph.values[i] for i in inputs])
+            inferred = spec.infer(new, values)
         except GraphError as error:
             message = str(error) if node in str(error) else f"'{node}' ({op}): {error}"
             raise invalid(message, "the model contradicts itself at this node") from None
@@ -214,3 +218,12 @@ class Builder:
         """Append a transpose that keeps the quantization of `x`."""
         attrs = {"perm": [int(p) for p in perm]}
         return self.emit("transpose", [x], attrs, node=node, out=out, quant=self.value(x).quant)
+
+
+def _check_padded(op: str, values: list[Value], attrs: dict[str, Any], node: str) -> None:
+    """Refuse an absurd size of an image with its padding, which only references allocate."""
+    if "pads" in attrs and op.endswith("2d") and len(values[0].shape) == 4:
+        n, height, width, channels = values[0].shape
+        top, left, bottom, right = attrs["pads"]
+        padded = (n, height + top + bottom, width + left + right, channels)
+        check_size(f"'{node}' with padding", padded)

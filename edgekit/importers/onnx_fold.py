@@ -1,62 +1,165 @@
 """Nodes whose operands are all known at import time: shape arithmetic and constant tensors.
 
 Exporters compute shapes with Shape, Gather and Concat. Shapes are static here, so these nodes are
-evaluated with numpy and never reach the graph.
+evaluated by ONNX's own reference implementation and never reach the graph. A file may state sizes
+that no memory holds: the size of a result is inferred before it is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from edgekit.errors import EdgekitError
 from edgekit.importers.common import check_size, invalid
-from edgekit.importers.onnx import OnnxBuilder, operand
-from edgekit.importers.onnx_read import OnnxNode
+from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, widened
+from edgekit.importers.onnx_node import Body, OnnxNode, operand
 
-Evaluate = Callable[[OnnxNode, list[np.ndarray]], Any]
+#: Operators that are taken with constant operands only.
+FOLDED_ONLY = (
+    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "BlackmanWindow", "Compress",
+    "Constant", "ConstantOfShape", "CumProd", "Det", "HammingWindow", "HannWindow",
+    "MelWeightMatrix", "NonZero", "Range", "Shape", "Size", "Unique",
+)  # fmt: skip
+#: Operators that a handler evaluates itself, or that have no value of their own.
+NOT_FOLDED = (
+    "DequantizeLinear", "DynamicQuantizeLinear", "If", "LSTM", "GRU", "RNN", "Loop",
+    "QuantizeLinear", "Scan",
+)  # fmt: skip
+#: Reshuffling a constant moves its scales with it.
+_MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+#: Work that folding may cost, in elements of operands and results.
+MAX_FOLDED = 1 << 24
+
+
+def folds(op: str) -> bool:
+    """Whether an operator is evaluated where its operands are constants."""
+    if op in FOLDED_ONLY:
+        return True
+    return op in HANDLERS and op not in NOT_FOLDED and "QLinear" not in op and "Integer" not in op
 
 
 def fold(builder: OnnxBuilder, node: OnnxNode) -> bool:
     """Evaluate the node where that is possible; says whether it did.
 
     Raises:
-        EdgekitError: E103 where its operands do not fit together.
+        EdgekitError: E103 where its operands do not fit together, E107 for absurd sizes.
     """
-    if node.op == "Constant":
-        builder.data[node.outputs[0]] = _constant(node)
-        return True
-    if node.op == "Shape" and operand(node, 0):
-        shape = builder.shape_of(node.inputs[0])
-        part = shape[node.integer("start", 0) : node.integer("end", len(shape))]
-        builder.data[node.outputs[0]] = np.asarray(part, np.int64)
-        return True
-    evaluate = EVALUATE.get(node.op)
-    if evaluate is None or not node.inputs:
+    if node.domain or not folds(node.op):
         return False
+    if node.op == "Constant":
+        builder.data[node.outputs[0]] = widened(_constant(node))
+        return True
+    if node.op in ("Shape", "Size") and operand(node, 0):
+        shape = builder.shape_of(node.inputs[0])
+        if node.op == "Shape":
+            shape = shape[node.integer("start", 0) : node.integer("end", len(shape))]
+        data = np.asarray(shape if node.op == "Shape" else math.prod(shape), np.int64)
+        builder.data[node.outputs[0]] = data
+        return True
     operands = [builder.const(i) for i in node.inputs if i]
-    if any(o is None for o in operands):
+    if not operands or any(o is None for o in operands):
         return False
     arrays = [o for o in operands if o is not None]
-    if node.op in _BROADCAST:
-        try:
-            check_size(f"'{node.outputs[0]}'", np.broadcast_shapes(*(a.shape for a in arrays)))
-        except ValueError:
-            raise invalid(f"node '{node.name}' ({node.op}): operands do not broadcast") from None
-    try:
-        with np.errstate(all="ignore"):
-            builder.data[node.outputs[0]] = np.asarray(evaluate(node, arrays))
-            _carry_grid(builder, node, evaluate, arrays)
-    except (ValueError, IndexError, TypeError, KeyError, OverflowError) as error:
-        raise invalid(f"node '{node.name}' ({node.op}): {error}") from None
+    if any(a.dtype.kind == "O" for a in arrays) or not _affordable(node, arrays):
+        return False
+    results = evaluate(node, arrays)
+    for name, result in zip(node.outputs, results, strict=False):
+        if name:
+            builder.data[name] = widened(result)
+    _carry_grid(builder, node, arrays)
     return True
 
 
-def _carry_grid(
-    builder: OnnxBuilder, node: OnnxNode, evaluate: Evaluate, arrays: list[np.ndarray]
-) -> None:
+def _model(node: OnnxNode, arrays: list[np.ndarray]) -> Any:
+    """A model of the node alone, its operands as initializers."""
+    from onnx import helper, numpy_helper
+
+    names = [f"i{k}" if name else "" for k, name in enumerate(node.inputs)]
+    outs = [f"o{k}" if name else "" for k, name in enumerate(node.outputs)]
+    attrs = {
+        k: numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v
+        for k, v in node.attrs.items()
+        if v is not None and not isinstance(v, Body)
+    }
+    initializers = [
+        numpy_helper.from_array(np.asarray(a), n)
+        for n, a in zip(filter(None, names), arrays, strict=True)
+    ]
+    results = [helper.make_empty_tensor_value_info(o) for o in outs if o]
+    graph = helper.make_graph(
+        [helper.make_node(node.op, names, outs, **attrs)], "fold", [], results, initializers
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
+
+
+def _affordable(node: OnnxNode, arrays: list[np.ndarray]) -> bool:
+    """Whether operands and results are small enough to be computed here.
+
+    Raises:
+        EdgekitError: E107 for a result that no target can hold.
+    """
+    import onnx
+
+    held = sum(a.size for a in arrays)
+    if held > MAX_FOLDED:
+        return node.op in _MOVES
+    if node.op in ("Range", "ConstantOfShape", "Expand", "Tile"):
+        check_size(f"'{node.outputs[0]}'", [max(1, d) for d in _stated(node, arrays)])
+    small = _model(node, arrays)
+    try:
+        done = onnx.shape_inference.infer_shapes(small, data_prop=True)
+    except Exception:  # what contradicts itself is found when it is evaluated
+        return held <= 1 << 16
+    for v in done.graph.output:
+        dims = [d.dim_value or 1 for d in v.type.tensor_type.shape.dim]
+        check_size(f"'{node.outputs[0]}'", dims)
+        held += math.prod(dims)
+    return held <= MAX_FOLDED
+
+
+def _stated(node: OnnxNode, arrays: list[np.ndarray]) -> list[int]:
+    """The result's shape where it is an operand's content."""
+    if node.op == "Range":
+        first, last, step = (float(a.reshape(-1)[0]) for a in arrays[:3])
+        if not step:
+            raise invalid(f"node '{node.name}' (Range) has a step of 0")
+        return [math.ceil(max(0.0, (last - first) / step))]
+    stated = [int(d) for d in arrays[-1].reshape(-1)]
+    if node.op == "Tile":
+        return [d * r for d, r in zip(arrays[0].shape, stated, strict=False)]
+    return stated
+
+
+def evaluate(node: OnnxNode, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Every result of a node on constants.
+
+    Raises:
+        EdgekitError: E103 where the operands do not fit the operator.
+    """
+    if node.op == "Div" and arrays[0].dtype.kind in "iu" and not np.all(arrays[1]):
+        raise invalid(f"node '{node.name}' (Div): integer division by zero")
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        with np.errstate(all="ignore"):
+            results = ReferenceEvaluator(_model(node, arrays)).run(None, {})
+    except EdgekitError:
+        raise
+    except Exception as error:  # whatever the file provokes in the evaluator
+        raise invalid(f"node '{node.name}' ({node.op}): {_first_line(error)}") from None
+    by_name = iter(results)
+    return [np.asarray(next(by_name)) if o else np.empty(0) for o in node.outputs]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _carry_grid(builder: OnnxBuilder, node: OnnxNode, arrays: list[np.ndarray]) -> None:
     """What moves the numbers of a constant moves its scales with them.
 
     The channel of every number is sent the same way; where that leaves each channel in a slice of
@@ -75,9 +178,8 @@ def _carry_grid(
     shape = [1] * x.ndim
     shape[grid.axis] = -1
     channels = np.arange(grid.scale.size)
-    moved = np.asarray(
-        evaluate(node, [np.broadcast_to(channels.reshape(shape), x.shape), *arrays[1:]])
-    )
+    sent = np.ascontiguousarray(np.broadcast_to(channels.reshape(shape), x.shape))
+    [moved] = evaluate(node, [sent, *arrays[1:]])
     for axis in range(moved.ndim):
         along = np.moveaxis(moved, axis, -1)
         if moved.shape[axis] == channels.size and np.array_equal(
@@ -93,6 +195,8 @@ def _constant(node: OnnxNode) -> np.ndarray:
         "value_floats": np.float32,
         "value_int": np.int64,
         "value_ints": np.int64,
+        "value_string": object,
+        "value_strings": object,
     }
     value = node.attrs.get("value")
     if isinstance(value, np.ndarray):
@@ -100,99 +204,4 @@ def _constant(node: OnnxNode) -> np.ndarray:
     for key, dtype in kinds.items():
         if node.attrs.get(key) is not None:
             return np.asarray(node.attrs[key], dtype)
-    raise invalid(f"node '{node.name}' (Constant) holds no tensor")
-
-
-def _axes(node: OnnxNode, a: list[np.ndarray]) -> tuple[int, ...] | None:
-    axes = a[1] if len(a) > 1 else node.integers("axes")
-    return None if axes is None else tuple(int(i) for i in np.asarray(axes).reshape(-1))
-
-
-def _slice(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    at = node.attrs
-    if len(a) == 1:
-        starts, ends, axes, steps = at["starts"], at["ends"], at.get("axes"), None
-    else:
-        starts, ends = a[1].tolist(), a[2].tolist()
-        axes = a[3].tolist() if len(a) > 3 else None
-        steps = a[4].tolist() if len(a) > 4 else None
-    index = [slice(None)] * a[0].ndim
-    for i, axis in enumerate(axes if axes is not None else range(len(starts))):
-        index[axis] = slice(starts[i], ends[i], steps[i] if steps else None)
-    return a[0][tuple(index)]
-
-
-def _cast(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    import onnx
-
-    return a[0].astype(onnx.helper.tensor_dtype_to_np_dtype(node.attrs["to"]))
-
-
-def _gather(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    axis = node.integer("axis", 0)
-    check_size(f"'{node.outputs[0]}'", [max(1, a[1].size), max(1, a[0].size // a[0].shape[axis])])
-    return np.take(a[0], a[1], axis=axis)
-
-
-def _fill(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    shape = tuple(int(d) for d in a[0].reshape(-1))
-    check_size(f"'{node.outputs[0]}'", [d or 1 for d in shape])
-    value = node.attrs.get("value")
-    return np.full(shape, np.float32(0) if value is None else value.reshape(-1)[0])
-
-
-def _reshape(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    shape = [int(d) for d in a[1].reshape(-1)]
-    if not node.integer("allowzero", 0):
-        shape = [a[0].shape[i] if d == 0 else d for i, d in enumerate(shape)]
-    return a[0].reshape(shape)
-
-
-def _divide(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    if a[0].dtype.kind == "f":
-        return a[0] / a[1]
-    if not np.all(a[1]):
-        raise ValueError("integer division by zero")
-    return np.trunc(a[0] / a[1]).astype(a[0].dtype)
-
-
-def _unsqueeze(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    return np.expand_dims(a[0], _axes(node, a) or ())
-
-
-def _clip(node: OnnxNode, a: list[np.ndarray]) -> np.ndarray:
-    """Bounds as operands, either of which may be absent."""
-    bounds: list[Any] = [None, None]
-    rest = iter(a[1:])
-    for i in (0, 1):
-        if operand(node, i + 1):
-            bounds[i] = next(rest)
-    lo = node.attrs.get("min") if bounds[0] is None else bounds[0]
-    hi = node.attrs.get("max") if bounds[1] is None else bounds[1]
-    if a[0].dtype.kind not in "iuf":
-        raise TypeError(f"its operand is {a[0].dtype}")
-    return np.clip(a[0], lo, hi).astype(a[0].dtype)
-
-
-_MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-_BROADCAST = ("Add", "Sub", "Mul", "Div", "Max", "Min")
-EVALUATE: dict[str, Evaluate] = {
-    "Add": lambda n, a: a[0] + a[1],
-    "Sub": lambda n, a: a[0] - a[1],
-    "Mul": lambda n, a: a[0] * a[1],
-    "Div": _divide,
-    "Neg": lambda n, a: -a[0],
-    "Sqrt": lambda n, a: np.sqrt(a[0]),
-    "Cast": _cast,
-    "Clip": _clip,
-    "Identity": lambda n, a: a[0],
-    "Gather": _gather,
-    "Concat": lambda n, a: np.concatenate(a, axis=n.integer("axis", 0)),
-    "Slice": _slice,
-    "Squeeze": lambda n, a: np.squeeze(a[0], _axes(n, a)),
-    "Unsqueeze": _unsqueeze,
-    "Reshape": _reshape,
-    "Transpose": lambda n, a: np.transpose(a[0], n.integers("perm")),
-    "ConstantOfShape": _fill,
-    "Shape": lambda n, a: np.asarray(a[0].shape, np.int64),
-}
+    raise invalid(f"node '{node.name}' (Constant) holds no dense tensor")

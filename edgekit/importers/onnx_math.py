@@ -1,4 +1,4 @@
-"""ONNX operators on single elements, and softmax."""
+"""ONNX operators on the elements of two tensors or more, which broadcast as in numpy."""
 
 from __future__ import annotations
 
@@ -7,157 +7,204 @@ import math
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import TO_NCHW, TO_NHWC, OnnxBuilder, handles, operand
-from edgekit.importers.onnx_quant import SHIFT
-from edgekit.importers.onnx_read import OnnxNode
-from edgekit.importers.onnx_shape import axis_of
-from edgekit.importers.quantized import grid_of, negated
-
-
-@handles("Relu")
-def relu(b: OnnxBuilder, node: OnnxNode) -> None:
-    _clip(b, node, b.x(node), 0.0, math.inf)
-
-
-@handles("Clip")
-def clip(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Bounds are attributes before opset 11 and operands after.
-
-    PyTorch clips the integers of tensors that it quantizes to fewer levels than int8 has.
-    """
-    if operand(node, 0) in b.stored:
-        _clip_integers(b, node)
-        return
-    lo = _bound(b, node, 1, "min", -math.inf)
-    hi = _bound(b, node, 2, "max", math.inf)
-    _clip(b, node, b.x(node), lo, hi)
-
-
-def _clip_integers(b: OnnxBuilder, node: OnnxNode) -> None:
-    x = b.x(node)
-    grid = grid_of(b.value(x))
-    if grid is None:
-        raise Refused(f"the scale of its operand '{operand(node, 0)}' is not known")
-    clamp: list[float | None] = [None, None]
-    for i, key in enumerate(("min", "max")):
-        bound = b.integers(node, i + 1, key)
-        if bound is not None and len(bound) == 1:
-            level = bound[0] + SHIFT[b.stored[operand(node, 0)]] - int(grid.zero_point[0])
-            clamp[i] = float(grid.scale[0]) * level
-        elif bound is not None:
-            raise Refused(f"its {key} has {len(bound)} values, one is supported")
-    b.emit("clip", [x], {"clamp": clamp}, node=node.name, out=node.outputs[0], quant=grid)
-
-
-def _bound(b: OnnxBuilder, node: OnnxNode, index: int, key: str, default: float) -> float:
-    if operand(node, index):
-        return _scalar(node, b.floats(node, index, key), key)
-    return node.number(key, default)
-
-
-def _scalar(node: OnnxNode, data: np.ndarray, what: str) -> float:
-    if data.size != 1:
-        raise Refused(f"its {what} has {data.size} values, one is supported")
-    return float(data.reshape(-1)[0])
-
-
-def _clip(b: OnnxBuilder, node: OnnxNode, x: str, lo: float, hi: float) -> None:
-    if math.isnan(lo) or math.isnan(hi):
-        raise invalid(f"node '{node.name}' ({node.op}): a bound is not a number")
-    # float32's own limits stand for an open side, as exporters write them.
-    limit = float(np.finfo(np.float32).max)
-    lo = min(lo, hi)
-    clamp = [None if lo <= -limit else lo, None if hi >= limit else hi]
-    if clamp == [None, None]:
-        b.rename(node, x)
-    else:
-        b.emit("clip", [x], {"clamp": clamp}, node=node.name, out=node.outputs[0])
-
-
-@handles("Min", "Max")
-def bound(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Minimum or maximum with one constant: how some exporters write ReLU6."""
-    names = [n for n in node.inputs if n]
-    fixed = [n for n in names if b.const(n) is not None]
-    if len(names) != 2 or len(fixed) != 1:
-        raise Refused("only a tensor against one constant is supported")
-    index = node.inputs.index(fixed[0])
-    limit = _scalar(node, b.floats(node, index, "bound"), "bound")
-    x = b.x(node, 1 - index)
-    if np.broadcast_shapes(b.shape_of(fixed[0]), b.value(x).shape) != b.value(x).shape:
-        raise Refused("its constant has more axes than its operand")
-    lo, hi = (limit, math.inf) if node.op == "Max" else (-math.inf, limit)
-    _clip(b, node, x, lo, hi)
+from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_node import OnnxNode, operand
+from edgekit.importers.onnx_unary import clamped
+from edgekit.importers.quantized import negated
 
 
 @handles("Add", "Mul")
-def binary(b: OnnxBuilder, node: OnnxNode) -> None:
-    _binary(b, node, node.op.lower(), b.x(node, 0), b.x(node, 1))
+def commutative(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Two real operands that broadcast."""
+    binary(b, node, node.op.lower(), b.x(node, 0), b.x(node, 1))
 
 
 @handles("Sub")
 def sub(b: OnnxBuilder, node: OnnxNode) -> None:
-    """a - b as a + (-1) * b."""
-    right = b.const(operand(node, 1))
+    """Two real operands that broadcast."""
+    left, right = (b.const(operand(node, i)) for i in (0, 1))
     if right is not None:
         grid = b.grids.get(operand(node, 1))
         y = b.constant(f"{node.name}:negated", -b.floats(node, 1, "operand"), negated(grid))
-    else:
-        minus = b.constant(f"{node.name}:minus", np.asarray([-1], np.float32))
+        binary(b, node, "add", b.x(node, 0), y)
+    elif left is not None:  # sums with constants fold into the layer in front
         x = b.x(node, 1)
-        grid = grid_of(b.value(x))
-        y = b.emit("mul", [x, minus], node=node.name, quant=negated(grid))
-    _binary(b, node, "add", b.x(node, 0), y)
+        y = b.emit("mul", [x, b.number(node, "minus", -1)], node=node.name)
+        binary(b, node, "add", b.x(node, 0), y)
+    else:
+        binary(b, node, "sub", b.x(node, 0), b.x(node, 1))
 
 
 @handles("Div")
 def div(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Division by a constant, as a product with its reciprocal."""
+    """Two real operands that broadcast."""
+    if b.const(operand(node, 1)) is None:
+        binary(b, node, "div", b.x(node, 0), b.x(node, 1))
+        return
     divisor = b.floats(node, 1, "divisor")
     if not np.all(divisor):
         raise invalid(f"node '{node.name}' (Div) divides by zero")
     reciprocal = b.constant(f"{node.name}:reciprocal", (1 / divisor.astype("f8")).astype("f4"))
-    _binary(b, node, "mul", b.x(node, 0), reciprocal)
+    binary(b, node, "mul", b.x(node, 0), reciprocal)
 
 
-@handles("Neg")
-def neg(b: OnnxBuilder, node: OnnxNode) -> None:
-    minus = b.constant(f"{node.name}:minus", np.asarray([-1], np.float32))
-    _binary(b, node, "mul", b.x(node), minus)
+#: Powers with an exponent that is a function of its own.
+_POWERS = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal", -0.5: "rsqrt"}
 
 
-def _binary(b: OnnxBuilder, node: OnnxNode, op: str, left: str, right: str) -> None:
-    if b.graph.is_constant(left):
-        left, right = right, left  # a constant stands on the right in our graphs
-    for name in (left, right):
-        if not b.value(name).shape and b.graph.is_constant(name):
-            # A scalar: [1] broadcasts alike and keeps every tensor at one axis or more.
-            data = b.graph.constants[name].reshape(1)
-            right = b.constant(f"{node.name}:scalar", data, b.value(name).quant)
-    b.emit(op, [left, right], node=node.name, out=node.outputs[0])
-
-
-@handles("Softmax")
-def softmax(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Over one axis, or before opset 13 over that axis and all behind it."""
+@handles("Pow")
+def power(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Two real operands that broadcast; a constant exponent may be an integer."""
     x = b.x(node)
-    shape = b.value(x).shape
-    rank = len(shape)
-    axis = axis_of(node, node.integer("axis", -1 if b.opset >= 13 else 1), rank)
-    out = node.outputs[0]
-    attrs = {"beta": 1.0}
-    if axis == rank - 1:
-        b.emit("softmax", [x], attrs, node=node.name, out=out)
-    elif b.opset < 13:
-        flat = b.reshape(x, (*shape[:axis], math.prod(shape[axis:])), node=node.name)
-        y = b.emit("softmax", [flat], attrs, node=node.name)
-        b.reshape(y, shape, node=node.name, out=out)
-    elif axis == 0:
-        raise Refused("softmax over the batch axis is not supported")
-    else:
-        to, back = TO_NHWC, TO_NCHW
-        if (rank, axis) != (4, 1):
-            to = back = tuple({axis: rank - 1, rank - 1: axis}.get(i, i) for i in range(rank))  # type: ignore[assignment]
-        moved = b.transpose(x, to, node=node.name)
-        y = b.emit("softmax", [moved], attrs, node=node.name)
-        b.transpose(y, back, node=node.name, out=out)
+    data = b.const(operand(node, 1))
+    if data is None:
+        y = b.tensor(node, 1)
+        if b.value(y).dtype != "float32":
+            y = b.emit("cast", [y], {"to": "float32"}, node=node.name)
+        binary(b, node, "pow", x, y)
+        return
+    exponents = np.unique(data.astype(np.float64))
+    if exponents.size == 1 and b.value(x).shape == _common(b, node):
+        exponent = float(exponents[0])
+        if exponent == 1:
+            b.rename(node, x)
+        elif exponent in _POWERS:
+            b.unary(node, x, _POWERS[exponent], node.outputs[0])
+        else:
+            b.unary(node, x, "pow", node.outputs[0], exponent=exponent)
+        return
+    binary(b, node, "pow", x, b.constant(f"{node.name}:exponent", data.astype(np.float32)))
+
+
+@handles("Mod")
+def mod(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Two real operands that broadcast; either sign."""
+    attrs = {"fmod": bool(node.integer("fmod", 0))}
+    binary(b, node, "mod", b.x(node, 0), b.x(node, 1), attrs)
+
+
+@handles("PRelu")
+def prelu(b: OnnxBuilder, node: OnnxNode) -> None:
+    """A real operand and a slope that broadcasts to it."""
+    binary(b, node, "prelu", b.x(node, 0), b.x(node, 1))
+
+
+@handles("Min", "Max")
+def bound(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Any number of real operands that broadcast."""
+    names = [n for n in node.inputs if n]
+    fixed = [n for n in names if (data := b.const(n)) is not None and data.size == 1]
+    if len(names) == 2 and len(fixed) == 1:
+        # One number as the bound: how some exporters write ReLU6.
+        index = node.inputs.index(fixed[0])
+        x = b.x(node, 1 - index)
+        if b.value(x).shape == _common(b, node):
+            limit = b.scalar(node, index, "bound", 0.0)
+            lo, hi = (limit, math.inf) if node.op == "Max" else (-math.inf, limit)
+            clamped(b, node, x, lo, hi)
+            return
+    _chain(b, node, "maximum" if node.op == "Max" else "minimum")
+
+
+@handles("Sum", "Mean")
+def total(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Any number of real operands that broadcast."""
+    if node.op == "Sum" or len(node.inputs) == 1:
+        _chain(b, node, "add")
+        return
+    y = f"{node.outputs[0]}:sum"
+    b.run(node, "Sum", node.inputs, y)
+    b.data[f"{y}:share"] = np.asarray(1 / len(node.inputs), np.float32)
+    b.run(node, "Mul", [y, f"{y}:share"], node.outputs[0])
+
+
+def _chain(b: OnnxBuilder, node: OnnxNode, op: str) -> None:
+    names = [b.x(node, i) for i in range(len(node.inputs))]
+    if len(names) == 1:
+        b.rename(node, names[0])
+        return
+    x = names[0]
+    for i, name in enumerate(names[1:]):
+        out = node.outputs[0] if i == len(names) - 2 else ""
+        x = _emit(b, node, op, [x, name], out)
+
+
+#: ONNX operator to the attribute 'kind' of compare.
+COMPARISONS = {
+    "Equal": "equal",
+    "Greater": "greater",
+    "GreaterOrEqual": "greater_equal",
+    "Less": "less",
+    "LessOrEqual": "less_equal",
+}
+
+
+@handles(*COMPARISONS)
+def compare(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Two operands that broadcast: reals, integers or truth values."""
+    names = [b.tensor(node, 0), b.tensor(node, 1)]
+    _emit(b, node, "compare", names, node.outputs[0], {"kind": COMPARISONS[node.op]})
+
+
+@handles("And", "Or", "Xor")
+def logical(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Two truth values that broadcast."""
+    names = [b.tensor(node, 0), b.tensor(node, 1)]
+    _emit(b, node, "logical", names, node.outputs[0], {"kind": node.op.lower()})
+
+
+@handles("Where")
+def where(b: OnnxBuilder, node: OnnxNode) -> None:
+    """A condition and two operands of one type that broadcast."""
+    _emit(b, node, "where", [b.tensor(node, i) for i in (0, 1, 2)], node.outputs[0])
+
+
+def _common(b: OnnxBuilder, node: OnnxNode) -> tuple[int, ...]:
+    """The common shape of the node's operands."""
+    shapes = [b.shape_of(n) for n in node.inputs if n]
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError:
+        text = " and ".join(str(list(s)) for s in shapes)
+        raise invalid(
+            f"node '{node.name}' ({node.op}): {text} do not broadcast",
+            "the model contradicts itself at this node",
+        ) from None
+
+
+def binary(
+    b: OnnxBuilder,
+    node: OnnxNode,
+    op: str,
+    left: str,
+    right: str,
+    attrs: dict[str, object] | None = None,
+) -> None:
+    """Let the node's result be `op` of two values of the graph."""
+    _common(b, node)
+    if op in ("add", "mul") and b.graph.is_constant(left):
+        left, right = right, left  # a constant stands on the right in our graphs
+    _emit(b, node, op, [left, right], node.outputs[0], attrs)
+
+
+def _emit(
+    b: OnnxBuilder,
+    node: OnnxNode,
+    op: str,
+    names: list[str],
+    out: str,
+    attrs: dict[str, object] | None = None,
+) -> str:
+    """An operator whose operands broadcast.
+
+    A scalar constant becomes [1], which broadcasts alike, so that a tensor has at least one axis
+    unless all are scalars.
+    """
+    if any(b.value(n).shape for n in names if not b.graph.is_constant(n)):
+        for i, name in enumerate(names):
+            if not b.value(name).shape and b.graph.is_constant(name):
+                data = b.graph.constants[name].reshape(1)
+                names[i] = b.constant(f"{node.name}:scalar", data, b.value(name).quant)
+    if all(b.graph.is_constant(n) for n in names):
+        raise Refused("all of its operands are constants that are too large to fold")
+    return b.emit(op, names, attrs, node=node.name, out=out)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import HANDLERS, OnnxBuilder, handles, operand
+from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, handles
+from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_quant import SHIFT
-from edgekit.importers.onnx_read import OnnxNode
 from edgekit.importers.quantized import Grid, grid_of
 
 

@@ -1,12 +1,14 @@
-"""ONNX operators that move numbers without changing them."""
+"""ONNX operators that change a tensor's shape or the order of its axes."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.onnx import OnnxBuilder, handles
-from edgekit.importers.onnx_read import OnnxNode
+from edgekit.importers.onnx_builder import OnnxBuilder, handles
+from edgekit.importers.onnx_node import OnnxNode, operand
 
 
 def axis_of(node: OnnxNode, axis: int, rank: int) -> int:
@@ -16,25 +18,27 @@ def axis_of(node: OnnxNode, axis: int, rank: int) -> int:
     return axis % rank
 
 
-@handles("Identity", "Dropout")
+@handles("Identity")
 def identity(b: OnnxBuilder, node: OnnxNode) -> None:
-    """The operand under another name; dropout does nothing at inference."""
+    """Any tensor."""
+    b.rename(node, b.tensor(node))
+
+
+@handles("Dropout")
+def dropout(b: OnnxBuilder, node: OnnxNode) -> None:
+    """At inference, where it does nothing."""
+    if operand(node, 2) and np.any(b.const_of(node, 2, "training_mode")):
+        raise Refused("training mode is not supported: export the model in evaluation mode")
+    x = b.x(node)
+    b.rename(node, x)
     if len(node.outputs) > 1 and node.outputs[1]:
-        raise Refused("its mask output is not supported")
-    b.rename(node, b.x(node))
-
-
-@handles("Cast")
-def cast(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Float32 to float32; everything else changes the meaning."""
-    if node.integer("to", 0) != 1:
-        raise Refused("only casts to float32 are supported")
-    b.rename(node, b.x(node))
+        b.data[node.outputs[1]] = np.ones(b.value(x).shape, np.bool_)
 
 
 @handles("Reshape")
 def reshape(b: OnnxBuilder, node: OnnxNode) -> None:
-    x = b.x(node)
+    """Any tensor, with a constant shape."""
+    x = b.tensor(node)
     have = b.value(x).shape
     shape = b.integers(node, 1, "shape")
     if shape is None:
@@ -59,7 +63,8 @@ def _reshape_to(b: OnnxBuilder, node: OnnxNode, x: str, shape: list[int]) -> Non
 
 @handles("Flatten")
 def flatten(b: OnnxBuilder, node: OnnxNode) -> None:
-    x = b.x(node)
+    """Any tensor."""
+    x = b.tensor(node)
     shape = b.value(x).shape
     axis = node.integer("axis", 1)
     # Flatten alone may name the axis behind the last one.
@@ -69,11 +74,13 @@ def flatten(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("Squeeze")
 def squeeze(b: OnnxBuilder, node: OnnxNode) -> None:
-    x = b.x(node)
+    """Any tensor; without axes a batch of open size stays."""
+    x = b.tensor(node)
     shape = b.value(x).shape
     axes = b.integers(node, 1, "axes")
     if axes is None:
-        gone = {i for i, d in enumerate(shape) if d == 1 and i > 0}  # the batch stays
+        first = 1 if b.model.open_batch else 0
+        gone = {i for i, d in enumerate(shape) if d == 1 and i >= first}
     else:
         gone = {axis_of(node, a, len(shape)) for a in axes}
     if any(shape[i] != 1 for i in gone):
@@ -83,7 +90,8 @@ def squeeze(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("Unsqueeze")
 def unsqueeze(b: OnnxBuilder, node: OnnxNode) -> None:
-    x = b.x(node)
+    """Any tensor."""
+    x = b.tensor(node)
     shape = list(b.value(x).shape)
     axes = b.integers(node, 1, "axes")
     if axes is None:
@@ -95,15 +103,107 @@ def unsqueeze(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("Transpose")
 def transpose(b: OnnxBuilder, node: OnnxNode) -> None:
-    x = b.x(node)
+    """Any tensor, any order of axes."""
+    x = b.tensor(node)
     shape = b.value(x).shape
-    perm = node.integers("perm") or list(reversed(range(len(shape))))
+    perm = node.integers("perm")
+    perm = list(reversed(range(len(shape)))) if perm is None else perm
     if sorted(perm) != list(range(len(shape))):
         raise invalid(f"node '{node.name}' (Transpose): perm {perm} for {len(shape)} axes")
     order = [p for p in perm if shape[p] != 1]
     if order == sorted(order):  # only axes of size 1 move
         _reshape_to(b, node, x, [shape[p] for p in perm])
-    elif perm[0] != 0:
-        raise Refused(f"perm {perm} moves the batch axis")
     else:
         b.transpose(x, perm, node=node.name, out=node.outputs[0])
+
+
+@handles("Expand")
+def expand(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Any tensor, to a constant shape."""
+    x = b.tensor(node)
+    shape = b.integers(node, 1, "shape")
+    if shape is None:
+        raise invalid(f"node '{node.name}' (Expand) has no shape")
+    have = b.value(x).shape
+    try:
+        wanted = list(np.broadcast_shapes(have, tuple(shape)))
+    except ValueError:
+        raise invalid(f"node '{node.name}' (Expand): {list(have)} to {shape}") from None
+    if list(have) == wanted:
+        b.rename(node, x)
+        return
+    if len(wanted) > len(have):
+        x = b.reshape(x, [*[1] * (len(wanted) - len(have)), *have], node=node.name)
+    if list(b.value(x).shape) == wanted:
+        b.rename(node, x)
+        return
+    b.emit("expand", [x], {"shape": [int(d) for d in wanted]}, node=node.name,
+           out=node.outputs[0], quant=b.value(x).quant)  # fmt: skip
+
+
+@handles("Tile")
+def tile(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Any tensor, with constant repeats."""
+    x = b.tensor(node)
+    repeats = b.integers(node, 1, "repeats")
+    if repeats is None or len(repeats) != len(b.value(x).shape) or min(repeats, default=1) < 1:
+        raise invalid(f"node '{node.name}' (Tile): {repeats} for {list(b.value(x).shape)}")
+    if set(repeats) <= {1}:
+        b.rename(node, x)
+        return
+    attrs = {"repeats": repeats}
+    b.emit("tile", [x], attrs, node=node.name, out=node.outputs[0], quant=b.value(x).quant)
+
+
+@handles("DepthToSpace", "SpaceToDepth")
+def blocks(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Images [N, C, H, W]; both modes (DCR, CRD)."""
+    size = node.integer("blocksize", 0)
+    x, value = b.image(node)
+    n, h, w, c = value.shape
+    spread = node.op == "DepthToSpace"
+    if size < 1 or (c % (size * size) if spread else h % size or w % size):
+        raise invalid(f"node '{node.name}' ({node.op}): blocks of {size} in {[n, c, h, w]}")
+    if not spread:
+        x = b.reshape(x, (n, h // size, size, w // size, size, c), node=node.name)
+        perm = (0, 1, 3, 5, 2, 4) if node.text("mode", "DCR") == "CRD" else (0, 1, 3, 2, 4, 5)
+        x = b.transpose(x, perm, node=node.name)
+        x = b.reshape(x, (n, h // size, w // size, size * size * c), node=node.name)
+    else:
+        c //= size * size
+        if node.text("mode", "DCR") == "CRD":
+            x = b.reshape(x, (n, h, w, c, size, size), node=node.name)
+            x = b.transpose(x, (0, 1, 4, 2, 5, 3), node=node.name)
+        else:
+            x = b.reshape(x, (n, h, w, size, size, c), node=node.name)
+            x = b.transpose(x, (0, 1, 3, 2, 4, 5), node=node.name)
+        x = b.reshape(x, (n, h * size, w * size, c), node=node.name)
+    b.image_result(node, x)
+
+
+@handles("EyeLike")
+def eye_like(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Any matrix, of which only the shape matters."""
+    import onnx
+
+    shape = b.shape_of(operand(node, 0))
+    if len(shape) != 2:
+        raise invalid(f"node '{node.name}' (EyeLike): {list(shape)} is no matrix")
+    default = np.dtype(b.dtype_of(operand(node, 0)))
+    to = node.integer("dtype", 0)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(to) if to else default
+    b.data[node.outputs[0]] = np.eye(*shape, k=node.integer("k", 0)).astype(dtype)
+
+
+@handles("Trilu")
+def trilu(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Reals, int32 or truth values, with a constant k."""
+    x = b.tensor(node)
+    shape = b.value(x).shape
+    k = b.integers(node, 1, "k")
+    ones = np.ones(shape[-2:], np.bool_)
+    cut = np.triu if node.integer("upper", 1) else np.tril
+    mask = cut(ones, k[0] if k else 0)
+    zero = b.constant(f"{node.name}:zero", np.zeros(1, b.value(x).dtype))
+    keep = b.constant(f"{node.name}:mask", mask)
+    b.emit("where", [keep, x, zero], node=node.name, out=node.outputs[0])

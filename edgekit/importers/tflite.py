@@ -1,9 +1,10 @@
-"""TFLite to a graph: int8 models with the same integers, scales and rounding rules; float ones as
-they are.
+"""TFLite to a graph: integer models with the same integers, scales and rounding rules; float ones
+as they are.
 
 Layouts differ only in depthwise weights: TFLite's [1, KH, KW, O] is [KH, KW, O] here. SAME and
 VALID become explicit pads by TFLite's formula, fused activations a `clamp`. QUANTIZE behind an
 input and DEQUANTIZE before an output vanish: inputs and outputs carry their quantization.
+Variables become states of the graph (`tflite_state`).
 
 A model with int8 weights that computes on floats (dynamic-range quantization, "hybrid" kernels) is
 taken for the float network behind it: its weights become the reals that they stand for.
@@ -11,163 +12,27 @@ taken for the float network behind it: its weights become the reals that they st
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from edgekit import importers
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, GraphError, Quant
-from edgekit.importers.common import Builder, Refused, Unsupported, invalid
-from edgekit.importers.tflite_read import DAMAGE, Tensor, TfliteModel, TfliteNode, read
-from edgekit.ops.requant import PARAMETERS
-
-Handler = Callable[["TfliteBuilder", TfliteNode], None]
-HANDLERS: dict[str, Handler] = {}
+from edgekit.graph import Graph
+from edgekit.importers.common import Refused, Unsupported, invalid
+from edgekit.importers.tflite_builder import HANDLERS, TfliteBuilder
+from edgekit.importers.tflite_read import DAMAGE, Subgraph, TfliteModel, TfliteNode, read
+from edgekit.importers.tflite_variables import constant_states
 
 FULL_INTEGER = (
     "convert again with full integer quantization (a representative dataset, TFLITE_BUILTINS_INT8, "
     "int8 input and output), or give the float model with --calibration and let edgekit quantize it"
 )
-
-
-def handles(*ops: str) -> Callable[[Handler], Handler]:
-    """Register a function as the importer of these TFLite operators."""
-
-    def register(handler: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(ops, handler))
-        return handler
-
-    return register
-
-
-class TfliteBuilder(Builder):
-    """A graph builder that knows tensors by their index in the file."""
-
-    def __init__(self, model: TfliteModel) -> None:
-        super().__init__(model.name)
-        self.tensors = model.tensors
-        self.reserved = frozenset(t.name for t in model.tensors)
-        #: Name in the graph of each tensor that an input, a constant or a node has made.
-        self.names: dict[int, str] = {}
-        #: Whether the file computes in float32.
-        self.floating = False
-
-    def quant_of(self, tensor: Tensor) -> Quant | None:
-        """The quantization of an activation, None in a float model.
-
-        Raises:
-            Refused: where the tensor is not of the model's kind.
-        """
-        if not self.floating:
-            return check_int8(tensor)
-        if tensor.dtype != "float32":
-            raise Refused(f"'{tensor.name}' is {tensor.dtype} in a model that computes in float32")
-        return None
-
-    def tensor(self, node: TfliteNode, index: int) -> Tensor | None:
-        """Operand `index`, None where it is absent."""
-        if index >= len(node.inputs) or node.inputs[index] < 0:
-            return None
-        return self.tensors[node.inputs[index]]
-
-    def x(self, node: TfliteNode, index: int = 0) -> str:
-        """The graph's name of operand `index`, an int8 activation or constant."""
-        tensor = self.tensor(node, index)
-        if tensor is None:
-            raise invalid(f"'{node.name}' ({node.op}) has no operand {index}")
-        at = node.inputs[index]
-        if at not in self.names:
-            if tensor.data is None:
-                raise invalid(f"'{node.name}' ({node.op}) reads '{tensor.name}', not made yet")
-            data, quant = tensor.data, None
-            if self.floating:
-                data = reals(tensor)
-            else:
-                quant = check_int8(tensor)
-            data = data if data.ndim else data.reshape(1)
-            self.names[at] = self.constant(f"{tensor.name}:data", data, quant)
-        return self.names[at]
-
-    def constant_operand(self, node: TfliteNode, index: int, what: str) -> Tensor:
-        tensor = self.tensor(node, index)
-        if tensor is None or tensor.data is None:
-            raise Refused(f"its {what} must be a constant")
-        return tensor
-
-    def result(self, node: TfliteNode) -> Tensor:
-        if len(node.outputs) != 1 or node.outputs[0] < 0:
-            raise invalid(f"'{node.name}' ({node.op}) has {len(node.outputs)} results, 1 is needed")
-        return self.tensors[node.outputs[0]]
-
-    def finish(
-        self, node: TfliteNode, op: str, inputs: Sequence[str], attrs: dict[str, Any]
-    ) -> None:
-        """Append the node that makes the file's result, and compare its shape with the file's."""
-        out = self.result(node)
-        quant = self.quant_of(out)
-        if out.name in self.graph.values:
-            raise invalid(f"'{out.name}' is made twice")
-        self.emit(op, inputs, attrs, node=node.name, out=out.name, quant=quant)
-        if not self.floating:
-            self._check_requantization()
-        shape = self.value(out.name).shape
-        if shape != out.shape:
-            raise invalid(f"'{node.name}' gives {list(shape)}, the file says {list(out.shape)}")
-        self.names[node.outputs[0]] = out.name
-
-    def _check_requantization(self) -> None:
-        """Refuse scales of the node just emitted that no multiplier and shift represent."""
-        node, values = self.graph.nodes[-1], self.graph.values
-        params = PARAMETERS.get(node.op)
-        if params is None:
-            return
-        try:
-            params(node, [values[i] for i in node.inputs], values[node.output])
-        except GraphError as error:
-            raise invalid(str(error), "its scales are out of range: convert again") from None
-
-    def same_quant(self, node: TfliteNode) -> None:
-        if not self.floating and self.value(self.x(node)).quant != self.result(node).quant:
-            raise Refused("its input and output differ in scale or zero point")
-
-
-def check_int8(tensor: Tensor) -> Quant:
-    """The quantization of a per-tensor int8 tensor.
-
-    Raises:
-        Refused: where the tensor is anything else.
-    """
-    q = tensor.quant
-    if tensor.dtype != "int8" or q is None:
-        raise Refused(f"'{tensor.name}' is {tensor.dtype}, only quantized int8 is supported")
-    if q.scale.size != 1:
-        raise Refused(f"'{tensor.name}' has {q.scale.size} scales, an activation has one")
-    if not -128 <= int(q.zero_point[0]) <= 127:
-        raise invalid(f"'{tensor.name}' has zero point {int(q.zero_point[0])} outside -128..127")
-    return q
-
-
-def reals(tensor: Tensor) -> np.ndarray:
-    """The data of a constant as float32: floats, or int8 by its scales and zero points.
-
-    Raises:
-        Refused: where it is of another kind.
-    """
-    data, q = tensor.data, tensor.quant
-    if data is not None and tensor.dtype in ("float32", "float16"):
-        return data.astype(np.float32)
-    if data is None or tensor.dtype != "int8" or q is None:
-        raise Refused(f"'{tensor.name}' is {tensor.dtype}, float or quantized int8 is supported")
-    shape = [1] * data.ndim
-    if q.axis is not None:
-        shape[q.axis] = -1
-    centred = data.astype(np.float32) - q.zero_point.astype(np.float32).reshape(shape)
-    with np.errstate(over="ignore"):  # infinities are refused where they enter the graph
-        return centred * q.scale.reshape(shape)
+#: dtypes that say whether a node computes on integers or on floats; others are indices and masks.
+NUMBERS = ("float32", "float16", "int8", "int16", "uint8")
 
 
 def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
@@ -177,17 +42,36 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
 
     Raises:
         EdgekitError: E103 damaged or contradictory, E104 a batch other than 1, E106 neither an
-            int8 nor a float model, E107 absurd sizes.
+            integer nor a float model, E107 absurd sizes.
     """
-    from edgekit.importers import tflite_ops  # noqa: F401  fills HANDLERS
-
+    load_handlers()
     model = read(path, data)
     kind = _kind_of(path.name, model)
     builder = TfliteBuilder(model)
-    builder.floating = kind != "int8"
+    builder.floating = kind != "integer"
     if kind == "dynamic":
         builder.graph.metadata["quantized"] = kind
-    nodes = _edges(builder, model)
+    main = model.subgraphs[0]
+    nodes = _edges(builder, main)
+    found = import_nodes(builder, nodes)
+    if not found:
+        for i in main.outputs:
+            if i not in builder.names or builder.graph.is_constant(builder.names[i]):
+                raise invalid(f"output '{main.tensors[i].name}' is made by no operator")
+            builder.graph.outputs.append(builder.names[i])
+        constant_states(builder)
+    return builder.graph, found
+
+
+def load_handlers() -> None:
+    """Fill HANDLERS from every module of this package that imports TFLite operators."""
+    for module in pkgutil.iter_modules(importers.__path__):
+        if module.name.startswith("tflite_"):
+            importlib.import_module(f"edgekit.importers.{module.name}")
+
+
+def import_nodes(builder: TfliteBuilder, nodes: Sequence[TfliteNode]) -> list[Unsupported]:
+    """Import nodes in order; those that edgekit cannot express, without those that read them."""
     found: list[Unsupported] = []
     unknown: set[int] = set()
     for node in nodes:
@@ -197,12 +81,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
         unknown.update(node.outputs)
         if reason:
             found.append(Unsupported(node.name, node.op, reason))
-    if not found:
-        for i in model.outputs:
-            if i not in builder.names or builder.graph.is_constant(builder.names[i]):
-                raise invalid(f"output '{model.tensors[i].name}' is made by no operator")
-            builder.graph.outputs.append(builder.names[i])
-    return builder.graph, found
+    return found
 
 
 def _import_node(builder: TfliteBuilder, node: TfliteNode, unknown: set[int]) -> str | None:
@@ -222,79 +101,93 @@ def _import_node(builder: TfliteBuilder, node: TfliteNode, unknown: set[int]) ->
 
 
 def _kind_of(file: str, model: TfliteModel) -> str:
-    """ "int8", "float", or "dynamic" for a float model with int8 weights.
+    """ "integer", "float", or "dynamic" for a float model with int8 weights.
 
     Raises:
-        EdgekitError: E106 for models of other kinds, with a sentence that says what they are.
+        EdgekitError: E106 for a mixture, which lists every node that computes in float32.
     """
+    main = model.subgraphs[0]
     kinds: Counter[str] = Counter()
+    floats: list[TfliteNode] = []
     hybrid = False
-    for node in model.nodes:
-        if node.op in ("QUANTIZE", "DEQUANTIZE") or not node.outputs or node.op not in HANDLERS:
+    for node in main.nodes:
+        if node.op in ("QUANTIZE", "DEQUANTIZE", "CAST") or node.op not in HANDLERS:
             continue
-        kinds[model.tensors[node.outputs[0]].dtype] += 1
-        operands = [model.tensors[i] for i in node.inputs if i >= 0]
+        results = [main.tensors[o] for o in node.outputs if o >= 0]
+        if not results or results[0].dtype not in NUMBERS:
+            continue
+        kinds[results[0].dtype] += 1
+        if results[0].dtype == "float32":
+            floats.append(node)
+        operands = [main.tensors[i] for i in node.inputs if i >= 0]
         weights = operands[1].dtype if len(operands) > 1 else ""
         hybrid |= bool(operands) and operands[0].dtype == "float32" and weights == "int8"
-    total, floats = kinds.total(), kinds["float32"]
-    if not floats and not kinds["uint8"] and not kinds["int16"]:
-        return "int8"
-    if floats == total:
-        constants = (t for t in model.tensors if t.data is not None)
+    total = kinds.total()
+    if not floats:
+        edges = {main.tensors[i].dtype for i in (*main.inputs, *main.outputs)}
+        return "float" if not total and "float32" in edges else "integer"
+    if len(floats) == total:
+        constants = (t for t in main.tensors if t.data is not None)
         return "dynamic" if hybrid or any(t.dtype == "int8" for t in constants) else "float"
-    if floats:
-        message = f"{file} computes in float32 in part ({floats} of {total} operators)"
-    else:
-        kind = "uint8" if kinds["uint8"] else "int16"
-        message = f"{file} computes in {kind} ({kinds[kind]} of {total} operators), int8 is taken"
-    raise EdgekitError("E106", message, help=FULL_INTEGER)
+    raise EdgekitError(
+        "E106",
+        f"{file} computes in float32 in part ({len(floats)} of {total} operators)",
+        help=FULL_INTEGER,
+        details=[str(Unsupported(n.name, n.op, "it computes in float32")) for n in floats],
+    )
 
 
-def _edges(builder: TfliteBuilder, model: TfliteModel) -> list[TfliteNode]:
+def _edges(builder: TfliteBuilder, main: Subgraph) -> list[TfliteNode]:
     """Add the graph inputs; returns the nodes without conversions at inputs and outputs."""
-    tensors, nodes = model.tensors, list(model.nodes)
-    made = [o for n in nodes for o in n.outputs if o >= 0]
-    if len(made) != len(set(made)) or set(made) & set(model.inputs):
+    made = [o for n in main.nodes for o in n.outputs if o >= 0]
+    if len(made) != len(set(made)) or set(made) & set(main.inputs):
         raise invalid("a tensor is made by two operators, or is an input as well")
-    for i in model.inputs:
-        tensor = tensors[i]
-        if tensor.shape[:1] != (1,):
-            raise EdgekitError(
-                "E104",
-                f"input '{tensor.name}' has shape {list(tensor.shape)}: its first axis is the "
-                "batch, which must be 1",
-                help="convert the model with a batch of 1",
-            )
-        readers = [n for n in nodes if i in n.inputs]
-        converted = [n for n in readers if n.op == "QUANTIZE" and tensor.dtype != "int8"]
-        seen = tensor
-        if not builder.floating and len(converted) == 1 and len(readers) == 1:
-            inner = tensors[converted[0].outputs[0]]
-            if inner.shape != tensor.shape:
-                raise invalid(f"'{inner.name}' and '{tensor.name}' differ in shape")
-            seen = replace(inner, name=tensor.name)
-            builder.names[converted[0].outputs[0]] = tensor.name
-            nodes.remove(converted[0])
-        try:
-            dtype = "float32" if builder.floating else "int8"
-            builder.add_input(tensor.name, seen.shape, dtype, builder.quant_of(seen))
-        except Refused as reason:
-            raise EdgekitError("E106", f"input {reason}", help=FULL_INTEGER) from None
-        builder.names[i] = tensor.name
-    for at, o in enumerate(model.outputs if not builder.floating else []):
-        maker = next((n for n in nodes if o in n.outputs), None)
-        if (
-            maker is None
-            or tensors[o].dtype == "int8"
-            or maker.op not in ("DEQUANTIZE", "QUANTIZE")
-        ):
-            continue
-        inner_index = maker.inputs[0] if maker.inputs else -1
-        if inner_index < 0 or any(o in n.inputs for n in nodes) or inner_index in model.inputs:
-            continue
-        # The int8 tensor takes over the output's name unless it has readers or is an output.
-        model.outputs[at] = inner_index
-        if inner_index not in model.outputs[:at]:
-            tensors[inner_index] = replace(tensors[inner_index], name=tensors[o].name)
-        nodes.remove(maker)
+    nodes = list(main.nodes)
+    for i in main.inputs:
+        _input(builder, i, nodes)
+    if not builder.floating:
+        for at in range(len(main.outputs)):
+            _output(builder, main, at, nodes)
     return nodes
+
+
+def _input(builder: TfliteBuilder, index: int, nodes: list[TfliteNode]) -> None:
+    tensor = builder.tensors[index]
+    if tensor.shape[:1] != (1,):
+        raise EdgekitError(
+            "E104",
+            f"input '{tensor.name}' has shape {list(tensor.shape)}: its first axis is the "
+            "batch, which must be 1",
+            help="convert the model with a batch of 1",
+        )
+    readers = [n for n in nodes if index in n.inputs]
+    converted = [n for n in readers if n.op == "QUANTIZE" and tensor.dtype == "float32"]
+    seen = tensor
+    if not builder.floating and len(converted) == 1 and len(readers) == 1:
+        made = converted[0].outputs[0]
+        inner = builder.tensors[made]
+        if inner.shape != tensor.shape:
+            raise invalid(f"'{inner.name}' and '{tensor.name}' differ in shape")
+        seen = replace(inner, name=tensor.name)
+        builder.names[made] = tensor.name
+        nodes.remove(converted[0])
+    try:
+        builder.add_input(tensor.name, seen.shape, *builder.kind_of(seen))
+    except Refused as reason:
+        raise EdgekitError("E106", f"input {reason}", help=FULL_INTEGER) from None
+    builder.names[index] = tensor.name
+
+
+def _output(builder: TfliteBuilder, main: Subgraph, at: int, nodes: list[TfliteNode]) -> None:
+    """Let the integer tensor in front of a DEQUANTIZE be the output, under the output's name."""
+    tensors, index = builder.tensors, main.outputs[at]
+    maker = next((n for n in nodes if index in n.outputs), None)
+    if maker is None or maker.op != "DEQUANTIZE" or not maker.inputs:
+        return
+    inner = maker.inputs[0]
+    if inner < 0 or any(index in n.inputs for n in nodes) or inner in main.inputs:
+        return
+    main.outputs[at] = inner
+    if inner not in main.outputs[:at]:  # else it has the name of another output already
+        tensors[inner] = replace(tensors[inner], name=tensors[index].name)
+    nodes.remove(maker)

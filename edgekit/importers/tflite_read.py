@@ -3,14 +3,18 @@
 The generated accessors follow whatever offsets the file holds. Here each vector is compared with
 the size of the file before it is walked, so that a damaged file costs neither time nor memory, and
 whatever the accessors raise becomes an EdgekitError.
+
+Tensors of uint8 with a scale are decoded as the int8 tensors that hold the same reals: each integer
+and the zero point lowered by 128. Four-bit constants are unpacked to int8.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +28,26 @@ DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bo
           7: "int16", 9: "int8", 10: "float64"}  # fmt: skip
 OTHER_TYPES = {5: "string", 8: "complex64", 13: "resource", 14: "variant", 15: "uint32",
                16: "uint16", 17: "int4", 18: "bfloat16"}  # fmt: skip
+INT4 = 17
 DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError,
           UnicodeDecodeError, AssertionError)  # fmt: skip
 
 
 @dataclass
 class Tensor:
-    """`data` is None for activations; `quant` keeps the file's exact float32 scales."""
+    """`data` is None for activations; `quant` keeps the file's exact float32 scales.
+
+    `variable` marks a tensor that keeps its content from one inference to the next, `unsigned` one
+    that is uint8 in the file.
+    """
 
     name: str
     shape: Shape
     dtype: str
     quant: Quant | None
     data: np.ndarray | None
+    variable: bool = False
+    unsigned: bool = False
 
 
 @dataclass
@@ -48,6 +59,8 @@ class TfliteNode:
     inputs: list[int]
     outputs: list[int]
     table: Any
+    #: Tensors that say nothing but the quantization of intermediate results.
+    intermediates: list[int] = field(default_factory=list)
 
     def options(self, kind: type) -> Any:
         """The options table as `kind`, an accessor class of the `tflite` package."""
@@ -57,9 +70,15 @@ class TfliteNode:
         accessor.Init(self.table.Bytes, self.table.Pos)
         return accessor
 
+    def option(self, kind: type, name: str, default: Any) -> Any:
+        """One option by its accessor's name, the default where the node has no table."""
+        return default if self.table is None else getattr(self.options(kind), name)()
+
 
 @dataclass
-class TfliteModel:
+class Subgraph:
+    """Indices of inputs, outputs and nodes count the tensors of their own subgraph."""
+
     name: str
     tensors: list[Tensor]
     nodes: list[TfliteNode]
@@ -67,8 +86,16 @@ class TfliteModel:
     outputs: list[int]
 
 
+@dataclass
+class TfliteModel:
+    """The first subgraph is what an inference runs; operators may call the others by number."""
+
+    name: str
+    subgraphs: list[Subgraph]
+
+
 def read(path: Path, data: bytes) -> TfliteModel:
-    """Decode `data`, the content of the file `path`; only its first subgraph is looked at.
+    """Decode `data`, the content of the file `path`.
 
     Raises:
         EdgekitError: E103 where the file is cut off, damaged or contradicts itself, E107 where
@@ -84,72 +111,106 @@ def read(path: Path, data: bytes) -> TfliteModel:
         ) from None
 
 
+class _Decoder:
+    """What every part of a file is decoded with: the file's size, its buffers and operators."""
+
+    def __init__(self, path: Path, data: bytes, model: Any) -> None:
+        self.path, self.limit = path, len(data)
+        self.buffers = [
+            _buffer(b, data, i)
+            for i, b in enumerate(self.vector(model.BuffersLength(), "buffers", model.Buffers))
+        ]
+        self.codes = [
+            _operator_name(c)
+            for c in self.vector(
+                model.OperatorCodesLength(), "operator codes", model.OperatorCodes
+            )
+        ]
+
+    def vector(self, length: int, what: str, item: Callable[[int], Any]) -> list[Any]:
+        # Each element takes four bytes or more (an offset or a table).
+        if length * 4 > self.limit:
+            raise invalid(f"{self.path.name} claims {length} {what} in {self.limit} bytes")
+        items = [item(i) for i in range(length)]
+        if any(i is None for i in items):
+            raise invalid(f"{self.path.name}: one of its {length} {what} is missing")
+        return items
+
+    def subgraph(self, graph: Any) -> Subgraph:
+        tables = self.vector(graph.TensorsLength(), "tensors", graph.Tensors)
+        names = _unique([_text(t.Name()) for t in tables])
+        tensors = [_tensor(t, name, self.buffers) for t, name in zip(tables, names, strict=True)]
+
+        def indices(array: Any, what: str) -> list[int]:
+            result = [int(i) for i in array] if not isinstance(array, int) else []
+            for i in result:
+                if not -1 <= i < len(tensors):
+                    raise invalid(f"{what} names tensor {i}, the file has {len(tensors)}")
+            return result
+
+        nodes = []
+        operators = self.vector(graph.OperatorsLength(), "operators", graph.Operators)
+        for i, op in enumerate(operators):
+            if not 0 <= op.OpcodeIndex() < len(self.codes):
+                raise invalid(f"operator {i} has code {op.OpcodeIndex()} of {len(self.codes)}")
+            outputs = indices(op.OutputsAsNumpy(), f"operator {i}")
+            named = outputs and outputs[0] >= 0
+            nodes.append(
+                TfliteNode(
+                    self.codes[op.OpcodeIndex()],
+                    tensors[outputs[0]].name if named else f"operator {i}",
+                    indices(op.InputsAsNumpy(), f"operator {i}"),
+                    outputs,
+                    op.BuiltinOptions(),
+                    indices(op.IntermediatesAsNumpy(), f"operator {i}"),
+                )
+            )
+        return Subgraph(
+            _text(graph.Name()),
+            tensors,
+            nodes,
+            indices(graph.InputsAsNumpy(), "the list of inputs"),
+            indices(graph.OutputsAsNumpy(), "the list of outputs"),
+        )
+
+
 def _decode(path: Path, data: bytes) -> TfliteModel:
     import tflite
 
     model = tflite.Model.GetRootAs(data, 0)
     if model.Version() != 3:
         raise invalid(f"{path.name} has TFLite schema version {model.Version()}, 3 is known")
-    limit = len(data)
-
-    def vector(length: int, what: str, item: Callable[[int], Any]) -> list[Any]:
-        # Each element takes four bytes or more (an offset or a table).
-        if length * 4 > limit:
-            raise invalid(f"{path.name} claims {length} {what} in {limit} bytes")
-        items = [item(i) for i in range(length)]
-        if any(i is None for i in items):
-            raise invalid(f"{path.name}: one of its {length} {what} is missing")
-        return items
-
-    subgraphs = vector(model.SubgraphsLength(), "subgraphs", model.Subgraphs)
-    if not subgraphs:
+    decoder = _Decoder(path, data, model)
+    tables = decoder.vector(model.SubgraphsLength(), "subgraphs", model.Subgraphs)
+    if not tables:
         raise invalid(f"{path.name} has no subgraph", "the file holds no model: convert it again")
-    buffers = [
-        _buffer(b, data, i)
-        for i, b in enumerate(vector(model.BuffersLength(), "buffers", model.Buffers))
-    ]
-    codes = [
-        _operator_name(c)
-        for c in vector(model.OperatorCodesLength(), "operator codes", model.OperatorCodes)
-    ]
-    graph = subgraphs[0]
-    tensors = vector(graph.TensorsLength(), "tensors", graph.Tensors)
-    names = [_text(t.Name()) for t in tensors]
-    decoded = [
-        _tensor(
-            t, names[i] if names[i] and names.count(names[i]) == 1 else f"{names[i]}#{i}", buffers
-        )
-        for i, t in enumerate(tensors)
-    ]
-
-    def indices(array: Any, what: str) -> list[int]:
-        result = [int(i) for i in array] if not isinstance(array, int) else []
-        for i in result:
-            if not -1 <= i < len(decoded):
-                raise invalid(f"{what} names tensor {i}, the file has {len(decoded)}")
-        return result
-
-    nodes = []
-    for i, op in enumerate(vector(graph.OperatorsLength(), "operators", graph.Operators)):
-        if not 0 <= op.OpcodeIndex() < len(codes):
-            raise invalid(f"operator {i} has code {op.OpcodeIndex()} of {len(codes)}")
-        outputs = indices(op.OutputsAsNumpy(), f"operator {i}")
-        name = decoded[outputs[0]].name if outputs and outputs[0] >= 0 else f"operator {i}"
-        inputs = indices(op.InputsAsNumpy(), f"operator {i}")
-        nodes.append(
-            TfliteNode(codes[op.OpcodeIndex()], name, inputs, outputs, op.BuiltinOptions())
-        )
-    inputs = indices(graph.InputsAsNumpy(), "the list of inputs")
-    outputs = indices(graph.OutputsAsNumpy(), "the list of outputs")
-    if not inputs or not outputs or not nodes or min(inputs) < 0 or min(outputs) < 0:
+    main, *others = (decoder.subgraph(t) for t in tables)
+    given, made = main.inputs, main.outputs
+    if not given or not made or not main.nodes or min(given) < 0 or min(made) < 0:
         raise invalid(
-            f"{path.name} has {len(inputs)} inputs, {len(nodes)} operators, {len(outputs)} outputs"
+            f"{path.name} has {len(given)} inputs, {len(main.nodes)} operators, "
+            f"{len(made)} outputs"
         )
-    return TfliteModel(path.stem, decoded, nodes, inputs, outputs)
+    return TfliteModel(path.stem, [main, *others])
 
 
 def _text(raw: bytes | None) -> str:
     return printable(raw or b"")
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Each name as it is where it is the only one of its kind, else with the tensor's index."""
+    counts = Counter(names)
+    taken, result = {n for n in names if counts[n] == 1}, []
+    for i, name in enumerate(names):
+        unique = name
+        if not name or counts[name] > 1:
+            unique = f"{name or 'tensor'}#{i}"
+            while unique in taken:
+                unique += "#"
+            taken.add(unique)
+        result.append(unique)
+    return result
 
 
 def _operator_name(code: Any) -> str:
@@ -185,7 +246,9 @@ def _tensor(t: Any, name: str, buffers: list[bytes | memoryview]) -> Tensor:
         check_size(f"tensor '{name}'", [d for d in shape if d])
     raw = buffers[t.Buffer()]
     data = None
-    if raw and t.Type() in DTYPES:
+    if raw and t.Type() == INT4:
+        dtype, data = "int8", _unpacked(raw, name, shape)
+    elif raw and t.Type() in DTYPES:
         want = math.prod(shape) * np.dtype(dtype).itemsize
         if len(raw) != want:
             raise invalid(
@@ -193,7 +256,30 @@ def _tensor(t: Any, name: str, buffers: list[bytes | memoryview]) -> Tensor:
                 f"its buffer has {len(raw)}"
             )
         data = np.frombuffer(raw, dtype).reshape(shape)
-    return Tensor(name, shape, dtype, _quant(t, name, shape), data)
+    tensor = Tensor(name, shape, dtype, _quant(t, name, shape), data, bool(t.IsVariable()))
+    if dtype == "uint8" and tensor.quant is not None:
+        _as_int8(tensor)
+    return tensor
+
+
+def _unpacked(raw: bytes | memoryview, name: str, shape: Shape) -> np.ndarray:
+    """Two four-bit integers per byte, the first one in the lower half."""
+    check_size(f"tensor '{name}'", [d for d in shape if d])
+    count = math.prod(shape)
+    if len(raw) != (count + 1) // 2:
+        raise invalid(f"tensor '{name}' int4{list(shape)} has a buffer of {len(raw)} bytes")
+    packed = np.frombuffer(raw, np.int8)
+    halves = np.stack([packed << 4 >> 4, packed >> 4], axis=1).reshape(-1)
+    return halves[:count].reshape(shape)
+
+
+def _as_int8(tensor: Tensor) -> None:
+    q = tensor.quant
+    assert q is not None
+    tensor.dtype, tensor.unsigned = "int8", True
+    tensor.quant = Quant(q.scale, q.zero_point - 128, q.axis)
+    if tensor.data is not None:
+        tensor.data = (tensor.data ^ np.uint8(128)).view(np.int8)
 
 
 def _quant(t: Any, name: str, shape: Shape) -> Quant | None:
@@ -205,7 +291,7 @@ def _quant(t: Any, name: str, shape: Shape) -> Quant | None:
     axis = int(q.QuantizedDimension()) if scale.size > 1 else None
     if axis is not None and (not 0 <= axis < len(shape) or shape[axis] != scale.size):
         raise invalid(f"tensor '{name}' {list(shape)} has {scale.size} scales along axis {axis}")
-    if zero.size not in (1, scale.size) or not (np.abs(zero) < 1 << 31).all():
+    if zero.size not in (1, scale.size) or not (np.abs(zero) < 1 << 30).all():
         raise invalid(f"tensor '{name}' has {zero.size} zero points for {scale.size} scales")
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise invalid(f"tensor '{name}' has a scale that is not positive and finite")

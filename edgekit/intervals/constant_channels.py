@@ -25,8 +25,6 @@ from edgekit.ops.accumulators import is_padded, taps_of
 from edgekit.ops.interval import channels_of
 from edgekit.ops.requant import CHANNEL_AXIS, tensor_quant
 
-INT32 = np.iinfo(np.int32)
-
 
 def remove_constant_channels(graph: Graph, multiple_of: int = 4) -> Graph:
     """A graph with the same results for every input; `graph` itself where there is nothing to do.
@@ -53,7 +51,8 @@ def remove_constant_channels(graph: Graph, multiple_of: int = 4) -> Graph:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A conv-like node: `taps` int8 [O, KH, KW, I], `bias` int64 [O], whether it is still int32."""
+    """A conv-like node: `taps` int8 [O, KH, KW, I], `bias` int64 [O], whether its dtype holds
+    that."""
 
     node: Node
     taps: np.ndarray
@@ -72,7 +71,8 @@ def _silenced(graph: Graph, node: Node, found: Intervals) -> _Layer:
     weights, bias = (graph.constants[i] for i in node.inputs[1:])
     taps, wide = taps_of(node.op, weights).copy(), bias.astype(np.int64)
     least = found.sums[node.output].final.lo
-    inside = (least >= INT32.min) & (least <= INT32.max)
+    info = np.iinfo(bias.dtype)
+    inside = (least >= info.min) & (least <= info.max)
     silent = found.values[node.output].constant & inside
     silent &= (taps != 0).any((1, 2, 3))
     taps[silent] = 0
@@ -120,7 +120,8 @@ def _folded(
         centred = found.values[x].lo[gone] - tensor_quant(graph.values[x])[1]
         bias = bias + taps[..., gone].astype(np.int64).sum((1, 2)) @ centred
         taps[..., gone] = 0
-    fits = bool(((bias >= INT32.min) & (bias <= INT32.max)).all())
+    info = np.iinfo(graph.constants[node.inputs[2]].dtype)
+    fits = bool(((bias >= info.min) & (bias <= info.max)).all())
     return _Layer(node, taps, bias, fits)
 
 
@@ -179,8 +180,8 @@ def _with_weights(graph: Graph, layer: _Layer, rows: np.ndarray, columns: np.nda
         weights = taps[..., 0].transpose(1, 2, 0)
     else:
         weights = taps if node.op == "conv2d" else taps[:, 0, 0, :]
-    bias = layer.bias[rows].astype(np.int32)
     _, w, b = node.inputs
+    bias = layer.bias[rows].astype(graph.constants[b].dtype)
     if np.array_equal(weights, graph.constants[w]) and np.array_equal(bias, graph.constants[b]):
         return node
     axis = CHANNEL_AXIS[node.op]

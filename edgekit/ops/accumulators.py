@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.graph import Node, Value
+from edgekit.ops import fixedpoint as fp
 from edgekit.ops import windows as win
 from edgekit.ops.base import window_out
 from edgekit.ops.interval import Interval, requantized
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import channel_requant, is_wide, tensor_quant
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def results(node: Node, values: list[Value], out: Value, acc: Accumulators) -> I
     """The interval of the layer's result; `values` is x, w, bias."""
     p = channel_requant(node, values, out)
     zero_point = tensor_quant(out)[1]
+    if is_wide(values):
+        ends = (fp.multiply_wide(v, p.multiplier, p.shift) for v in (acc.final.lo, acc.final.hi))
+        return Interval(*(np.clip(y + zero_point, p.qmin, p.qmax) for y in ends))
     return requantized(acc.final, p.multiplier, p.shift, zero_point, p.qmin, p.qmax)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import clamp_float
-from edgekit.ops.elementwise import Elementwise, by_table
+from edgekit.ops.elementwise import Elementwise
 from edgekit.ops.interval import Interval, between
 from edgekit.ops.requant import add_params, tensor_quant
+from edgekit.ops.tables import by_table
 
 
 class Add(Elementwise):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -114,6 +114,20 @@ class Operator:
         integer form needs; calibration collects them over all samples."""
         return {}
 
+    def wide(self, node: Node) -> tuple[str, ...]:
+        """Tensors of the node that are int16 whatever width its other tensors have."""
+        return ()
+
+    def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        """Sets of tensors of the node that have one quantization, beyond what `grid` says."""
+        return ()
+
+    def inner_quants(
+        self, node: Node, ranges: Mapping[str, tuple[float, float]]
+    ) -> dict[str, Quant]:
+        """The quantization of tensors of the node that `inner_ranges` decide."""
+        return {}
+
     @property
     def summary(self) -> str:
         return (self.__doc__ or "").strip().splitlines()[0]
@@ -163,8 +177,8 @@ def require(condition: bool, node: Node, message: str) -> None:
         raise GraphError(f"'{node.name or node.op}' ({node.op}): {message}")
 
 
-def sentence(rule: Rule) -> str:
-    """What a rule says, on one line and without a full stop."""
+def sentence(rule: Callable[..., object]) -> str:
+    """What a function's docstring says, on one line and without a full stop."""
     return " ".join((rule.__doc__ or rule.__name__).split()).rstrip(".")
 
 

@@ -100,9 +100,9 @@ def compare_params(node: Node, values: list[Value]) -> CommonParams:
 
 
 def div_params(node: Node, values: list[Value], out: Value) -> Requant:
-    """TFLM's preparation of DIV: the ratio of scales in float32."""
-    a, b, y = (np.float32(tensor_quant(v)[0]) for v in (*values, out))
-    return Requant(*_scalar(float(a / (b * y))), *clamp_of_output(node, out))
+    """TFLM's preparation of DIV."""
+    a, b, y = (tensor_quant(v)[0] for v in (*values, out))
+    return Requant(*_scalar(a / (b * y)), *clamp_of_output(node, out))
 
 
 def prelu_params(node: Node, values: list[Value], out: Value) -> PreluParams:

@@ -8,9 +8,9 @@ from edgekit.graph import Node, Shape, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops import rules
 from edgekit.ops.base import INTEGERS, Inferred, Operator, result_dtype
-from edgekit.ops.elementwise import by_table
 from edgekit.ops.interval import Interval
 from edgekit.ops.requant import tensor_quant
+from edgekit.ops.tables import by_table
 
 
 def numbers(node: Node, inputs: list[Value]) -> bool:

@@ -7,9 +7,9 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float, require
-from edgekit.ops.elementwise import by_table
 from edgekit.ops.interval import Interval, requantized
 from edgekit.ops.requant import clip_params, tensor_quant
+from edgekit.ops.tables import by_table
 
 
 class Clip(Operator):

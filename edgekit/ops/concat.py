@@ -7,11 +7,11 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator
-from edgekit.ops.elementwise import by_table
 from edgekit.ops.interval import Interval, requantized
 from edgekit.ops.movement import MAX_RANK, MOVABLE, axis_of
 from edgekit.ops.requant import Requant, clip_params, tensor_quant
 from edgekit.ops.rules import axis_exists, one_dtype
+from edgekit.ops.tables import by_table
 
 
 def has_operands(node: Node, inputs: list[Value]) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops import fixedpoint as fp
 from edgekit.ops import windows as win
 from edgekit.ops.base import (
     INTEGERS,
@@ -17,7 +16,7 @@ from edgekit.ops.base import (
     clamp_float,
     require,
 )
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import requantize_channels, tensor_quant
 
 #: Up to this many products every partial sum of int8 x int8 is an integer below 2**24 in
 #: magnitude (1024 * 128 * 128), so that a float32 matmul is exact whatever its order.
@@ -28,15 +27,18 @@ def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) ->
     """Operand dtypes of conv-like operators; returns the result's dtype.
 
     All float32, or int8 or int16 activations with int8 weights and int32 biases, which may give
-    either width. Layers that compute in float32 have float32 weights and convert activations.
+    either width; int16 ones may have int64 biases. Layers that compute in float32 have float32
+    weights and convert activations.
     """
     kinds, real = (x.dtype, w.dtype, bias.dtype), ("float32", "float32")
     integer = x.dtype in INTEGERS and kinds[1:] == ("int8", "int32")
+    integer |= kinds == ("int16", "int8", "int64")
     floating = kinds[1:] == real and (x.dtype == "float32" or bool(node.attrs.get("float")))
     require(
         integer or floating,
         node,
-        f"operands must be float32, or int8 or int16 with int8 weights and int32 biases; they are "
+        "operands must be float32, int8 or int16 with int8 weights and int32 biases, or int16 with "
+        "int8 weights and int64 biases; they are "
         f"{', '.join(kinds)}",
     )
     out = check_activation(node, x)
@@ -110,17 +112,17 @@ class Conv2d(Operator):
     ) -> np.ndarray:
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
+        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int
     ) -> np.ndarray:
-        """int32 accumulators [n, OH, OW, O]: sum of (x - zero_point) * w, plus bias, wrapped."""
+        """Accumulators [n, OH, OW, O] of the bias's dtype: sum of (x - zero_point) * w, plus bias,
+        wrapped."""
         acc = self._blocks(node, x, w, zero_point, exact_matmul, np.dtype(np.int64))
         folded = bias.astype(np.int64) - zero_point * w.astype(np.int64).sum(axis=(1, 2, 3))
         acc += folded
-        return acc.astype(np.int32)
+        return acc.astype(bias.dtype)
 
     @staticmethod
     def _blocks(

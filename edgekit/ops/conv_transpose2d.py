@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops import fixedpoint as fp
 from edgekit.ops import windows as win
 from edgekit.ops.base import Inferred, Operator, require
 from edgekit.ops.conv2d import OPERATOR as CONV2D
 from edgekit.ops.conv2d import check_weights
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
 def output_padding(node: Node) -> win.Pair:
@@ -70,10 +69,9 @@ class ConvTranspose2d(Operator):
     ) -> np.ndarray:
         zero_point = tensor_quant(values[0])[1]
         x, w, bias = inputs
-        plain, operands = as_convolution(node, x, w, bias, zero_point)
-        acc = CONV2D.accumulate(plain, *operands, zero_point)
-        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
+        plain, (spread, flipped, _) = as_convolution(node, x, w, bias, zero_point)
+        acc = CONV2D.accumulate(plain, spread, flipped, bias, zero_point)
+        return requantize_channels(node, acc, values, out)
 
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
         x, w = inputs[:2]

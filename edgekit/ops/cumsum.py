@@ -54,12 +54,9 @@ def cumsum_params(node: Node, values: list[Value], out: Value) -> CumsumParams:
         info = np.iinfo(values[0].dtype)
         most = values[0].shape[axis_of(node)] * max(info.max - z_x, z_x - info.min)
         left = min(MOST_SHIFT, 31 - most.bit_length())
-    return CumsumParams(
-        start,
-        left,
-        *scalar_multiplier(s_x / ((1 << left) * s_y)),
-        *clamp_of_output(Node("cumsum", (), ()), out),
-    )
+    scaling = scalar_multiplier(s_x / ((1 << left) * s_y))
+    limits = clamp_of_output(Node("cumsum", (), ()), out)
+    return CumsumParams(start, left, *scaling, *limits)
 
 
 class Cumsum(Operator):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops import fixedpoint as fp
 from edgekit.ops import windows as win
 from edgekit.ops.base import Inferred, Operator, clamp_float, require
 from edgekit.ops.conv2d import check_weights
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
 class DepthwiseConv2d(Operator):
@@ -44,19 +43,19 @@ class DepthwiseConv2d(Operator):
     ) -> np.ndarray:
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
+        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int
     ) -> np.ndarray:
-        """int32 accumulators [n, OH, OW, O]: sum of (x - zero_point) * w, plus bias, wrapped."""
+        """Accumulators [n, OH, OW, O] of the bias's dtype: sum of (x - zero_point) * w, plus bias,
+        wrapped."""
         folded = bias.astype(np.int64) - zero_point * w.astype(np.int64).sum(axis=(0, 1))
         parts = [
-            self._taps(node, x[b], w, zero_point, np.dtype(np.int32)) for b in self._split(x, w)
+            self._taps(node, x[b], w, zero_point, bias.dtype) for b in self._split(x, w)
         ]
         # int32 addition wraps, so that wrapping the folded bias first changes nothing.
-        return np.concatenate(parts) + folded.astype(np.int32)
+        return np.concatenate(parts) + folded.astype(bias.dtype)
 
     @staticmethod
     def _split(x: np.ndarray, w: np.ndarray) -> list[slice]:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops.base import INTEGERS, Inferred, Operator, check_activation, require
+from edgekit.ops.base import INTEGERS, Inferred, check_activation, require
+from edgekit.ops.broadcasting import Broadcasting
 
 
-def by_table(x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """`function` of every element of an integer array.
-
-    int8 has 256 values, for which a table is cheaper than the function on every element.
-    """
-    if x.dtype != np.int8:
-        return function(x.astype(np.int64))
-    return function(np.arange(-128, 128, dtype=np.int64))[x.astype(np.intp) + 128]
-
-
-class Elementwise(Operator):
+class Elementwise(Broadcasting):
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 2, node, f"needs two operands, has {len(inputs)}")
         a, b = inputs

@@ -122,6 +122,31 @@ def requantize(
     return out.reshape(acc.shape)
 
 
+def reduced_multipliers(
+    multiplier: ArrayLike, shift: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers of 15 bits and their right shifts, int64, of those of `quantize_multiplier`."""
+    m = np.asarray(multiplier, np.int64)
+    return np.where(m < 0x7FFF0000, (m + (1 << 15)) >> 16, 0x7FFF), 15 - np.asarray(shift, np.int64)
+
+
+def reduced_multiplier(multiplier: int, shift: int) -> tuple[int, int]:
+    """One of `reduced_multipliers`."""
+    m, s = reduced_multipliers(multiplier, shift)
+    return int(m), int(s)
+
+
+def multiply_wide(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> np.ndarray:
+    """TFLM's MultiplyByQuantizedMultiplier of int64 below 2**47: one rounding, halves up.
+
+    `multiplier` and `shift` are those of `reduced_multiplier`.
+    """
+    right = np.asarray(shift, np.int64)
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    wide: np.ndarray = (product + (np.int64(1) << (right - 1))) >> right
+    return wide
+
+
 def exp_on_interval_between_negative_one_quarter_and_0_excl(a: np.ndarray) -> np.ndarray:
     """exp(a) for a in [-1/4, 0), Q0.31 in and out: a Taylor expansion around -1/8."""
     mul = saturating_rounding_doubling_high_mul
@@ -184,6 +209,74 @@ def reciprocal(x: ArrayLike, integer_digits: int) -> tuple[np.ndarray, np.ndarra
         one_over_one_plus_x_for_x_in_0_1((v << headroom) - (1 << 31)),
         integer_digits - headroom,
     )
+
+
+def inverse_sqrt(x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """TFLite's GetInvSqrtQuantizedMultiplierExp of int32 `x` >= 0, with its reverse shift of -1.
+
+    Returns:
+        (multiplier, shift): ``1 / sqrt(x) ~ multiplier * 2**(shift - 31)``; 0 counts as 1. Five
+        Newton-Raphson steps from 1 in Q3.28.
+    """
+    mul = saturating_rounding_doubling_high_mul
+    v = np.asarray(x, np.int64)
+    one = v <= 1
+    v = np.maximum(v, 2)
+    shift = np.full(v.shape, 11, np.int64)
+    while (large := v >= 1 << 29).any():
+        v, shift = np.where(large, v >> 2, v), np.where(large, shift + 1, shift)
+    # Leading zeros of 32 bits less the sign, in pairs, less one.
+    pairs = (31 - np.frexp(v.astype(np.float64))[1].astype(np.int64)) // 2 - 1
+    v, shift = v << (2 * pairs), shift - pairs
+    half = rounding_divide_by_pot(v >> 1, 1)
+    three_halves = (1 << 28) + (1 << 27)
+    y = np.full(v.shape, 1 << 28, np.int64)
+    for _ in range(5):
+        cube = saturating_rounding_multiply_by_pot(mul(mul(y, y), y), 6)
+        y = saturating_rounding_multiply_by_pot(wrap32(mul(three_halves, y) - mul(half, cube)), 3)
+    y = mul(y, 1518500250)  # sqrt(2) / 2
+    y = np.where(shift < 0, wrap32(y << np.maximum(-shift, 0)), y)
+    return np.where(one, INT32_MAX, y), np.where(one, 0, -np.maximum(shift, 0))
+
+
+def log_of_at_least_one(x: ArrayLike, bits_in: int, bits_out: int) -> np.ndarray:
+    """TFLite's log_x_for_x_greater_than_or_equal_to_1: Q(bits_in) in, Q(bits_out) out.
+
+    `x` lies between two powers of sqrt(2) times the fourth root of 1/2; a Pade approximation of
+    the logarithm serves the rest. Constants are Q0.31.
+    """
+    mul, pot = saturating_rounding_doubling_high_mul, saturating_rounding_multiply_by_pot
+    log_2, root4_half, root_half = 1488522236, 1805811301, 1518500250
+    alpha_n, alpha_d, alpha_i, alpha_f = 117049297, 127690142, 1057819769, 638450708
+    accumulated = bits_out + 1
+    quarter = 1 << (29 - accumulated)
+    z_a = np.asarray(x, np.int64)
+
+    def leading_zeros(v: np.ndarray) -> np.ndarray:
+        return 32 - np.frexp(v.astype(np.float64))[1].astype(np.int64)
+
+    def up(v: np.ndarray, by: np.ndarray) -> np.ndarray:
+        return np.clip(v << by, INT32_MIN, INT32_MAX)
+
+    def whole(v: np.ndarray) -> np.ndarray:
+        return np.clip(v << (31 - accumulated), INT32_MIN, INT32_MAX)
+
+    zeros_a = leading_zeros(z_a)
+    r_a = pot(mul(up(z_a, zeros_a - 1), root_half), 1)
+    power_a = np.clip(whole(bits_in - zeros_a) + quarter, INT32_MIN, INT32_MAX)
+    zeros_b = leading_zeros(mul(z_a, root_half)) - 1
+    r_b = up(z_a, zeros_b)
+    power_b = np.clip(whole(bits_in - zeros_b) - quarter, INT32_MIN, INT32_MAX)
+    r, power = np.minimum(r_a, r_b), np.maximum(power_a, power_b)
+    p = r + root4_half
+    p = (p + 1) >> 1  # a rounding half sum of two non-negative numbers
+    q = 2 * (r - root4_half)
+    square = mul(q, q)
+    numerator = mul(q, r) + mul(mul(q, square), alpha_n)
+    rest = mul(p, alpha_i + q + mul(alpha_d, square)) + mul(alpha_f, q)
+    inverse = one_over_one_plus_x_for_x_in_0_1(wrap32(rest))
+    scaled = pot(wrap32(numerator), -accumulated)
+    return pot(wrap32(mul(power, log_2) + mul(scaled, inverse)), 1)
 
 
 #: Intervals of an interpolation table; it has one more entry than that.

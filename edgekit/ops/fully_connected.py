@@ -1,18 +1,17 @@
-"""fully_connected: a matrix times a vector, with bias."""
+"""fully_connected: a matrix times one vector or several, with bias."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, clamp_float, require
 from edgekit.ops.conv2d import check_weights, exact_matmul, ordered_matmul
-from edgekit.ops.requant import channel_requant, tensor_quant
+from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
 class FullyConnected(Operator):
-    """x [1, K] times w [O, K] transposed plus bias [O], with a fused clamp."""
+    """x [..., K] times w [O, K] transposed plus bias [O], with a fused clamp."""
 
     name = "fully_connected"
     converts = True
@@ -20,11 +19,11 @@ class FullyConnected(Operator):
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
         x, w, bias = inputs
-        require(len(x.shape) == 2, node, f"x must be [1, K], it is {x.shape}")
+        require(len(x.shape) >= 2, node, f"x must be [..., K], it is {x.shape}")
         require(len(w.shape) == 2, node, f"w must be [O, K], it is {w.shape}")
-        require(w.shape[1] == x.shape[1], node, f"w reads {w.shape[1]} numbers, x has {x.shape[1]}")
+        require(w.shape[1] == x.shape[-1], node, f"w reads {w.shape[1]} numbers of {x.shape[-1]}")
         dtype = check_weights(node, x, w, bias, w.shape[0])
-        return [((x.shape[0], w.shape[0]), dtype)]
+        return [((*x.shape[:-1], w.shape[0]), dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs
@@ -39,18 +38,18 @@ class FullyConnected(Operator):
     ) -> np.ndarray:
         x, w, bias = inputs
         acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        multiplier, shift, qmin, qmax = channel_requant(node, values, out)
-        return fp.requantize(acc, multiplier, shift, tensor_quant(out)[1], qmin, qmax, out.dtype)
+        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int
     ) -> np.ndarray:
-        """int32 accumulators [n, O]: sum of (x - zero_point) * w, plus bias, wrapped."""
+        """Accumulators [..., O] of the bias's dtype: sum of (x - zero_point) * w, plus bias,
+        wrapped."""
         folded = bias.astype(np.int64) - zero_point * w.astype(np.int64).sum(axis=1)
-        return (exact_matmul(x, w) + folded).astype(np.int32)
+        return (exact_matmul(x, w) + folded).astype(bias.dtype)
 
     def macs(self, node: Node, inputs: list[Value], out: Value) -> int:
-        return inputs[0].shape[0] * inputs[1].size
+        return inputs[0].size // inputs[0].shape[-1] * inputs[1].size
 
 
 OPERATOR = FullyConnected()

@@ -44,7 +44,7 @@ class GatherNd(Movement):
         if b:
             n = max(len(x), len(indices))
             x, indices = (np.broadcast_to(v, (n, *v.shape[1:])) for v in (x, indices))
-        shared = np.indices(x.shape[:b], sparse=True)
+        shared = np.ogrid[tuple(slice(size) for size in x.shape[:b])] if b else ()
         widened = [s.reshape(*s.shape, *[1] * (indices.ndim - 1 - b)) for s in shared]
         named = [inside(indices[..., i], x.shape[b + i]) for i in range(depth)]
         if not widened and not named:

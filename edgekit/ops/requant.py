@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import clamp_of
+from edgekit.ops.base import INTEGERS, clamp_of
 
 #: The axis of output channels in each operator's weights.
 CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
@@ -100,6 +100,8 @@ def clamp_of_output(node: Node, out: Value) -> tuple[int, int]:
 
 def require_same_quant(node: Node, values: list[Value], out: Value) -> None:
     """Operators that only move or compare integers keep their operand's quantization."""
+    if out.dtype not in INTEGERS:
+        return  # indices and truth values have none
     if quant_of(values[0]) != quant_of(out):
         raise GraphError(f"'{node.name or node.op}': input and output must share quantization")
 
@@ -108,19 +110,37 @@ def effective_scales(node: Node, values: list[Value], out: Value) -> np.ndarray:
     """Input scale x weight scale / output scale of a conv-like node, float64[1 or O].
 
     All three float32 scales are widened before they meet, for fully connected operators too
-    (tests/ops/test_fully_connected.py shows it where float32 would give other bytes).
+    (tests/ops/test_fully_connected.py shows it where float32 would give other bytes). The attribute
+    ``float32_product`` rounds the product of the first two to float32, as TFLite's uint8 layers do.
     """
     s_in, _ = tensor_quant(values[0])
     s_out, _ = tensor_quant(out)
     s_w = quant_of(values[1]).scale
+    if node.attrs.get("float32_product"):
+        return np.float64(1) * (np.float32(s_in) * s_w) / np.float64(np.float32(s_out))
     return fp.conv_multipliers(s_in, s_w, s_out)
 
 
+def is_wide(values: list[Value]) -> bool:
+    """Whether a conv-like layer adds up in 64 bits: its bias is int64; `values` is x, w, bias."""
+    return values[2].dtype == "int64"
+
+
 def channel_requant(node: Node, values: list[Value], out: Value) -> ChannelRequant:
-    """Requantization of conv2d, depthwise_conv2d and fully_connected; `values` is x, w, bias."""
+    """Requantization of conv2d, depthwise_conv2d and fully_connected; `values` is x, w, bias.
+
+    Of a layer that adds up in 64 bits the multipliers have 15 bits, and shifts go to the right.
+
+    Raises:
+        GraphError: where such a layer would have to be shifted to the left by more than 7.
+    """
     if quant_of(values[1]).zero_point.any():
         raise GraphError(f"'{values[1].name}': weights must be symmetric (zero point 0)")
     multiplier, shift = fp.quantize_multiplier(effective_scales(node, values, out))
+    if is_wide(values):
+        if int(shift.max()) > 7:
+            raise GraphError(f"'{node.name or node.op}': its scales give a factor of 128 or more")
+        multiplier, shift = (v.astype(np.int32) for v in fp.reduced_multipliers(multiplier, shift))
     channels = out.shape[-1]
     return ChannelRequant(
         np.broadcast_to(multiplier, channels).copy(),
@@ -163,6 +183,25 @@ def clip_params(node: Node, values: list[Value], out: Value) -> Requant:
     return Requant(*scalar_multiplier(ratio), *clamp_of_output(node, out))
 
 
+def softmax_scaling(node: Node, x: Value) -> tuple[int, int, int]:
+    """(multiplier, left shift, radius) of differences to the largest element of `x`.
+
+    TFLM's PreprocessSoftmaxScaling and CalculateInputRadius: scaled differences have 26 fractional
+    bits, and those beyond the radius count as minus infinity.
+
+    Raises:
+        GraphError: where the scale is too small.
+    """
+    beta = float(np.float32(node.attrs.get("beta", 1.0)))
+    fractional = 31 - SOFTMAX_DIFF_BITS
+    real = min(beta * tensor_quant(x)[0] * (1 << fractional), 2.0**31 - 1)
+    multiplier, left_shift = scalar_multiplier(real)
+    if left_shift < 0 or multiplier == 0:
+        raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
+    radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
+    return multiplier, left_shift, radius
+
+
 def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams:
     """TFLM's PreprocessSoftmaxScaling and CalculateInputRadius for int8 in and out.
 
@@ -171,13 +210,7 @@ def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams
     """
     if tensor_quant(out) != (1 / 256, -128):
         raise GraphError(f"'{out.name}': a softmax gives scale 1/256 and zero point -128")
-    beta = float(np.float32(node.attrs.get("beta", 1.0)))
-    fractional = 31 - SOFTMAX_DIFF_BITS
-    real = min(beta * tensor_quant(values[0])[0] * (1 << fractional), 2.0**31 - 1)
-    multiplier, left_shift = scalar_multiplier(real)
-    if left_shift < 0 or multiplier == 0:
-        raise GraphError(f"'{node.name or node.op}': beta x scale is below 2**-26")
-    radius = ((1 << SOFTMAX_DIFF_BITS) - 1) * (1 << fractional) // (1 << left_shift)
+    multiplier, left_shift, radius = softmax_scaling(node, values[0])
     d = np.arange(256, dtype=np.int64)
     live = d <= radius
     scaled = fp.saturating_rounding_doubling_high_mul(
@@ -202,6 +235,17 @@ def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Pa
         fp.interpolation_table(np.exp, -10.0, 0.0),
         fp.interpolation_table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0),
     )
+
+
+def requantize_channels(
+    node: Node, acc: np.ndarray, values: list[Value], out: Value
+) -> np.ndarray:
+    """The result of a conv-like layer from its accumulators [..., O]; `values` is x, w, bias."""
+    p, zero_point = channel_requant(node, values, out), tensor_quant(out)[1]
+    if not is_wide(values):
+        return fp.requantize(acc, p.multiplier, p.shift, zero_point, p.qmin, p.qmax, out.dtype)
+    y = fp.multiply_wide(acc, p.multiplier, p.shift) + zero_point
+    return np.clip(y, p.qmin, p.qmax).astype(out.dtype)
 
 
 #: The integers of each operator that has some, for checks that they exist: GraphError where scales

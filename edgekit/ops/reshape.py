@@ -40,7 +40,8 @@ class Reshape(Operator):
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
-        require_same_quant(node, values, out)
+        if out.quant is not None:
+            require_same_quant(node, values, out)
         return self.reference_float(node, inputs)
 
     def interval(

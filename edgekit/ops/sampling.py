@@ -32,7 +32,9 @@ def _pytorch_half_pixel(o: np.ndarray, scale: float, before: int, after: int) ->
 
 
 def _align_corners(o: np.ndarray, scale: float, before: int, after: int) -> np.ndarray:
-    return o * (before - 1) / (after - 1) if after > 1 else np.zeros_like(o)
+    # As the standard's tests have it, with the length before it is rounded down.
+    length = before * scale
+    return o * (before - 1) / (length - 1) if after > 1 else np.zeros_like(o)
 
 
 def _asymmetric(o: np.ndarray, scale: float, before: int, after: int) -> np.ndarray:

@@ -203,8 +203,11 @@ def _whole(node: Node, x: Value, out: Value) -> forms.Whole:
 
 
 def _inverse_sqrt(x: Value, out: Value) -> forms.InverseSqrt:
-    scale = 1.0 / (math.sqrt(tensor_quant(x)[0]) * tensor_quant(out)[0])
-    return forms.InverseSqrt(tensor_quant(x)[1], *_scalar(scale), _output(out))
+    ratio = 1.0 / (math.sqrt(tensor_quant(x)[0]) * tensor_quant(out)[0])
+    multiplier, shift = _scalar(ratio)
+    if shift < forms.InverseSqrt.LEFT - 31:  # So small that every result is the zero point.
+        multiplier, shift = 0, 0
+    return forms.InverseSqrt(tensor_quant(x)[1], multiplier, shift, _output(out))
 
 
 def _segments(node: Node, x: Value, out: Value) -> forms.Segments:

@@ -26,6 +26,16 @@ CLAMPED = (
     "average_pool2d",
     "max_pool2d",
     "clip",
+    "conv_transpose2d",
+    "div",
+    "matmul",
+    "prelu",
+    "squared_difference",
+    "sub",
+    "layer_norm",
+    "rms_norm",
+    "instance_norm",
+    "group_norm",
 )
 
 

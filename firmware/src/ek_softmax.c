@@ -25,7 +25,7 @@ EK_SMALL static int32_t saturating_left(int32_t x, int32_t bits)
 }
 
 /* 1 / (1 + x) for x in [0, 1) with 31 fractional bits: three Newton-Raphson steps. */
-EK_SMALL static int32_t reciprocal_of_one_plus(int32_t x)
+EK_SMALL int32_t ek_softmax_reciprocal(int32_t x)
 {
     const int32_t constant_48_over_17 = 1515870810;     /* 29 fractional bits */
     const int32_t constant_neg_32_over_17 = -1010580540;
@@ -79,7 +79,7 @@ EK_SMALL int32_t ek_softmax_scale(int32_t sum)
         return 0;
     }
     const uint32_t normalised = (uint32_t)sum << leading_zeros((uint32_t)sum);
-    return reciprocal_of_one_plus((int32_t)(normalised - 0x80000000u));
+    return ek_softmax_reciprocal((int32_t)(normalised - 0x80000000u));
 }
 
 EK_SMALL int32_t ek_softmax_shift(int32_t sum) { return ek_min(right_shift(sum), 31); }

@@ -14,6 +14,7 @@ from tools import need
 
 from edgekit.bundle import CallRef, write_bundle
 from edgekit.devices.build import firmware_folder
+from edgekit.devices.model import support_files
 from edgekit.devices.status import STATUS
 from edgekit.output import BUNDLE, Output
 from edgekit.toolchain import host_executable
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.apt
 HERE = Path(__file__).parent
 ROOT = firmware_folder()
 RUNTIME = [ROOT / "src" / name for name in ("ek_runtime.c", "ek_verify.c")]
-SUPPORT = [ROOT / "src" / name for name in ("ek_dsp.c", "ek_softmax.c")]
+SUPPORT = [ROOT / "src" / name for name in support_files() if name.endswith(".c")]
 #: Kernels compute with whatever the constants say. Sums then wrap, as those of the reference do;
 #: the runtime itself has no signed arithmetic that this could hide.
 FLAGS = ("-fwrapv", "-D_POSIX_C_SOURCE=200112L")

@@ -157,7 +157,7 @@ def test_work_is_not_done_twice() -> None:
     ("net", "hop", "code", "word"),
     [
         (Net((1, 12, 3, 2)).conv(4, (3, 1), pads=[1, 0, 1, 0]), Hop(1, 1), "E191", "pads"),
-        (Net((1, 9, 3, 2)).conv(4, (3, 1), pads=[2, 0, 0, 0]).dense(2), Hop(1, 1), "E191", "window"),
+        (Net((1, 9, 3, 2)).conv(4, (3, 1), pads=[2, 0, 0, 0]).dense(2), Hop(1, 1), "E191", "whole"),
         (Net((1, 12, 3, 2)).conv(4, (3, 1), strides=[2, 1]), Hop(1, 1), "E191", "stride 2"),
         (Net((1, 12, 3, 2)).conv(4, (3, 1)), Hop(4, 1), "E190", "axis=4"),
         (Net((1, 12, 3, 2)).conv(4, (3, 1)), Hop(1, 13), "E190", "12"),

@@ -1,0 +1,45 @@
+"""rnn: unit by unit; the state is the row of y before."""
+
+from __future__ import annotations
+
+from codegen.kernel import Candidate, KernelSpec, Layer, Template, Written
+from codegen.portable import cells
+from edgekit.ops.rnn import rnn_params
+
+
+def _candidates(layer: Layer) -> list[Candidate]:
+    p = rnn_params(layer.node, list(layer.inputs), list(layer.outputs))
+    cell = cells.Cell(layer, 1, p.x, p.h)
+    return [cell.candidate("rnn", cell.params("rnn"), p.hidden)]
+
+
+def _write(spec: KernelSpec) -> Written:
+    p = spec.params
+    units = p["units"]
+    kind = next(o.dtype for o in spec.operands if o.name == "y")
+    c_type = cells.C_TYPES[kind]
+    product = cells.products(p, kind)
+    text = f"""\
+{cells.signature(spec)}
+{{
+    const {c_type} *seen = h0;
+    for (int32_t n = 0; n < {p["steps"]}; ++n) {{
+        const int32_t t = {cells.step_of(p)};
+        const {c_type} *const xt = x + t * {p["inputs"]};
+        {c_type} *const yt = y + t * {units};
+        for (int32_t j = 0; j < {units}; ++j) {{
+            const int32_t g = 0, row = j;
+            const {cells.term(p)} a = {product["x"]};
+            const {cells.term(p)} b = {product["h"]};
+            (void)g;
+            yt[j] = {cells.result(f"ek_rec_tanh(table, {cells.gate(p, 'a', 'b')})", p["y"], kind)};
+        }}
+        seen = yt;
+    }}
+    memcpy(h, seen, {units} * sizeof *h);
+}}
+"""
+    return Written(text, {}, 0)
+
+
+TEMPLATES = (Template("rnn", ("rnn",), _candidates, _write),)

@@ -1,0 +1,65 @@
+"""Reductions of TFLite: sums, means and extremes along axes, and where they lie."""
+
+from __future__ import annotations
+
+from edgekit.importers.common import Refused
+from edgekit.importers.tflite_builder import TfliteBuilder, handles
+from edgekit.importers.tflite_read import TfliteNode
+
+KINDS = {
+    "MEAN": "mean", "SUM": "sum", "REDUCE_MAX": "max", "REDUCE_MIN": "min", "REDUCE_PROD": "prod",
+    "REDUCE_ANY": "any", "REDUCE_ALL": "all",
+}  # fmt: skip
+
+
+@handles(*KINDS)
+def reduce(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Constant axes; extremes of integers keep the operand's scale."""
+    import tflite
+
+    rank = len(b.value(b.x(node)).shape)
+    axes = sorted({b.axis(node, a, rank) for a in b.integers(node, 1, "axes")})
+    if KINDS[node.op] in ("max", "min"):
+        b.same_quant(node)
+    keepdims = bool(node.option(tflite.ReducerOptions, "KeepDims", False))
+    attrs = {"kind": KINDS[node.op], "axes": axes, "keepdims": keepdims}
+    b.finish(node, "reduce", [b.x(node)], attrs)
+
+
+@handles("ARG_MAX", "ARG_MIN")
+def arg(b: TfliteBuilder, node: TfliteNode) -> None:
+    """A constant axis; the first of equal elements, as int32."""
+    [axis] = b.integers(node, 1, "axis")
+    axis = b.axis(node, axis, len(b.value(b.x(node)).shape))
+    kind = "max" if node.op == "ARG_MAX" else "min"
+    b.finish(node, "arg", [b.x(node)], {"kind": kind, "axis": axis, "keepdims": False})
+
+
+@handles("TOPK_V2")
+def top_k(b: TfliteBuilder, node: TfliteNode) -> None:
+    """A constant k, along the last axis; the first of equal elements."""
+    [k] = b.integers(node, 1, "k")
+    x = b.value(b.x(node))
+    values, places = (b.result(node, i, 2) for i in (0, 1))
+    attrs = {"k": k, "axis": len(x.shape) - 1, "largest": True, "sorted": True}
+    if b.quant_of(values) != x.quant:
+        raise Refused("its input and output differ in scale or zero point")
+    outs, quants = [values.name, places.name], [x.quant, None]
+    names = b.emit_all("top_k", [x.name], attrs, node=node.name, outs=outs, quants=quants)
+    for i, name in enumerate(names):
+        b.take(node, name, i)
+
+
+@handles("CUMSUM")
+def cumsum(b: TfliteBuilder, node: TfliteNode) -> None:
+    """A constant axis, exclusive or not, from either end."""
+    import tflite
+
+    [axis] = b.integers(node, 1, "axis")
+    attrs = {
+        "axis": b.axis(node, axis, len(b.value(b.x(node)).shape)),
+        "exclusive": bool(node.option(tflite.CumsumOptions, "Exclusive", False)),
+        "reverse": bool(node.option(tflite.CumsumOptions, "Reverse", False)),
+        "as_tflite": True,
+    }
+    b.finish(node, "cumsum", [b.x(node)], attrs)
