@@ -19,7 +19,7 @@ from edgekit.reference import run
 if any(importlib.util.find_spec(m) is None for m in ("tensorflow", "keras")):
     pytest.skip("needs TensorFlow: pip install 'edgekit[tensorflow]'", allow_module_level=True)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import keras  # noqa: E402
+import keras
 
 layers = keras.layers
 
@@ -88,7 +88,7 @@ def test_names_and_order_of_several(tmp_path: Path) -> None:
 
 
 def test_lstm_layers_become_one_operator_each(tmp_path: Path) -> None:
-    """By the converter's own interpreter; what edgekit makes of the operator is tested elsewhere."""
+    """By the converter's own interpreter; edgekit's side of the operator is tested elsewhere."""
     from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-not-found]
 
     from edgekit.frontends.convert import converted

@@ -28,8 +28,9 @@ def model(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 def file(config: Any) -> bytes:
-    return pack({"metadata.json": b'{"keras_version": "3.15.1"}', "more.txt": b"x",
-                 "config.json": json.dumps(config).encode(), "model.weights.h5": b"h5"})  # fmt: skip
+    files = {"metadata.json": b'{"keras_version": "3.15.1"}', "more.txt": b"x"}
+    weights = {"model.weights.h5": b"h5"}
+    return pack({**files, "config.json": json.dumps(config).encode(), **weights})
 
 
 def test_layers_of_keras_are_kept_and_training_left_behind() -> None:

@@ -169,7 +169,7 @@ def test_plain_sizes_pass(expression: str) -> None:
               weights(path_name="../../weight_0")]
 )  # fmt: skip
 def test_weights_that_are_pickles_are_refused(table: Any) -> None:
-    with pytest.raises(EdgekitError, match="pickle|weight_0") as refusal:
+    with pytest.raises(EdgekitError, match=r"pickle|weight_0") as refusal:
         cleaned(archive(document(), table), "m.pt2")
     assert refusal.value.code == "E161"
 

@@ -71,7 +71,7 @@ def test_other_archives(tmp_path: Path) -> None:
 
 
 def test_directories(tmp_path: Path) -> None:
-    with pytest.raises(EdgekitError, match="without a saved_model.pb") as refusal:
+    with pytest.raises(EdgekitError, match="without a saved_model") as refusal:
         load(tmp_path)
     assert refusal.value.code == "E101"
 
