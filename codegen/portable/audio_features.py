@@ -38,13 +38,19 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "samples": x.shape[1],
         "frames": frames,
     }
+    earlier = layer.inputs[1:]
+    if any(v.name in layer.constants for v in earlier):
+        raise NotApplicable("a noise estimate that is constant")
     operands = (
         Operand("x", "int16", x.size, "input"),
+        *(Operand("earlier", "int32", v.size, "input") for v in earlier),
         Operand("t", "int16", table.size, "constant"),
         Operand("y", out.dtype, out.size, "output"),
+        *(Operand("later", "int32", v.size, "output") for v in earlier),
     )
     spec = KernelSpec("audio_features", "c99", operands, params)
-    return [Candidate(spec, (x.name,), {"t": table}, cost=_cost(s, frames))]
+    names = tuple(v.name for v in layer.inputs)
+    return [Candidate(spec, names, {"t": table}, cost=_cost(s, frames))]
 
 
 def _table(s: Settings) -> np.ndarray:
@@ -74,11 +80,12 @@ def _write(spec: KernelSpec) -> Written:
     p = spec.params
     s, ending = Settings(**p["settings"]), p["ending"]
     plan = plan_of(s)
-    half, out = s.fft_length // 2, spec.operands[-1].dtype
-    words = 2 * s.bands if s.tracks_noise else 0
+    half, out = s.fft_length // 2, next(o.dtype for o in spec.operands if o.name == "y")
+    stateful = len(spec.operands) > 3
+    words = 2 * s.bands if s.tracks_noise and not stateful else 0
     window = 0 if s.window == "none" else s.frame_length
     filters = window + s.fft_length
-    before = "f > 0 ? frame[-1] : 0" if s.preemphasis else "0"
+    before = ("frame[-1]" if s.lead else "f > 0 ? frame[-1] : 0") if s.preemphasis else "0"
     a = min(int(tables.round_half_away(s.preemphasis * 2**15)), 32767)
     lines = [
         f"int32_t *const z = (int32_t *)scratch + {words};" if words else
@@ -86,12 +93,15 @@ def _write(spec: KernelSpec) -> Written:
     ]  # fmt: skip
     if s.coefficients:
         lines.append(f"int32_t *const v = z + {s.fft_length};")
-    if s.tracks_noise:
+    if stateful:
+        lines.append(f"memcpy(later, earlier, {8 * s.bands}u);")
+        lines.append("int64_t *const noise = (int64_t *)(void *)later;")
+    elif s.tracks_noise:
         lines.append("int64_t *const noise = (int64_t *)scratch;")
         lines.append(f"memset(noise, 0, {8 * s.bands}u);")
     lines += [
         f"for (int32_t f = 0; f < {p['frames']}; ++f) {{",
-        f"    const int16_t *const frame = x + f * {s.hop};",
+        f"    const int16_t *const frame = x + {s.lead} + f * {s.hop};",
         f"    const int32_t k = ek_audio_frame(frame, t, {int(window > 0)}, {s.frame_length}, "
         f"{half}, {a}, {before}, {plan.most_shift}, z);",
         f"    ek_audio_spectrum(z, t + {window}, {half});",
@@ -109,9 +119,11 @@ def _write(spec: KernelSpec) -> Written:
         lines += [f"        y[f * {s.bands} + b] = {value};", "    }"]
     lines.append("}")
     body = "\n".join(f"    {line}" for line in lines)
+    earlier = "const int32_t *restrict earlier, " if stateful else ""
+    later = "int32_t *restrict later, " if stateful else ""
     text = (
-        f"void {spec.name}(const int16_t *restrict x, const int16_t *restrict t, "
-        f"{C_TYPES[out]} *restrict y, void *restrict scratch)\n{{\n{body}\n}}\n"
+        f"void {spec.name}(const int16_t *restrict x, {earlier}const int16_t *restrict t, "
+        f"{C_TYPES[out]} *restrict y, {later}void *restrict scratch)\n{{\n{body}\n}}\n"
     )
     return Written(text, {}, 4 * (words + s.fft_length + (s.mels if s.coefficients else 0)))
 
