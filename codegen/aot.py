@@ -7,7 +7,7 @@ import numpy as np
 from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.sources import banner, c_name
 
-VALUES_PER_LINE = {"int8": 24, "uint8": 24, "int16": 16, "int32": 8, "float32": 6}
+VALUES_PER_LINE = {"bool": 24, "int8": 24, "uint8": 24, "int16": 16, "int32": 8, "float32": 6}
 C_TYPES = {
     "bool": "uint8_t",
     "int8": "int8_t",

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edgekit.errors import EdgekitError as EdgekitError
+    from edgekit.importers.pytorch import from_torch as from_torch
     from edgekit.pipeline import compile as compile
     from edgekit.pruning import prune as prune
 
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from edgekit.errors import EdgekitError
 
         return EdgekitError
+    if name == "from_torch":
+        from edgekit.importers.pytorch import from_torch
+
+        return from_torch
     if name == "compile":
         from edgekit.pipeline import compile
 

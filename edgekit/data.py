@@ -7,10 +7,16 @@ that knows the integers of an input (`edgekit.graph.raw_inputs`) takes them too.
 
 from __future__ import annotations
 
+import io
+import math
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -59,23 +65,71 @@ def load(path: str | Path, graph: Graph) -> Samples:
 
 def _read(path: Path, graph: Graph) -> dict[str, np.ndarray]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {ONLY_INPUT: loaded}
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) and "Object arrays" in str(error):
-            raise EdgekitError(
-                "E203",
-                f"{path.name} holds Python objects, expected arrays of numbers",
-                help="save with np.savez(path, input=np.asarray(samples, dtype=np.float32))",
-            ) from None
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if not zipfile.is_zipfile(file):
+                file.seek(0)
+                return {ONLY_INPUT: _array(file, size, ONLY_INPUT, path)}
+            return _arrays(file, size, path)
+    except _BROKEN as error:
         raise EdgekitError(
             "E200",
             f"cannot read {path}: {error}",
             help="expected .npz or .npy as written by np.savez or np.save",
         ) from None
+
+
+#: What zipfile, zlib and numpy raise on files that are missing, damaged or encrypted.
+_BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, OverflowError,
+           TypeError, KeyError, MemoryError, RecursionError, SyntaxError, tokenize.TokenError,
+           zlib.error, struct.error, zipfile.BadZipFile)  # fmt: skip
+#: What compressed arrays may unpack to for each byte of their file, and besides.
+EXPANSION, BESIDES = 20, 64 << 20
+
+
+def _arrays(file: IO[bytes], size: int, path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz by name."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        total, allowed = sum(m.file_size for m in members), EXPANSION * size + BESIDES
+        if total > allowed:
+            raise EdgekitError(
+                "E200",
+                f"{path} has {size} bytes and claims to unpack to {total}, at most {allowed} are "
+                "accepted",
+                help="write it without compression: np.savez instead of np.savez_compressed",
+            )
+        arrays = {}
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            with archive.open(member) as stream:
+                arrays[name] = _array(stream, member.file_size, name, path)
+        return arrays
+
+
+def _array(stream: IO[bytes], size: int, name: str, path: Path) -> np.ndarray:
+    """One array in the .npy format of `size` bytes; nothing is allocated before its size is known.
+
+    Raises:
+        EdgekitError: E203 where it holds Python objects; ValueError and others of _BROKEN.
+    """
+    header = stream.read(min(size, 16384))
+    head = io.BytesIO(header)
+    version = np.lib.format.read_magic(head)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else (
+        np.lib.format.read_array_header_2_0)  # fmt: skip
+    shape, _, dtype = read(head)
+    if dtype.hasobject:
+        raise EdgekitError(
+            "E203",
+            f"{path.name} holds Python objects, expected arrays of numbers",
+            help="save with np.savez(path, input=np.asarray(samples, dtype=np.float32))",
+        )
+    needed, stored = math.prod(shape) * dtype.itemsize, size - head.tell()
+    if min(shape, default=0) < 0 or needed > stored:
+        raise ValueError(f"'{name}' {dtype}{list(shape)} needs {needed} bytes, {stored} are stored")
+    stream.seek(0)
+    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
 def prepare(

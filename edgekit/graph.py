@@ -292,6 +292,8 @@ class Graph:
             return
         if q.scale.shape != q.zero_point.shape or q.scale.ndim != 1:
             raise GraphError(f"value '{key}': scale and zero point differ in shape")
+        if q.axis is not None and not 0 <= q.axis < len(value.shape):
+            raise GraphError(f"value '{key}' has scales along axis {q.axis} of {len(value.shape)}")
         want = 1 if q.axis is None else value.shape[q.axis]
         if q.scale.size != want:
             raise GraphError(f"value '{key}': {q.scale.size} scales for {want} channels")

@@ -43,7 +43,7 @@ class Compiled:
 
 
 def compile(
-    model: Path,
+    model: Path | Graph,
     *,
     output: Path,
     target: str = "cortex-m4",
@@ -60,12 +60,14 @@ def compile(
     processing: Processing | Path | None = None,
     progress: Progress | None = None,
 ) -> Compiled:
-    """Compile an ONNX or TFLite model for `target` into the folder `output`.
+    """Compile a model for `target` into the folder `output`.
 
     A float model becomes int8. Where that exceeds the budget and no widths were asked for, the best
     mixture of 4- and 8-bit weights and 8- and 16-bit activations within it is searched for.
 
     Args:
+        model: a model file of any kind that `edgekit.importers.load` takes, or a graph, for
+            instance of `edgekit.from_torch`.
         calibration: samples for a float model, or for one that is quantized in part and is then
             quantized anew as a whole: an .npz or .npy file, or arrays by input name.
         quantization: options of `quantizer.quantize` that are not the default, such as
@@ -105,7 +107,7 @@ def compile(
     check_writable(output)
     around = Around.of(processing, limits)
     say("import", 0.0)
-    graph = importers.load(Path(model), bind=bind, float_behind=calibration is not None)
+    graph, name = _graph(model, bind, calibration is not None)
     if _is_float(graph):
         graph = around.before(graph)
 
@@ -148,8 +150,23 @@ def compile(
         built = fitting(graph, None)
     _check_budget(built, limits)
     say("write", 0.0)
-    written = write_output(output, built.files, built.description(Path(model).name, compiler))
+    written = write_output(output, built.files, built.description(name, compiler))
     return Compiled(written, built.report, built.graph, table)
+
+
+def _graph(
+    model: Path | Graph, bind: dict[str, int] | None, float_behind: bool
+) -> tuple[Graph, str]:
+    """The graph to compile, and what the output folder calls its origin."""
+    if not isinstance(model, Graph):
+        return importers.load(Path(model), bind=bind, float_behind=float_behind), Path(model).name
+    if bind:
+        raise EdgekitError(
+            "E104",
+            f"bind is for model files, '{model.name}' is a graph: its shapes are fixed",
+            help="give bind to edgekit.from_torch",
+        )
+    return model.verify(), model.name
 
 
 #: What kernels can be chosen for where a cost exceeds its limit.

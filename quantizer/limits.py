@@ -33,9 +33,10 @@ def least_scale(
         return least
     real = [n for n in node.inputs[:2] if graph.values[n].dtype == "float32"]
     reach = [_reach(graph, node, name, quants, dtypes) for name in real] or [0.0]
-    if node.op in CHANNEL_AXIS:
+    axis = CHANNEL_AXIS.get(node.op, 0 if node.op == "conv_transpose2d" else None)
+    if axis is not None:
         w, bias = (graph.constants[i].astype(np.float64) for i in node.inputs[1:])
-        axes = tuple(i for i in range(w.ndim) if i != CHANNEL_AXIS[node.op])
+        axes = tuple(i for i in range(w.ndim) if i != axis)
         sums = np.abs(bias) + reach[0] * np.abs(w).sum(axis=axes)
         return max(least, float(sums.max()) / HEADROOM)
     if node.op == "add":  # 2 * max(scales) / scale has to stay below 2**20, 2**15 for int16

@@ -12,12 +12,12 @@ from edgekit.ops.normalize import BETA_STEPS
 from quantizer.constants import Context, quantizes
 
 #: Largest magnitudes: gamma is int16, and sums of beta and a normalized number fit into int32.
-GAMMA_LIMIT, BETA_LIMIT = 32767, 1 << 30
+GAMMA_LIMIT, BETA_LIMIT = 32767, 1 << 29
 
 
 @quantizes("layer_norm", "rms_norm", "instance_norm", "group_norm")
 def normalization(node: Node, context: Context) -> Node:
-    """Gamma as int16 with one scale, beta as int32 with a 128th of it (SPEC, "layer_norm")."""
+    """Gamma as int16 with one scale, beta as int32 with a 64th of it (SPEC, "layer_norm")."""
     x, *names = node.inputs
     gamma, *beta = (context.constant(name).astype(np.float64) for name in names)
     needed = [np.abs(gamma).max() / GAMMA_LIMIT]

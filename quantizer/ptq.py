@@ -14,7 +14,7 @@ from edgekit.graph import Graph, Node, Quant, Value, logits_of, scores_of
 from edgekit.ops import operator
 from edgekit.ops.convert import quantize as quantize_numbers
 from edgekit.ops.requant import tensor_quant
-from quantizer import normalize, recurrent  # noqa: F401  they fill QUANTIZERS
+from quantizer import movement, normalize, recurrent  # noqa: F401  they fill QUANTIZERS
 from quantizer.calibrate import (
     InnerRanges,
     check_constants,

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from edgekit.graph import Graph, Quant, Value
 from edgekit.ops import operator
+from edgekit.ops.normalize import BETA_STEPS
+from edgekit.ops.softmax import PROBABILITIES
 
 ROW_OPERATORS = ("l2_normalize", "log_softmax")
 NORMALIZATIONS = ("layer_norm", "rms_norm", "instance_norm", "group_norm")
@@ -70,7 +72,7 @@ def norm_graphs(draw: st.DrawFn, op: str, x_dtype: str = "int8", dtype: str = "i
     ]
     constants = {"gamma": r.integers(-32767, 32768, channels).astype(np.int16)}
     if operator(op).centred:  # type: ignore[attr-defined]
-        step = gamma_quant.scale[0] * np.float32(2.0**-7)
+        step = gamma_quant.scale[0] * np.float32(BETA_STEPS)
         values.append(Value("beta", (channels,), "int32", Quant.make(step)))
         spread = draw(st.sampled_from([0, 1 << 20, 1 << 30]))
         constants["beta"] = r.integers(-spread, spread + 1, channels).astype(np.int32)
@@ -96,6 +98,25 @@ def row_graphs(draw: st.DrawFn, op: str, dtype: str = "int8") -> Graph:
     return one_node(op, [x], Value("y", shape, dtype, quant), {}, **attrs)
 
 
+@st.composite
+def masked_softmax_graphs(draw: st.DrawFn, dtype: str = "int8") -> Graph:
+    """A mask for all, or for the last axes; a constant, or an operand of its own."""
+    shape = (1, draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(1, 40)))
+    mask_shape = draw(st.sampled_from([shape, (1, 1, *shape[2:]), shape[2:], (1, 1, 1, shape[3])]))
+    x = Value("x", shape, dtype, draw(quants(1e-5, 2.0, dtype)))
+    constants = {}
+    if len(mask_shape) < len(shape) or draw(st.booleans()):
+        r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        constants["mask"] = r.random(mask_shape) < draw(st.sampled_from([0.1, 0.5, 1.0]))
+    return one_node(
+        "masked_softmax",
+        [x, Value("mask", mask_shape, "bool")],
+        Value("y", shape, dtype, PROBABILITIES[dtype]),
+        constants,
+        beta=draw(st.sampled_from([1.0, 0.25])),
+    )
+
+
 def graphs_of(op: str) -> st.SearchStrategy[Graph]:
     """The strategy of ``matmul int8,int16>int16``, ``layer_norm int16>int8`` and the like.
 
@@ -108,4 +129,6 @@ def graphs_of(op: str) -> st.SearchStrategy[Graph]:
         return matmul_graphs(kinds[0], kinds[-1], dtype or kinds[0])
     if name in NORMALIZATIONS:
         return norm_graphs(name, kinds[0], dtype or kinds[0])
+    if name == "masked_softmax":
+        return masked_softmax_graphs(kinds[0])
     return row_graphs(name, kinds[0])

@@ -165,7 +165,8 @@ def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> l
     found, at = {}, 0
     for call in program.calls:
         result = next(a for a in call.arguments if a.role == "output")
-        data = np.frombuffer(done.stdout, np.int8, result.nbytes, at)
+        operand = next(o for o in call.kernel.spec.operands if o.role == "output")
+        data = np.frombuffer(done.stdout, operand.dtype, operand.count, at)
         found[result.value] = data.reshape(call.output_shape)
         at += result.nbytes
     return [found[t.name] for t in program.outputs]

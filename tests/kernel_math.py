@@ -17,14 +17,18 @@ from targets import board
 
 HERE = Path(__file__).parent / "firmware"
 ROOT = firmware_folder()
-SOURCES = [HERE / "kernel_math.c", *(ROOT / "src" / f"ek_{n}" for n in ("dsp.c", "softmax.c"))]
+SOURCES = [
+    *(HERE / f"{n}_math.c" for n in ("kernel", "norm")),
+    *(ROOT / "src" / f"ek_{n}.c" for n in ("dsp", "softmax")),
+]
 M4 = board("virtual-cortex-m4")
 EXPORTED = [
     "srdhm", "rounding_shift", "multiply", "requantize", "average", "clamp8", "softmax",
     "softmax_scale", "rescale", "rescale_relu", "smlad", "smmulr", "smmlar", "ssat8", "add_sign",
     "pack4", "int8x4", "int4", "requantize16", "ssat16", "interpolate", "softmax16_at",
     "rescaled_right", "softmax16_inverse_at", "softmax16_value", "quantize", "dequantize", "clampf",
-    "multiply_add",
+    "multiply_add", "norm_inverse_root", "norm_floor_sqrt", "norm_scaled", "norm_affine",
+    "norm_inverse_sqrt", "norm_log", "wide",
 ]  # fmt: skip
 DOTS = ["ek_dot_5x1", "ek_dot_1x4"]
 DOTS_W4 = [f"{name}_w4" for name in DOTS]

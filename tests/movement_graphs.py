@@ -248,8 +248,8 @@ def one_hot_graphs(draw: st.DrawFn, dtype: str) -> Graph:
     return node_graph(
         "one_hot", [x], None, quant_for(draw, dtype),
         depth=draw(st.integers(1, 6)), axis=draw(st.integers(1, len(x.shape))), out_dtype=dtype,
-        on=draw(st.sampled_from([1, 2])), off=draw(st.sampled_from([0, -1])) if dtype != "bool" else 0,
-        wrap=draw(st.booleans()),
+        on=draw(st.sampled_from([1, 2])), wrap=draw(st.booleans()),
+        off=0 if dtype == "bool" else draw(st.sampled_from([0, -1])),
     )  # fmt: skip
 
 
@@ -364,3 +364,20 @@ STRATEGIES: dict[str, Callable[[str], st.SearchStrategy[Graph]]] = {
     "max_pool2d wide": lambda dtype: wide_pool_graphs("max_pool2d", dtype),
     "transpose wide": wide_transpose_graphs,
 }
+
+
+def samples(graph: Graph, seed: int, n: int = 3) -> dict[str, np.ndarray]:
+    """`graphs.batch` for truth values, indices (small integers), and tensors without a batch."""
+    r, feeds = np.random.default_rng(seed), {}
+    for name in graph.inputs:
+        value = graph.values[name]
+        shape = (n, *(value.shape[1:] if value.shape[:1] == (1,) else value.shape))
+        if value.dtype == "bool":
+            feeds[name] = r.integers(0, 2, shape).astype(bool)
+            continue
+        info = np.iinfo(value.dtype)
+        lo, hi = (-9, 9) if value.dtype == "int32" else (info.min, info.max)
+        x = r.integers(lo, hi, shape, endpoint=True).astype(value.dtype)
+        x.reshape(-1)[:2] = (info.min, info.max)
+        feeds[name] = x
+    return feeds

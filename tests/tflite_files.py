@@ -36,7 +36,7 @@ class File:
         self,
         shape: Sequence[int],
         dtype: str,
-        scale: float | Sequence[float] | None = None,
+        scale: float | Sequence[float] | np.ndarray | None = None,
         zero_point: int = 0,
         *,
         data: Any = None,

@@ -29,7 +29,7 @@ class Draw:
     def __init__(self, data: st.DataObject) -> None:
         self.data = data
 
-    def int(self, lo: int, hi: int) -> int:
+    def number(self, lo: int, hi: int) -> int:
         return self.data.draw(st.integers(lo, hi))
 
     def of(self, choices: Sequence[Any]) -> Any:
@@ -41,11 +41,11 @@ class Draw:
         return float(np.float32(math.exp(exponent)))
 
     def rng(self) -> np.random.Generator:
-        return np.random.default_rng(self.int(0, 2**32 - 1))
+        return np.random.default_rng(self.number(0, 2**32 - 1))
 
     def shape(self, rank: int | None = None, most: int = 5) -> list[int]:
-        rank = self.int(2, 4) if rank is None else rank
-        return [1, *(self.int(1, most) for _ in range(rank - 1))]
+        rank = self.number(2, 4) if rank is None else rank
+        return [1, *(self.number(1, most) for _ in range(rank - 1))]
 
     def quant(self, dtype: str) -> tuple[Any, ...]:
         """(dtype, scale, zero point) of an activation."""
@@ -53,7 +53,7 @@ class Draw:
             return (dtype,)
         if dtype == "int16":
             return (dtype, self.scale(1e-5, 1e-2), 0)
-        return (dtype, self.scale(), self.int(-128, 127))
+        return (dtype, self.scale(), self.number(-128, 127))
 
     def clamp(self) -> int:
         return int(self.of([NONE, NONE, RELU, RELU_N1_TO_1, RELU6]))
@@ -82,8 +82,8 @@ def _result(f: File, d: Draw, shape: Sequence[int], dtype: str, expected: float)
     if dtype == "float32":
         return f.tensor(shape, dtype)
     steps = 40 if dtype == "int8" else 8000
-    scale = float(np.float32(expected / steps * math.exp(d.int(-100, 100) / 100)))
-    return f.tensor(shape, dtype, scale, d.int(-128, 127) if dtype == "int8" else 0)
+    scale = float(np.float32(expected / steps * math.exp(d.number(-100, 100) / 100)))
+    return f.tensor(shape, dtype, scale, d.number(-128, 127) if dtype == "int8" else 0)
 
 
 def _weights(
@@ -94,11 +94,11 @@ def _weights(
     if dtype == "float32":
         w = f.tensor(shape, dtype, data=d.numbers(shape, dtype))
         return [w, f.tensor([channels], dtype, data=d.numbers([channels], dtype))], 1.0
-    scales = [d.scale(1e-3, 1e-1) for _ in range(channels if d.int(0, 1) else 1)]
+    scales = [d.scale(1e-3, 1e-1) for _ in range(channels if d.number(0, 1) else 1)]
     w = f.tensor(shape, "int8", scales, data=d.numbers(shape, "int8"), axis=axis)
     spread = float(np.mean(scales)) * 74 * x[1] * (74 if dtype == "int8" else 18919)
     operands = [w]
-    if d.int(0, 3):
+    if d.number(0, 3):
         kind = "int32" if dtype == "int8" else "int64"
         # About as large as the sums themselves.
         most = int(74 * (74 if dtype == "int8" else 18919) * math.sqrt(taps)) + 1
@@ -110,9 +110,9 @@ def _weights(
 
 def _windows(d: Draw, height: int, width: int) -> tuple[dict[str, int], list[int], list[int]]:
     """Options of a window, the kernel, and the size of the result."""
-    kernel = [d.int(1, min(3, height)), d.int(1, min(3, width))]
-    strides = [d.int(1, 2), d.int(1, 2)]
-    padding = d.int(0, 1)
+    kernel = [d.number(1, min(3, height)), d.number(1, min(3, width))]
+    strides = [d.number(1, 2), d.number(1, 2)]
+    padding = d.number(0, 1)
     sizes = [
         -(-size // s) if padding == 0 else (size - k) // s + 1
         for size, k, s in zip((height, width), kernel, strides, strict=True)
@@ -123,7 +123,12 @@ def _windows(d: Draw, height: int, width: int) -> tuple[dict[str, int], list[int
 @operator(*ALL)
 def conv_2d(f: File, d: Draw, dtype: str) -> Made:
     groups = d.of([1, 1, 2])
-    height, width, channels, outputs = d.int(3, 7), d.int(3, 7), d.int(1, 3), d.int(1, 3)
+    height, width, channels, outputs = (
+        d.number(3, 7),
+        d.number(3, 7),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     q = d.quant(dtype)
     x = f.tensor([1, height, width, channels * groups], *q)
     options, kernel, sizes = _windows(d, height, width)
@@ -138,7 +143,12 @@ def conv_2d(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def depthwise_conv_2d(f: File, d: Draw, dtype: str) -> Made:
-    height, width, channels, multiplier = d.int(3, 7), d.int(3, 7), d.int(1, 4), d.int(1, 3)
+    height, width, channels, multiplier = (
+        d.number(3, 7),
+        d.number(3, 7),
+        d.number(1, 4),
+        d.number(1, 3),
+    )
     q = d.quant(dtype)
     x = f.tensor([1, height, width, channels], *q)
     options, kernel, sizes = _windows(d, height, width)
@@ -155,9 +165,9 @@ def depthwise_conv_2d(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def dilated_conv_2d(f: File, d: Draw, dtype: str) -> Made:
-    height, width, dilation = d.int(5, 9), d.int(5, 9), [d.int(1, 3), d.int(1, 2)]
-    kernel = [d.int(1, 2), d.int(1, 3)]
-    padding = d.int(0, 1)
+    height, width, dilation = d.number(5, 9), d.number(5, 9), [d.number(1, 3), d.number(1, 2)]
+    kernel = [d.number(1, 2), d.number(1, 3)]
+    padding = d.number(0, 1)
     sizes = [
         size if padding == 0 else size - s * (k - 1)
         for size, k, s in zip((height, width), kernel, dilation, strict=True)
@@ -175,9 +185,14 @@ def dilated_conv_2d(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def transpose_conv(f: File, d: Draw, dtype: str) -> Made:
-    height, width, channels, outputs = d.int(1, 4), d.int(1, 4), d.int(1, 3), d.int(1, 3)
-    kernel, strides = [d.int(1, 3), d.int(1, 3)], [d.int(1, 3), d.int(1, 3)]
-    padding = d.int(0, 1)
+    height, width, channels, outputs = (
+        d.number(1, 4),
+        d.number(1, 4),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
+    kernel, strides = [d.number(1, 3), d.number(1, 3)], [d.number(1, 3), d.number(1, 3)]
+    padding = d.number(0, 1)
     sizes = [
         size * s if padding == 0 else (size - 1) * s + k
         for size, k, s in zip((height, width), kernel, strides, strict=True)
@@ -196,9 +211,9 @@ def transpose_conv(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def fully_connected(f: File, d: Draw, dtype: str) -> Made:
-    depth, outputs = d.int(1, 9), d.int(1, 5)
+    depth, outputs = d.number(1, 9), d.number(1, 5)
     rows = d.of([[1], [1], [3], [1, 4], [1, 2, 2]])
-    keep = bool(len(rows) > 1 and d.int(0, 1))
+    keep = bool(len(rows) > 1 and d.number(0, 1))
     q = d.quant(dtype)
     x = f.tensor([*rows, depth] if rows[0] == 1 else [1, *rows, depth], *q)
     weights, spread = _weights(f, d, dtype, q, [outputs, depth], 0)
@@ -217,7 +232,7 @@ def fully_connected(f: File, d: Draw, dtype: str) -> Made:
 
 
 def _pool(f: File, d: Draw, dtype: str, code: str) -> Made:
-    height, width, channels = d.int(2, 7), d.int(2, 7), d.int(1, 4)
+    height, width, channels = d.number(2, 7), d.number(2, 7), d.number(1, 4)
     q = d.quant(dtype)
     x = f.tensor([1, height, width, channels], *q)
     options, kernel, sizes = _windows(d, height, width)
@@ -243,8 +258,9 @@ def max_pool_2d(f: File, d: Draw, dtype: str) -> Made:
 def softmax(f: File, d: Draw, dtype: str) -> Made:
     shape = d.shape()
     x = f.tensor(shape, *d.quant(dtype))
-    fixed = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0), "float32": ()}[dtype]
-    y = f.tensor(shape, dtype, *fixed)
+    fixed: dict[str, tuple[Any, ...]]
+    fixed = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0), "float32": ()}
+    y = f.tensor(shape, dtype, *fixed[dtype])
     f.op("SOFTMAX", [x], [y], "Softmax", beta=d.of([1.0, 0.5, 2.0]))
     return [x], [y]
 
@@ -274,8 +290,8 @@ def _fitting(d: Draw, dtype: str, expected: float) -> tuple[Any, ...]:
     if dtype == "float32":
         return (dtype,)
     steps = 100 if dtype == "int8" else 25000
-    scale = float(np.float32(expected / steps * math.exp(d.int(-100, 100) / 100)))
-    return (dtype, scale, d.int(-128, 127) if dtype == "int8" else 0)
+    scale = float(np.float32(expected / steps * math.exp(d.number(-100, 100) / 100)))
+    return (dtype, scale, d.number(-128, 127) if dtype == "int8" else 0)
 
 
 def _largest(q: tuple[Any, ...]) -> float:
@@ -292,10 +308,10 @@ def _binary(
     a, b = f.tensor(shape, *left), f.tensor(other, *right)
     y = f.tensor(shape, *_fitting(d, dtype, expected(_largest(left), _largest(right))))
     inputs = [a, b]
-    if d.int(0, 1):
+    if d.number(0, 1):
         b = f.tensor(other, *right, data=d.numbers(other, dtype))
         inputs = [a]
-    operands = [b, a] if code in ("ADD", "MUL", "SUB") and d.int(0, 1) else [a, b]
+    operands = [b, a] if code in ("ADD", "MUL", "SUB") and d.number(0, 1) else [a, b]
     f.op(code, operands, [y], options, 2, **(
         {"fusedActivationFunction": d.clamp()} if code in ("ADD", "MUL", "SUB", "DIV") else {}
     ))  # fmt: skip
@@ -331,8 +347,8 @@ def squared_difference(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def add_n(f: File, d: Draw, dtype: str) -> Made:
-    shape, count = d.shape(), 2 if dtype == "int8" else d.int(2, 4)
-    q = d.quant(dtype)
+    shape, count = d.shape(), 2 if dtype == "int8" else d.number(2, 4)
+    q = (dtype,) if dtype == "float32" else (dtype, d.scale(), 0)
     names = [f.tensor(shape, *q) for _ in range(count)]
     y = f.tensor(shape, *_fitting(d, dtype, 2 * _largest(q)))
     f.op("ADD_N", names, [y], "AddN")
@@ -402,7 +418,9 @@ def select_v2(f: File, d: Draw, dtype: str) -> Made:
     return [c, a, b], [y]
 
 
-def _unary(code: str, dtypes: tuple[str, ...], result: Any, options: str = "", **fields: Any) -> None:
+def _unary(
+    code: str, dtypes: tuple[str, ...], result: Any, options: str = "", **fields: Any
+) -> None:
     """`result(d, dtype, quantization of x)` is the quantization of the result."""
 
     @operator(*dtypes, name=code)
@@ -428,7 +446,7 @@ _unary("LEAKY_RELU", ALL, _own, "LeakyRelu", alpha=0.2)
 _unary("RELU", ALL, _own)
 _unary("RELU6", ("int8", "float32"), lambda d, dtype, q: q)
 _unary("ABS", ALL, _own)
-_unary("EXP", ALL, lambda d, dtype, q: _fitting(d, dtype, math.exp(min(_largest(q), 6))), "Exp")
+_unary("EXP", ("float32",), None, "Exp")
 _unary("LOG", ("float32",), None)
 _unary("RSQRT", ("float32",), None)
 for _name in ("NEG", "SQRT", "SQUARE", "SIN", "COS", "CEIL", "FLOOR", "ROUND"):
@@ -469,15 +487,15 @@ def cast(f: File, d: Draw, dtype: str) -> Made:
 @operator(*ALL)
 def concatenation(f: File, d: Draw, dtype: str) -> Made:
     shape, q = d.shape(), d.quant(dtype)
-    axis = d.int(1, len(shape) - 1)
+    axis = d.number(1, len(shape) - 1)
     names, total = [], 0
-    for _ in range(d.int(1, 3)):
+    for _ in range(d.number(1, 3)):
         part = list(shape)
-        part[axis] = d.int(1, 3)
+        part[axis] = d.number(1, 3)
         total += part[axis]
         names.append(f.tensor(part, *q))
     inputs = list(names)
-    if d.int(0, 1):
+    if d.number(0, 1):
         names.append(f.tensor(shape, *q, data=d.numbers(shape, dtype)))
         total += shape[axis]
     out = list(shape)
@@ -489,8 +507,8 @@ def concatenation(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def pack(f: File, d: Draw, dtype: str) -> Made:
-    shape, q, count = d.shape(d.int(2, 3)), d.quant(dtype), d.int(1, 3)
-    axis = d.int(1, len(shape))
+    shape, q, count = d.shape(d.number(2, 3)), d.quant(dtype), d.number(1, 3)
+    axis = d.number(1, len(shape))
     names = [f.tensor(shape, *q) for _ in range(count)]
     y = f.tensor([*shape[:axis], count, *shape[axis:]], *q)
     f.op("PACK", names, [y], "Pack", axis=axis, valuesCount=count)
@@ -499,8 +517,8 @@ def pack(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def unpack(f: File, d: Draw, dtype: str) -> Made:
-    shape, q = d.shape(d.int(3, 4), 3), d.quant(dtype)
-    axis = d.int(1, len(shape) - 1)
+    shape, q = d.shape(d.number(3, 4), 3), d.quant(dtype)
+    axis = d.number(1, len(shape) - 1)
     x = f.tensor(shape, *q)
     outs = [f.tensor([*shape[:axis], *shape[axis + 1 :]], *q) for _ in range(shape[axis])]
     f.op("UNPACK", [x], outs, "Unpack", axis=axis, num=shape[axis])
@@ -509,8 +527,8 @@ def unpack(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "int16", "float32")
 def split(f: File, d: Draw, dtype: str) -> Made:
-    shape, q, count = d.shape(), d.quant(dtype), d.int(1, 3)
-    axis = d.int(1, len(shape) - 1)
+    shape, q, count = d.shape(), d.quant(dtype), d.number(1, 3)
+    axis = d.number(1, len(shape) - 1)
     part = list(shape)
     shape[axis] *= count
     x = f.tensor(shape, *q)
@@ -522,8 +540,8 @@ def split(f: File, d: Draw, dtype: str) -> Made:
 @operator("int8", "int16", "float32")
 def split_v(f: File, d: Draw, dtype: str) -> Made:
     shape, q = d.shape(), d.quant(dtype)
-    axis = d.int(1, len(shape) - 1)
-    sizes = [d.int(1, 3) for _ in range(d.int(1, 3))]
+    axis = d.number(1, len(shape) - 1)
+    sizes = [d.number(1, 3) for _ in range(d.number(1, 3))]
     shape[axis] = sum(sizes)
     x = f.tensor(shape, *q)
     outs = []
@@ -538,10 +556,10 @@ def split_v(f: File, d: Draw, dtype: str) -> Made:
 @operator(*ALL)
 def slice_(f: File, d: Draw, dtype: str) -> Made:
     shape, q = d.shape(), d.quant(dtype)
-    begins = [d.int(0, n - 1) for n in shape]
-    sizes = [d.int(1, n - b) for n, b in zip(shape, begins, strict=True)]
+    begins = [d.number(0, n - 1) for n in shape]
+    sizes = [d.number(1, n - b) for n, b in zip(shape, begins, strict=True)]
     x, y = f.tensor(shape, *q), f.tensor(sizes, *q)
-    said = [-1 if b + s == n and d.int(0, 1) else s for b, s, n in
+    said = [-1 if b + s == n and d.number(0, 1) else s for b, s, n in
             zip(begins, sizes, shape, strict=True)]  # fmt: skip
     f.op("SLICE", [x, f.ints(begins), f.ints(said)], [y], "Slice", 3)
     return [x], [y]
@@ -553,14 +571,14 @@ def strided_slice(f: File, d: Draw, dtype: str) -> Made:
     begins, ends, steps, parts = [0], [1], [1], [slice(0, 1)]
     begin_mask, end_mask, shrink_mask = 0, 0, 0
     for i, n in enumerate(shape[1:], 1):
-        step, begin, end = d.of([1, 1, 2, -1]), d.int(-n, n - 1), d.int(-n, n)
-        if d.int(0, 3) == 0 and not shrink_mask:
+        step, begin, end = d.of([1, 1, 2, -1]), d.number(-n, n - 1), d.number(-n, n)
+        if d.number(0, 3) == 0 and not shrink_mask:
             shrink_mask |= 1 << i
             step, end = 1, begin + 1 if begin != -1 else n
             parts.append(slice(begin % n, begin % n + 1))
         else:
-            begin_mask |= d.int(0, 1) << i
-            end_mask |= d.int(0, 1) << i
+            begin_mask |= d.number(0, 1) << i
+            end_mask |= d.number(0, 1) << i
             part = slice(None if begin_mask >> i & 1 else begin,
                          None if end_mask >> i & 1 else end, step)  # fmt: skip
             if not len(range(*part.indices(n))):
@@ -581,7 +599,7 @@ def strided_slice(f: File, d: Draw, dtype: str) -> Made:
 
 
 def _pads(d: Draw, shape: Sequence[int], most: Sequence[int]) -> list[list[int]]:
-    return [[0, 0], *([d.int(0, m), d.int(0, m)] for m in most[1:])]
+    return [[0, 0], *([d.number(0, m), d.number(0, m)] for m in most[1:])]
 
 
 @operator("int8", "int16", "float32")
@@ -607,7 +625,7 @@ def padv2(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def mirror_pad(f: File, d: Draw, dtype: str) -> Made:
-    shape, q, mode = d.shape(), d.quant(dtype), d.int(0, 1)
+    shape, q, mode = d.shape(), d.quant(dtype), d.number(0, 1)
     pads = _pads(d, shape, [min(2, n - 1 + mode) for n in shape])
     x = f.tensor(shape, *q)
     y = f.tensor([n + a + b for n, (a, b) in zip(shape, pads, strict=True)], *q)
@@ -617,10 +635,10 @@ def mirror_pad(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def gather(f: File, d: Draw, dtype: str) -> Made:
-    shape, q = d.shape(d.int(2, 3)), d.quant(dtype)
-    axis = d.int(1, len(shape) - 1)
-    count = d.int(1, 4)
-    indices = f.ints([d.int(0, shape[axis] - 1) for _ in range(count)])
+    shape, q = d.shape(d.number(2, 3)), d.quant(dtype)
+    axis = d.number(1, len(shape) - 1)
+    count = d.number(1, 4)
+    indices = f.ints([d.number(0, shape[axis] - 1) for _ in range(count)])
     x, y = f.tensor(shape, *q), f.tensor([*shape[:axis], count, *shape[axis + 1 :]], *q)
     f.op("GATHER", [x, indices], [y], "Gather", axis=axis)
     return [x], [y]
@@ -628,17 +646,17 @@ def gather(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def gather_nd(f: File, d: Draw, dtype: str) -> Made:
-    shape, q, count = d.shape(3), d.quant(dtype), d.int(1, 4)
-    depth = d.int(1, 3)
-    indices = [[d.int(0, n - 1) for n in shape[:depth]] for _ in range(count)]
+    shape, q, count = d.shape(3), d.quant(dtype), d.number(1, 4)
+    depth = d.number(1, 3)
+    indices = [[d.number(0, n - 1) for n in shape[:depth]] for _ in range(count)]
     x, y = f.tensor(shape, *q), f.tensor([count, *shape[depth:]], *q)
     f.op("GATHER_ND", [x, f.ints(indices)], [y], "GatherNd")
     return [x], [y]
 
 
 def _resize(f: File, d: Draw, dtype: str, code: str, options: str) -> Made:
-    shape, q = [1, d.int(1, 5), d.int(1, 5), d.int(1, 3)], d.quant(dtype)
-    size = [d.int(1, 9), d.int(1, 9)]
+    shape, q = [1, d.number(1, 5), d.number(1, 5), d.number(1, 3)], d.quant(dtype)
+    size = [d.number(1, 9), d.number(1, 9)]
     how = d.of([{}, {"alignCorners": True}, {"halfPixelCenters": True}])
     x, y = f.tensor(shape, *q), f.tensor([1, *size, shape[3]], *q)
     f.op(code, [x, f.ints(size)], [y], options, 3, **how)
@@ -676,8 +694,8 @@ def reshape(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def expand_dims(f: File, d: Draw, dtype: str) -> Made:
-    shape, q = d.shape(d.int(2, 3)), d.quant(dtype)
-    axis = d.int(0, len(shape))
+    shape, q = d.shape(d.number(2, 3)), d.quant(dtype)
+    axis = d.number(0, len(shape))
     x, y = f.tensor(shape, *q), f.tensor([*shape[:axis], 1, *shape[axis:]], *q)
     f.op("EXPAND_DIMS", [x, f.ints(axis)], [y], "ExpandDims")
     return [x], [y]
@@ -685,7 +703,7 @@ def expand_dims(f: File, d: Draw, dtype: str) -> Made:
 
 @operator(*ALL)
 def squeeze(f: File, d: Draw, dtype: str) -> Made:
-    shape, q = [1, d.int(1, 4), 1, d.int(1, 4)], d.quant(dtype)
+    shape, q = [1, d.number(1, 4), 1, d.number(1, 4)], d.quant(dtype)
     x, y = f.tensor(shape, *q), f.tensor([1, shape[1], shape[3]], *q)
     f.op("SQUEEZE", [x], [y], "Squeeze", squeezeDims=[2])
     return [x], [y]
@@ -702,7 +720,13 @@ def broadcast_to(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def space_to_depth(f: File, d: Draw, dtype: str) -> Made:
-    q, block, h, w, c = d.quant(dtype), d.int(1, 3), d.int(1, 3), d.int(1, 3), d.int(1, 3)
+    q, block, h, w, c = (
+        d.quant(dtype),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     x, y = f.tensor([1, h * block, w * block, c], *q), f.tensor([1, h, w, c * block**2], *q)
     f.op("SPACE_TO_DEPTH", [x], [y], "SpaceToDepth", 2, blockSize=block)
     return [x], [y]
@@ -710,7 +734,13 @@ def space_to_depth(f: File, d: Draw, dtype: str) -> Made:
 
 @operator("int8", "float32")
 def depth_to_space(f: File, d: Draw, dtype: str) -> Made:
-    q, block, h, w, c = d.quant(dtype), d.int(1, 3), d.int(1, 3), d.int(1, 3), d.int(1, 3)
+    q, block, h, w, c = (
+        d.quant(dtype),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+        d.number(1, 3),
+    )
     x, y = f.tensor([1, h, w, c * block**2], *q), f.tensor([1, h * block, w * block, c], *q)
     f.op("DEPTH_TO_SPACE", [x], [y], "DepthToSpace", 2, blockSize=block)
     return [x], [y]
@@ -721,7 +751,7 @@ def depth_to_space(f: File, d: Draw, dtype: str) -> Made:
 
 def _reduced(d: Draw, shape: Sequence[int]) -> tuple[list[int], bool, list[int]]:
     axes = sorted(set(d.data.draw(st.lists(st.integers(1, len(shape) - 1), min_size=1))))
-    keep = bool(d.int(0, 1))
+    keep = bool(d.number(0, 1))
     out = [1 if i in axes else n for i, n in enumerate(shape)]
     return axes, keep, out if keep else [n for i, n in enumerate(out) if i not in axes]
 
@@ -732,7 +762,11 @@ def _reduce(code: str, dtypes: tuple[str, ...], grow: bool = False, same: bool =
         shape, q = d.shape(), d.quant(dtype)
         axes, keep, out = _reduced(d, shape)
         count = math.prod(shape[a] for a in axes)
-        to = q if same or d.int(0, 1) else _fitting(d, dtype, _largest(q) * (count if grow else 1))
+        to = (
+            q
+            if same or d.number(0, 1)
+            else _fitting(d, dtype, _largest(q) * (count if grow else 1))
+        )
         x, y = f.tensor(shape, *q), f.tensor(out, *to)
         f.op(code, [x, f.ints(axes)], [y], "Reducer", 2, keepDims=keep)
         return [x], [y]
@@ -748,7 +782,7 @@ def _arg(code: str, options: str) -> None:
     @operator("int8", "float32", name=code)
     def maker(f: File, d: Draw, dtype: str) -> Made:
         shape = d.shape()
-        axis = d.int(1, len(shape) - 1)
+        axis = d.number(1, len(shape) - 1)
         x = f.tensor(shape, *d.quant(dtype))
         y = f.tensor([*shape[:axis], *shape[axis + 1 :]], "int32")
         f.op(code, [x, f.ints(axis)], [y], options, outputType=2)
@@ -762,19 +796,19 @@ _arg("ARG_MIN", "ArgMin")
 @operator("int8", "float32")
 def cumsum(f: File, d: Draw, dtype: str) -> Made:
     shape, q = d.shape(), d.quant(dtype)
-    axis = d.int(1, len(shape) - 1)
+    axis = d.number(1, len(shape) - 1)
     x, y = f.tensor(shape, *q), f.tensor(shape, *_fitting(d, dtype, 2 * _largest(q)))
     f.op(
-        "CUMSUM", [x, f.ints(axis)], [y], "Cumsum", exclusive=bool(d.int(0, 1)),
-        reverse=bool(d.int(0, 1)),
+        "CUMSUM", [x, f.ints(axis)], [y], "Cumsum", exclusive=bool(d.number(0, 1)),
+        reverse=bool(d.number(0, 1)),
     )  # fmt: skip
     return [x], [y]
 
 
 def _batch_matmul(f: File, d: Draw, dtype: str) -> Made:
-    m, k, n, batch = d.int(1, 3), d.int(1, 5), d.int(1, 3), d.int(1, 2)
+    m, k, n, batch = d.number(1, 3), d.number(1, 5), d.number(1, 3), d.number(1, 2)
     left, right = d.quant(dtype), d.quant(dtype)
-    adj_x, adj_y = bool(d.int(0, 1)), bool(d.int(0, 1))
+    adj_x, adj_y = bool(d.number(0, 1)), bool(d.number(0, 1))
     a = f.tensor([1, batch, *((k, m) if adj_x else (m, k))], *left)
     b = f.tensor([1, batch, *((n, k) if adj_y else (k, n))], *right)
     expected = _largest(left) * _largest(right) * math.sqrt(k) / 3

@@ -15,8 +15,8 @@ from edgekit.ops.pad import pad_value
 
 @dataclass(frozen=True)
 class Writer:
-    """What a lowering makes of a node: `integers(name, data)` and `constant(value,
-    data)` are the indices of new constants, `emit(code, inputs, outputs, options)` adds an operator."""
+    """What a lowering uses: `integers(name, data)` and `constant(value, data)` are the indices of
+    new constants, `emit(code, inputs, outputs, options)` adds an operator."""
 
     integers: Callable[[str, Any], int]
     constant: Callable[[Value, np.ndarray], int]

@@ -17,8 +17,8 @@ from edgekit.ops import gates
 from edgekit.ops.recurrent import Product, Rescale, clamps_terms
 
 C_TYPES = {"int8": "int8_t", "int16": "int16_t"}
-#: Instructions of one product of a dot product and of one element of a gate, estimates.
-PER_PRODUCT, PER_GATE = 4, 60
+#: Instructions of one product and of one gate of one unit, as measured on the virtual Cortex-M4.
+PER_PRODUCT, PER_GATE = 2, 110
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,18 @@ class Cell:
         )
         return any(int(s.max()) >= 1 << 31 for s in sums)
 
+    def terms(self) -> tuple[float, float]:
+        """What the magnitudes of a gate's two terms, as integers, stay below."""
+        found = []
+        for p, bias, m in zip((self.x, self.h), self.biases(), self.weights, strict=True):
+            most = np.abs(bias) + (32768 if p.wide else 128) * np.abs(m.astype(np.int64)).sum(1)
+            factor = np.ldexp(p.multiplier.astype(np.float64), p.shift.astype(np.int64) - 31)
+            # Sums that leave 32 bits, or do so when shifted left, can become anything.
+            wraps = np.ldexp(most.astype(np.float64), np.maximum(p.shift, 0)) >= 2.0**31
+            bound = np.where(wraps & (not p.wide), 2.0**31, most * factor * (1 + 2.0**-14) + 2)
+            found.append(float(bound.max()))
+        return found[0], found[1]
+
     def constants(self) -> dict[str, np.ndarray]:
         """Constant operands by name, in the order of the kernel's parameters."""
         biases = self.biases()
@@ -92,10 +104,17 @@ class Cell:
         """[n, 2]: multiplier and shift; of 64-bit sums the reduced multiplier and a right shift."""
         step = self.units if self.per_gate else 1
         multiplier, shift = p.multiplier[::step].astype(np.int64), p.shift[::step].astype(np.int64)
+        if not p.wide and self.goes_right:
+            return np.stack([multiplier, -shift], 1)
         if p.wide:
             reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
             return np.stack([reduced, 15 - shift], 1)
         return np.stack([multiplier, shift], 1)
+
+    @property
+    def goes_right(self) -> bool:
+        """Whether no product of 8-bit activations is shifted left."""
+        return not self.x.wide and bool((self.x.shift <= 0).all() and (self.h.shift <= 0).all())
 
     @property
     def per_gate(self) -> bool:
@@ -115,6 +134,8 @@ class Cell:
             "gates": self.rows // self.units,
             "per_gate": self.per_gate,
             "wide": self.is_wide(),
+            "right": self.goes_right,
+            "narrow": sum(self.terms()) < 2.0**31,
             "reverse": bool(node.attrs.get("reverse")),
             "clamp_terms": clamps_terms(node),
         }
@@ -153,18 +174,27 @@ def signature(spec: KernelSpec, scratch: str = "") -> str:
     return f"void {spec.name}({', '.join([*items, *([scratch] if scratch else [])])})"
 
 
-def products(p: dict[str, Any], kind: str) -> dict[str, str]:
-    """C expressions of the two products of row `row`, gate `g`: "x" of `xt`, "h" of `seen`."""
+def scaled(p: dict[str, Any], kind: str, acc: str, half: int) -> str:
+    """The requantization of row `row`, gate `g`, from the accumulator `acc` of one product: of the
+    input's (`half` 0) or of the recurrent one (1)."""
     count = p["gates"] * (1 if p["per_gate"] else p["units"])
     at = "g" if p["per_gate"] else "row"
+    of_bytes = "ek_rec_right" if p["right"] else "ek_multiply"
+    name = {"int8": of_bytes, "int16": "ek_rec_reduced"}[kind]
+    scale = f"scales[2 * {at} + {2 * half * count}], scales[2 * {at} + {2 * half * count + 1}]"
+    text = f"{name}({acc},\n                    {scale})"
+    return f"(int32_t){text}" if kind == "int16" and p["narrow"] else text
+
+
+def products(p: dict[str, Any], kind: str) -> dict[str, str]:
+    """C expressions of the products of row `row`, gate `g`: "x" of `xt`, "h" of `seen`, and "part"
+    of what a reset gate leaves of it."""
     dot = {"int8": "ek_rec_dot8", "int16": "ek_rec_dot16"}[kind] + ("_wide" if p["wide"] else "")
-    rescale = "ek_multiply" if kind == "int8" else "ek_rec_reduced"
     rows = p["gates"] * p["units"]
 
     def text(vector: str, matrix: str, columns: int, half: int) -> str:
         acc = f"{dot}({vector}, {matrix} + row * {columns}, {columns}, bias[row + {half * rows}])"
-        scale = f"scales[2 * {at} + {2 * half * count}], scales[2 * {at} + {2 * half * count + 1}]"
-        return f"{rescale}({acc},\n                    {scale})"
+        return scaled(p, kind, acc, half)
 
     return {
         "x": text("xt", "w", p["inputs"], 0),
@@ -173,11 +203,21 @@ def products(p: dict[str, Any], kind: str) -> dict[str, str]:
     }
 
 
+def term(p: dict[str, Any]) -> str:
+    """The C type of a gate's term: 32 bits where the sum of two is known to fit."""
+    return "int32_t" if p["narrow"] else "int64_t"
+
+
+def clamped(p: dict[str, Any], value: str) -> str:
+    """A term, or a sum of two, as Q3.12 of int16."""
+    return f"ek_rec_clamp{'' if p['narrow'] else '_wide'}({value})"
+
+
 def gate(p: dict[str, Any], a: str, b: str) -> str:
     """The pre-activation of two terms."""
     if p["clamp_terms"]:
-        return f"ek_rec_clamp(ek_rec_clamp({a}) + ek_rec_clamp({b}))"
-    return f"ek_rec_clamp((int64_t){a} + {b})"
+        return f"ek_rec_clamp({clamped(p, a)} + {clamped(p, b)})"
+    return clamped(p, f"{a} + {b}")
 
 
 def rescaled(value: str, p: Rescale | list[int]) -> str:

@@ -24,22 +24,22 @@ from edgekit.ops.compare import compares_as_is
 from edgekit.ops.pow import EXP2_TABLE, LOG2_TABLE, pow_params
 from edgekit.ops.requant import add_params, tensor_quant
 
-#: Of an element; those of quantized operands were counted on the virtual Cortex-M4.
+#: Of an element: instructions as the virtual Cortex-M4 counts them, cycles estimated.
 COSTS = {
-    "sub": Cost(60, 75),
-    "squared_difference": Cost(60, 75),
-    "mod": Cost(70, 95),
-    "div": Cost(300, 400),
-    "pow": Cost(150, 200),
-    "prelu": Cost(30, 38),
-    "minimum": Cost(40, 50),
-    "maximum": Cost(40, 50),
-    "compare": Cost(45, 55),
-    "where": Cost(25, 32),
-    "cast": Cost(25, 32),
+    "sub": Cost(41, 50),
+    "squared_difference": Cost(43, 53),
+    "mod": Cost(58, 78),
+    "div": Cost(350, 430),
+    "pow": Cost(90, 115),
+    "prelu": Cost(28, 35),
+    "minimum": Cost(36, 45),
+    "maximum": Cost(36, 45),
+    "compare": Cost(20, 26),
+    "where": Cost(34, 42),
+    "cast": Cost(14, 18),
 }
 #: Where integers are moved and compared as they are.
-PLAIN = Cost(8, 12)
+PLAIN = Cost(7, 11)
 #: Attributes that the text depends on; all others are in the numbers.
 ATTRIBUTES = ("kind", "fmod")
 SYMBOLS = {

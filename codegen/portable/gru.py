@@ -33,8 +33,8 @@ def _write(spec: KernelSpec) -> Written:
         return f"""\
             {{
                 const int32_t g = {number}, row = {number * units} + j;
-                const int64_t a = {product["x"]};
-                const int64_t b = {product["h"]};
+                const {cells.term(p)} a = {product["x"]};
+                const {cells.term(p)} b = {product["h"]};
                 (void)g;
                 {name} = ek_rec_sigmoid(table, {cells.gate(p, "a", "b")});
             }}
@@ -43,7 +43,7 @@ def _write(spec: KernelSpec) -> Written:
     if p["linear_before_reset"]:
         before, declared = "", "int32_t z, reset, new, now;"
         gates = gate(0, "z") + gate(1, "reset")
-        recurrent = f"ek_rec_clamp({product['h']})"
+        recurrent = cells.clamped(p, product["h"])
         recurrent = cells.rescaled(f"reset * {recurrent}", p["unit"])
     else:
         declared, gates, recurrent = "int32_t z, new, now;", gate(0, "z"), product["part"]
@@ -78,10 +78,10 @@ def _write(spec: KernelSpec) -> Written:
 {gates}\
             {{
                 const int32_t g = 2, row = {2 * units} + j;
-                const int64_t a = {product["x"]};
-                const int64_t b = {recurrent};
+                const {cells.term(p)} a = {product["x"]};
+                const {cells.term(p)} b = {recurrent};
                 (void)g;
-                new = ek_rec_clamp(a + b);
+                new = {cells.clamped(p, 'a + b')};
             }}
             now = {kept};
             now = ek_rec_clamp(now + {written});

@@ -5,13 +5,17 @@ It sees its operand as [rows, pixels, groups, channels] (`edgekit.ops.normalize`
 
 from __future__ import annotations
 
+import math
+import textwrap
+from typing import Any
+
 import numpy as np
 
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
 from codegen.overlap import element_steps, sharing
 from codegen.portable._text import C_TYPES, integer, requantize
 from edgekit.ops import operator
-from edgekit.ops.normalize import NORMAL_BITS, Normalization, norm_params
+from edgekit.ops.normalize import GAMMA_BITS, NORMAL_BITS, Normalization, norm_params
 from edgekit.ops.requant import tensor_quant
 
 OPS = ("layer_norm", "rms_norm", "instance_norm", "group_norm")
@@ -37,6 +41,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "centred": op.centred,
         "zero": tensor_quant(x)[1],
         "zero_point": tensor_quant(out)[1],
+        "bound": _bound(layer, view.members),
         **p._asdict(),
     }
     groups = view.rows * view.groups
@@ -51,53 +56,88 @@ def _candidates(layer: Layer) -> list[Candidate]:
     return [sharing(candidate, steps, same=x.dtype == out.dtype)]
 
 
+def _bound(layer: Layer, members: int) -> int:
+    """No accumulator is as large as this."""
+    gamma, *beta = (np.abs(layer.constants[v.name].astype(np.int64)).max() for v in layer.inputs[1:])
+    largest = math.isqrt(members) + 1 << NORMAL_BITS
+    return int(largest * gamma >> GAMMA_BITS) + sum(map(int, beta)) + 2
+
+
+def _loops(p: dict[str, Any], body: str) -> str:
+    """C text that runs `body` for every number of a group: `at` is its place behind the group's
+    first, `channel` its channel in the group."""
+    _, pixels, groups, channels = p["view"]
+    stride = groups * channels
+    head = [f"for (int32_t pixel = 0; pixel < {pixels}; ++pixel) {{"] * (pixels > 1)
+    if channels > 1:
+        head.append(f"for (int32_t channel = 0; channel < {channels}; ++channel) {{")
+    else:
+        body = body.replace("[channel]", "[0]")
+    at = " + ".join([f"pixel * {stride}"] * (pixels > 1) + ["channel"] * (channels > 1)) or "0"
+    depth = len(head) or 1
+    lines = [" " * 4 * i + line for i, line in enumerate(head or ["{"])]
+    lines.append(" " * 4 * depth + f"const int32_t at = {at};")
+    lines += [" " * 4 * depth + line for line in body.splitlines()]
+    lines += [" " * 4 * i + "}" for i in reversed(range(depth))]
+    return textwrap.indent("\n".join(lines), " " * 12)
+
+
 def _write(spec: KernelSpec) -> Written:
     p = spec.params
     rows, pixels, groups, channels = p["view"]
     kind, result = spec.operands[0].dtype, spec.operands[-1].dtype
-    count, stride = pixels * channels, groups * channels
+    count = pixels * channels
     # A square of int8 is at most 255**2, and there are at most 2**15 of them.
-    sum_of_squares = "uint32_t" if kind == "int8" else "uint64_t"
+    squares = "uint32_t" if kind == "int8" else "uint64_t"
     offset = f" - {p['zero']}" if p["zero"] > 0 else f" + {-p['zero']}" if p["zero"] else ""
-    beta = ", const int32_t *beta" if len(spec.operands) == 4 else ""
-    terms = f"{count}u * (uint64_t)squares"
+    beta = len(spec.operands) == 4
+    terms, deviation = f"{count}u * (uint64_t)squares", f"{count} * v"
     if p["centred"]:
         terms += " - (uint64_t)((int64_t)sum * sum)"
-    deviation = f"{count} * v - sum" if p["centred"] else f"{count} * v"
-    loops = f"""\
-            for (int32_t at = begin; at < begin + {pixels * stride}; at += {stride}) {{
-                for (int32_t c = 0; c < {channels}; ++c) {{
-                    const int32_t v = x[at + c]{offset};
-"""
-    affine = f"gamma[group * {channels} + c], " + (f"beta[group * {channels} + c]" if beta else "0")
+        deviation += " - sum"
+    read = f"const int32_t v = from[at]{offset};\n"
+    add = "sum += v;\n" if p["centred"] else ""
+    affine = "scales[channel], " + ("shifts[channel]" if beta else "0")
+    vectors = f"const int16_t *scales = gamma + group * {channels};"
+    if beta:
+        vectors += f"\n            const int32_t *shifts = beta + group * {channels};"
+    declared = "const int16_t *gamma" + ", const int32_t *beta" * beta
+    sums = _loops(p, f"{read}{add}squares += ({squares})(v * v);")
+    results = _loops(
+        p,
+        f"{read}const int32_t n = ek_norm_scaled({deviation}, inverse, right);\n"
+        f"const int32_t acc = ek_norm_affine(n, {affine});\nto[at] = {_requantized(result, p)};",
+    )
     text = f"""\
-void {spec.name}(const {C_TYPES[kind]} *x, const int16_t *gamma{beta}, {C_TYPES[result]} *y)
+void {spec.name}(const {C_TYPES[kind]} *x, {declared}, {C_TYPES[result]} *y)
 {{
     for (int32_t row = 0; row < {rows}; ++row) {{
         for (int32_t group = 0; group < {groups}; ++group) {{
-            const int32_t begin = row * {pixels * stride} + group * {channels};
+            const int32_t begin = row * {count * groups} + group * {channels};
+            const {C_TYPES[kind]} *from = x + begin;
+            {C_TYPES[result]} *to = y + begin;
+            {vectors}
             {"int32_t sum = 0;" if p["centred"] else ""}
-            {sum_of_squares} squares = 0;
-{loops}\
-                    {"sum += v;" if p["centred"] else ""}
-                    squares += ({sum_of_squares})(v * v);
-                }}
-            }}
+            {squares} squares = 0;
+{sums}
             int32_t pairs;
             const uint64_t spread = {terms} + UINT64_C({p["epsilon"]});
             const int32_t inverse = ek_norm_inverse_root(spread, &pairs);
             const int32_t right = {62 - NORMAL_BITS} - pairs;
-{loops}\
-                    const int32_t n = ek_norm_scaled({deviation}, inverse, right);
-                    const int32_t acc = ek_norm_affine(n, {affine});
-                    y[at + c] = {requantize("acc", result, p)};
-                }}
-            }}
+{results}
         }}
     }}
 }}
 """
     return Written(text, {}, 0)
+
+
+def _requantized(dtype: str, p: dict[str, Any]) -> str:
+    """C text of the result; the short form where the accumulator and the shift allow it."""
+    if p["bound"] >= 1 << 30 or not -30 <= p["shift"] <= -2:
+        return requantize("acc", dtype, p)
+    scaled = f"ek_rescaled_right(acc, {p['multiplier']}, {-p['shift'] - 1}, {p['zero_point']})"
+    return f"ek_clamp{dtype[3:]}({scaled}, {p['qmin']}, {p['qmax']})"
 
 
 TEMPLATES = (Template("normalize", OPS, _candidates, _write),)

@@ -29,8 +29,8 @@ def _write(spec: KernelSpec) -> Written:
         {c_type} *const yt = y + t * {units};
         for (int32_t j = 0; j < {units}; ++j) {{
             const int32_t g = 0, row = j;
-            const int64_t a = {product["x"]};
-            const int64_t b = {product["h"]};
+            const {cells.term(p)} a = {product["x"]};
+            const {cells.term(p)} b = {product["h"]};
             (void)g;
             yt[j] = {cells.result(f"ek_rec_tanh(table, {cells.gate(p, 'a', 'b')})", p["y"], kind)};
         }}

@@ -13,17 +13,17 @@ from edgekit.ops import unary_forms as forms
 from edgekit.ops.base import INTEGERS
 from edgekit.ops.unary_params import unary_params
 
-#: Of an element, counted on the virtual Cortex-M4.
+#: Of an element: instructions as the virtual Cortex-M4 counts them, cycles estimated.
 COSTS = {
-    "Lookup": Cost(4, 6),
-    "Interpolated": Cost(15, 19),
-    "Octaves": Cost(45, 60),
-    "Segments": Cost(16, 20),
-    "Whole": Cost(25, 32),
-    "Square": Cost(16, 20),
-    "InverseSqrt": Cost(700, 900),
-    "Sigmoid16": Cost(22, 28),
-    "Tanh16": Cost(22, 28),
+    "Lookup": Cost(3, 5),
+    "Interpolated": Cost(12, 15),
+    "Octaves": Cost(36, 45),
+    "Segments": Cost(17, 21),
+    "Whole": Cost(17, 21),
+    "Square": Cost(17, 21),
+    "InverseSqrt": Cost(391, 480),
+    "Sigmoid16": Cost(20, 25),
+    "Tanh16": Cost(29, 36),
 }
 #: Elements of a round of the table's loop.
 UNROLL = 4

@@ -155,7 +155,7 @@ def _place(p: dict[str, Any], axis: int, name: str) -> tuple[str, str]:
 def _window(spec: KernelSpec) -> str:
     p = spec.params
     acc = "int32_t" if p["narrow"] else "int64_t"
-    (_, height, width, channels), (outputs, rows, columns, depth) = p["x"], p["taps"]
+    (_, _, width, channels), (outputs, rows, columns, depth) = p["x"], p["taps"]
     depthwise = p["layer"] == "depthwise_conv2d"
     per_group = outputs // (channels if depthwise else p["groups"])
     first = f"(o / {per_group}) * {depth}" if outputs != per_group else "0"

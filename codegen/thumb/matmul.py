@@ -1,8 +1,8 @@
 """matmul of int8 tensors: dot products of two rows with two rows, 22 instructions for 16 products.
 
-With a' = a - za, the sum of a' (b - zb) is the sum of a' b less zb times the sum of a', which is there
-once for each row of a. The zero point of a comes off while its bytes become halfwords. A right
-operand that is not transposed is, into scratch, once for each matrix of the batch.
+With a' = a - za, the sum of a' (b - zb) is the sum of a' b less zb times the sum of a', which is
+there once for each row of a. The zero point of a comes off while its bytes become halfwords. A
+right operand that is not transposed is, into scratch, once for each matrix of the batch.
 """
 
 from __future__ import annotations
@@ -122,8 +122,9 @@ def _write(spec: KernelSpec) -> Written:
     # The last pair of an odd number is done with the row before it once more.
     last_row, last_column = rows - 2, columns - 2
     operands = "const int8_t *restrict a, const int8_t *restrict b"
+    zeros = f"{_pair(za)}, {_pair(zb)}"
     sums = "\n".join(
-        f"            {total.name}(pa + {i * depth}, &sums[{i}], {words}, {_pair(za)}, {_pair(zb)});"
+        f"            {total.name}(pa + {i * depth}, &sums[{i}], {words}, {zeros});"
         for i in (0, 1)
     )
     results = "\n".join(

@@ -7,6 +7,7 @@ Errors, all `EdgekitError`:
     E103  the model contradicts itself        E107  absurd sizes
     E104  an axis without a fixed size        E120  quantized in part
                                               E121  activations of a type that is not taken
+and E160 to E164 for the files of PyTorch and Keras (`edgekit.frontends`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.errors import EdgekitError
+from edgekit.frontends import Kind, recognise
 from edgekit.graph import Graph
 from edgekit.importers.common import Unsupported, unsupported_error
 from edgekit.importers.quantized import float_layers_error, has_activation_grids, to_integer
@@ -23,7 +25,10 @@ __all__ = ["Unsupported", "handlers", "import_raw", "load", "unsupported"]
 
 
 def load(path: Path, *, bind: dict[str, int] | None = None, float_behind: bool = False) -> Graph:
-    """The canonical graph of an ONNX or TFLite file (told apart by content, not by name).
+    """The canonical graph of a model file (told apart by content, not by name).
+
+    ONNX and TFLite are read here; .pt2, .keras, .h5 and SavedModel folders by the framework's own
+    converter first, in a process of its own.
 
     Args:
         bind: sizes of symbolic dimensions of an ONNX file, by name. The batch needs none.
@@ -118,7 +123,7 @@ def _canonical(
 def _import(
     path: Path, bind: dict[str, int] | None, dequantize: bool = False
 ) -> tuple[Graph, list[Unsupported]]:
-    data = _read(path)
+    data = _content(path)
     if data[4:8] == b"TFL3":
         from edgekit.importers.tflite import import_tflite
 
@@ -132,11 +137,24 @@ def _import(
     return import_onnx(path, data, bind, dequantize=dequantize)
 
 
+def _content(path: Path) -> bytes:
+    """The bytes of an ONNX or TFLite file; other frameworks' models are converted to one."""
+    from edgekit.frontends.convert import converted
+
+    if (path / "saved_model.pb").is_file():
+        return converted(path, Kind.SAVED_MODEL)
+    data = _read(path)
+    kind = recognise(path, data)
+    return data if kind is None else converted(path, kind)
+
+
 def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise EdgekitError(
-                "E101", f"{path} is a directory", help="give the .onnx or .tflite file in it"
+                "E101",
+                f"{path} is a directory without a saved_model.pb",
+                help="give the model file in it",
             )
         if path.exists() and not path.is_file():
             raise EdgekitError("E101", f"{path} is not a regular file", help="check the path")

@@ -68,6 +68,8 @@ def concat(b: OnnxBuilder, node: OnnxNode) -> None:
     """Any number of tensors of one type, along any axis."""
     full = [i for i, n in enumerate(node.inputs) if 0 not in b.shape_of(n)]
     names = [b.tensor(node, i) for i in full]
+    if not names:
+        raise invalid(f"node '{node.name}' (Concat) joins nothing")
     if len(names) == 1:
         b.rename(node, names[0])
         return

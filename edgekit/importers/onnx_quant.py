@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgekitError
+from edgekit.graph import Node
 from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_read import OnnxModel
 from edgekit.importers.onnx_shape import axis_of
 from edgekit.importers.quantized import Grid, activation_grid, grid_of
+from edgekit.ops import operator
 
 #: Activations: dtype in the file to what is added to its zero points to make them signed.
 SHIFT = {"int8": 0, "uint8": -128, "int16": 0, "uint16": -32768}
@@ -194,11 +196,23 @@ def _set_grid(b: OnnxBuilder, name: str, grid: Grid) -> None:
     while grid_of(b.value(name)) is None and not b.graph.is_constant(name):
         b.graph.values[name] = replace(b.value(name), quant=grid)
         maker = b.makers.get(name)
-        if maker is None or maker.op not in ("reshape", "transpose", "max_pool2d"):
+        if maker is None or not _keeps_numbers(maker):
             return
         name = maker.inputs[0]
         if len(b.readers(name)) > 1:
             return
+
+
+def _keeps_numbers(node: Node) -> bool:
+    """Whether the results of a node are numbers of its first operand."""
+    if node.op == "reduce":
+        return node.attrs["kind"] in ("max", "min")
+    averages = ("average_pool2d", "resize")
+    return len(node.outputs) == 1 and (
+        node.op == "transpose"
+        or node.op == "reshape"
+        or (operator(node.op).grid == "operand" and node.op not in averages)
+    )
 
 
 def _grid_in_place(b: OnnxBuilder, node: OnnxNode, name: str, grid: Grid) -> Grid | None:

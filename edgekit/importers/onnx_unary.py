@@ -204,7 +204,7 @@ def _cast(b: OnnxBuilder, node: OnnxNode, to: str) -> None:
     source, have = operand(node, 0), b.value(x).dtype
     if source in b.stored or source in b.dynamic:
         if to not in REALS or grid_of(b.value(x)) is not None or source in b.scales:
-            raise Refused("only casts of integers without a scale to float32 are supported")
+            raise Refused(f"it computes on the integers of '{source}' without their scale")
         b.scaled_inputs.add(x)  # an image: its integers are the reals
         b.rename(node, x)
         return

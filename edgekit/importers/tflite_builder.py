@@ -19,6 +19,8 @@ from edgekit.importers.tflite_variables import Variables
 from edgekit.ops.base import INTEGERS, run_node
 from edgekit.ops.requant import PARAMETERS
 
+#: Elements up to which a node is run once on zeros to see whether it can be.
+MOST_TRIED = 1 << 18
 Handler = Callable[["TfliteBuilder", TfliteNode], None]
 HANDLERS: dict[str, Handler] = {}
 
@@ -43,7 +45,7 @@ class TfliteBuilder(Builder):
         super().__init__(model.name)
         self.subgraphs = model.subgraphs
         self.tensors = list(model.subgraphs[0].tensors)
-        self.reserved = frozenset(t.name for t in self.tensors)
+        self.reserved.update(t.name for t in self.tensors)
         #: Name in the graph of each tensor that an input, a constant or a node has made.
         self.names: dict[int, str] = {}
         #: Whether the file computes in float32.
@@ -160,9 +162,7 @@ class TfliteBuilder(Builder):
         out = self.result(node, result, len(node.outputs))
         if out.name in self.graph.values:
             raise invalid(f"'{out.name}' is made twice")
-        dtype, quant = self.kind_of(out)
-        if attrs.get("out_dtype"):
-            attrs = {**attrs, "out_dtype": dtype}
+        quant = self.quant_of(out)
         self.emit(op, inputs, attrs, node=node.name, out=out.name, quant=quant)
         self.take(node, out.name, result)
 
@@ -206,16 +206,28 @@ class TfliteBuilder(Builder):
     ) -> list[str]:
         """As Builder.emit_all; refuses scales that no multiplier and shift represent."""
         names = super().emit_all(op, inputs, attrs, node=node, outs=outs, quants=quants)
-        new, values = self.graph.nodes[-1], self.graph.values
-        params = PARAMETERS.get(op)
-        if params is not None and quants[0] is not None:
-            try:
-                params(new, [values[i] for i in inputs], values[names[0]])
-            except GraphError as error:
-                raise invalid(str(error), "its scales are out of range: convert again") from None
+        self._check_scales()
         if inputs and all(self.graph.is_constant(i) for i in inputs):
             self._fold()
         return names
+
+    def _check_scales(self) -> None:
+        """Refuse a last node whose integers do not exist; large ones are looked at when they run.
+
+        Raises:
+            EdgekitError: E103 where its scales are out of range.
+        """
+        node, values = self.graph.nodes[-1], self.graph.values
+        operands, results = [values[i] for i in node.inputs], [values[o] for o in node.outputs]
+        if all(v.quant is None for v in (*operands, *results)):
+            return
+        try:
+            if node.op in PARAMETERS:
+                PARAMETERS[node.op](node, operands, results[0])
+            elif sum(v.size for v in (*operands, *results)) < MOST_TRIED:
+                run_node(self.graph, node, [np.zeros(v.shape, v.dtype) for v in operands])
+        except GraphError as error:
+            raise invalid(str(error), "its scales are out of range: convert again") from None
 
     def _fold(self) -> None:
         """Replace the last node by the constant that it gives."""

@@ -36,7 +36,7 @@ def _inline(b: TfliteBuilder, node: TfliteNode, called: Subgraph, inputs: list[i
         if i not in place:
             place[i] = len(b.tensors)
             name = b.fresh(f"{node.name}/{tensor.name}")
-            b.reserved |= {name}
+            b.reserved.add(name)
             b.tensors.append(replace(tensor, name=name))
 
     def moved(indices: list[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,11 @@ def requantize(b: TfliteBuilder, node: TfliteNode) -> None:
     vanishes, they carry its scale."""
     if b.floating:
         raise Refused("it quantizes in the middle of a model that computes in float32")
-    b.finish(node, "clip", [b.x(node)], {"clamp": [None, None], "out_dtype": True})
+    attrs: dict[str, Any] = {"clamp": [None, None]}
+    dtype = b.kind_of(b.result(node))[0]
+    if dtype != b.value(b.x(node)).dtype:
+        attrs["out_dtype"] = dtype
+    b.finish(node, "clip", [b.x(node)], attrs)
 
 
 @handles("DEQUANTIZE")

@@ -23,6 +23,8 @@ COMPARISONS = {
     "GREATER": "greater", "GREATER_EQUAL": "greater_equal",
 }  # fmt: skip
 LOGICAL = {"LOGICAL_AND": "and", "LOGICAL_OR": "or", "LOGICAL_NOT": "not"}
+#: Fractional bits with which TFLite compares integers.
+COMPARED_BITS = 8
 RELUS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 #: Arithmetic of shapes, done at once where both operands are constants.
 ON_INTEGERS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -74,8 +76,8 @@ def add_n(b: TfliteBuilder, node: TfliteNode) -> None:
     zero point)."""
     names = [b.x(node, i) for i in range(len(node.inputs))]
     if not b.floating:
-        zero_points = {int(b.quant_of(b.operand(node, i)).zero_point[0]) for i in range(len(names))}
-        if len(names) > 2 or zero_points != {0}:
+        quants = [b.quant_of(b.operand(node, i)) for i in range(len(names))]
+        if len(names) > 2 or any(q is None or q.zero_point.any() for q in quants):
             raise Refused("of integers it takes 2 tensors with zero point 0")
     if len(names) == 1:
         b.finish(node, "reshape", names, {"shape": list(b.value(names[0]).shape)})
@@ -157,8 +159,14 @@ def prelu(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles(*COMPARISONS)
 def compare(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Two operands of one type that broadcast."""
-    b.finish(node, "compare", [b.x(node, 0), b.x(node, 1)], {"kind": COMPARISONS[node.op]})
+    """Two operands of one type that broadcast; scales of integers are below 1."""
+    attrs: dict[str, Any] = {"kind": COMPARISONS[node.op]}
+    left, right = b.value(b.x(node, 0)), b.value(b.x(node, 1))
+    if left.quant is not None and right.quant is not None:
+        if max(left.quant.scale[0], right.quant.scale[0]) >= 1:
+            raise Refused("it compares integers with a scale of 1 or more")
+        attrs["left_shift"] = COMPARED_BITS
+    b.finish(node, "compare", [left.name, right.name], attrs)
 
 
 @handles(*LOGICAL)
@@ -180,5 +188,3 @@ def select(b: TfliteBuilder, node: TfliteNode) -> None:
         wide = (*of_condition, *[1] * (len(shape) - 1))
         condition = b.reshape(condition, wide, node=node.name)
     b.finish(node, "where", [condition, b.x(node, 1), b.x(node, 2)], {})
-
-

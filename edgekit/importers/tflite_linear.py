@@ -207,12 +207,11 @@ def fully_connected(b: TfliteBuilder, node: TfliteNode) -> None:
     if value.size % depth:
         raise invalid(f"'{node.name}': weights {list(w.shape)} for {list(value.shape)}")
     rows = value.size // depth
+    shape: tuple[int, ...] = (1, rows, depth)
     if rows == 1:
         shape = (1, depth)
     elif out.shape[:1] == (1,) and len(out.shape) > 1 and value.shape[-1] == depth:
         shape = (*out.shape[:-1], depth)
-    else:
-        shape = (1, rows, depth)
     if value.shape != shape:
         x = b.reshape(x, shape, node=node.name)
     y = _linear(b, node, "fully_connected", x, (w, quant), clamp_of(options))
@@ -252,5 +251,3 @@ def embedding_lookup(b: TfliteBuilder, node: TfliteNode) -> None:
             raise Refused("its table and output differ in scale or zero point")
         data = b.x(node, 1)
     b.finish(node, "gather", [data, b.x(node, 0)], {"axis": 0})
-
-

@@ -109,9 +109,7 @@ def gather(b: TfliteBuilder, node: TfliteNode) -> None:
         b.finish(node, "gather", [b.x(node), indices], attrs)
         return
     # A scalar index takes its axis away.
-    picked = b.emit(
-        "gather", [b.x(node), indices], attrs, node=node.name, quant=b.quant_of(out)
-    )
+    picked = b.emit("gather", [b.x(node), indices], attrs, node=node.name, quant=b.quant_of(out))
     b.finish(node, "reshape", [picked], {"shape": list(out.shape) or [1]})
 
 

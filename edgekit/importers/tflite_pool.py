@@ -24,7 +24,11 @@ def pool(b: TfliteBuilder, node: TfliteNode) -> None:
     kernel = [int(options.FilterHeight()), int(options.FilterWidth())]
     attrs = {"kernel": kernel, **window(b, node, options, kernel, [1, 1]), **clamp_of(options)}
     average = node.op == "AVERAGE_POOL_2D"
-    if average and b.operand(node, 0).unsigned and (any(attrs["pads"]) or not math.prod(kernel) % 2):
+    if (
+        average
+        and b.operand(node, 0).unsigned
+        and (any(attrs["pads"]) or not math.prod(kernel) % 2)
+    ):
         raise Refused("it rounds halves of uint8 up, which is another number for int8")
     b.finish(node, "average_pool2d" if average else "max_pool2d", [b.x(node)], attrs)
 

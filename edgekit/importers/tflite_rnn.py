@@ -35,10 +35,8 @@ def _state(b: TfliteBuilder, node: TfliteNode, index: int, units: int, dtype: st
         raise Refused(f"'{tensor.name}' is {tensor.dtype}, {dtype} is supported here")
     if int(np.prod(tensor.shape)) != units:
         raise invalid(f"'{tensor.name}' is {list(tensor.shape)}, {units} units need [1, {units}]")
-    kind, quant = b.kind_of(tensor)
     flat = replace(tensor, shape=(1, units))
-    data = first_content(flat, None, kind)
-    b.names[at] = b.variables.state(b, tensor.name, (1, units), kind, quant, data)
+    b.names[at] = b.variables.state(b, flat, first_content(flat, None, dtype))
     return b.names[at]
 
 

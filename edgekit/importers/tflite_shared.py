@@ -57,9 +57,7 @@ def window(
     pads = [0, 0, 0, 0]
     for i in (0, 1):
         if options.Padding() == SAME:
-            pads[i], pads[i + 2] = same_padding(
-                shape[i + 1], kernel[i], strides[i], dilations[i]
-            )
+            pads[i], pads[i + 2] = same_padding(shape[i + 1], kernel[i], strides[i], dilations[i])
     return {"strides": strides, "pads": pads}
 
 

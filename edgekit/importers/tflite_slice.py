@@ -93,7 +93,9 @@ def strided_slice(b: TfliteBuilder, node: TfliteNode) -> None:
             parts.append(slice(at, at + 1, 1))
             continue
         end = begin + end if relative else end
-        parts.append(_clipped(None if bit & first else begin, None if bit & last else end, step, axis))
+        parts.append(
+            _clipped(None if bit & first else begin, None if bit & last else end, step, axis)
+        )
     parts += _whole(x.shape[len(parts) :])
     _emit(b, node, x.name, parts)
 
@@ -132,9 +134,7 @@ def split_v(b: TfliteBuilder, node: TfliteNode) -> None:
     _split(b, node, x.name, axis, sizes)
 
 
-def _split(
-    b: TfliteBuilder, node: TfliteNode, x: str, axis: int, sizes: Sequence[int]
-) -> None:
+def _split(b: TfliteBuilder, node: TfliteNode, x: str, axis: int, sizes: Sequence[int]) -> None:
     at = 0
     for i, size in enumerate(sizes):
         parts = _whole(b.value(x).shape)

@@ -1,5 +1,7 @@
-"""Variables of a .tflite file: VAR_HANDLE names one, CALL_ONCE runs a subgraph that gives them their
-first content, READ_VARIABLE and ASSIGN_VARIABLE read and write them.
+"""Variables of a .tflite file.
+
+VAR_HANDLE names one, CALL_ONCE runs a subgraph that gives them their first content, READ_VARIABLE
+and ASSIGN_VARIABLE read and write them.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def remove_constant_channels(graph: Graph, multiple_of: int = 4) -> Graph:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A conv-like node: `taps` int8 [O, KH, KW, I], `bias` int64 [O], whether its dtype holds it."""
+    """A conv-like node: `taps` int8 [O, KH, KW, I], `bias` int64 [O], whether its dtype holds
+    that."""
 
     node: Node
     taps: np.ndarray

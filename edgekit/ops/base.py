@@ -42,10 +42,6 @@ class Operator:
     #: activations and the result have one dtype.
     converts: bool = False
 
-    #: Constant operands of float32 become integers as activations do; False where the operator has
-    #: weights of its own kind.
-    plain_constants: bool = True
-
     def checked(self, node: Node, inputs: list[Value]) -> Inferred:
         """`infer` once every rule holds; GraphError with the sentence of one that does not."""
         for rule in self.rules:

@@ -27,7 +27,8 @@ def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) ->
     """Operand dtypes of conv-like operators; returns the result's dtype.
 
     All float32, or int8 or int16 activations with int8 weights and int32 biases, which may give
-    either width; int16 ones may have int64 biases. Layers that compute in float32 have float32 weights and convert activations.
+    either width; int16 ones may have int64 biases. Layers that compute in float32 have float32
+    weights and convert activations.
     """
     kinds, real = (x.dtype, w.dtype, bias.dtype), ("float32", "float32")
     integer = x.dtype in INTEGERS and kinds[1:] == ("int8", "int32")
@@ -69,7 +70,6 @@ class Conv2d(Operator):
 
     name = "conv2d"
     converts = True
-    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")

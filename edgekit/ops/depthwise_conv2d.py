@@ -16,7 +16,6 @@ class DepthwiseConv2d(Operator):
 
     name = "depthwise_conv2d"
     converts = True
-    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")

@@ -15,7 +15,6 @@ class FullyConnected(Operator):
 
     name = "fully_connected"
     converts = True
-    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")

@@ -31,7 +31,6 @@ class Gru(Operator):
     """GRU over axis 1 of x [1, T, I] with a state h [1, H]; rows of W, R: update, reset, new."""
 
     name = "gru"
-    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         x, h, *_ = rec.check(node, inputs, gates=3, states=["int16"], biases=[3, 1])

@@ -31,7 +31,6 @@ class Lstm(Operator):
     """LSTM over axis 1 of x [1, T, I] with states h [1, H], c [1, H]; rows of W, R: i, f, g, o."""
 
     name = "lstm"
-    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         kinds = [inputs[0].dtype, "int16"]

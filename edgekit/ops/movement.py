@@ -47,6 +47,5 @@ class Movement(Operator):
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
-        if out.quant is not None:
-            require_same_quant(node, values, out)
+        require_same_quant(node, values, out)
         return self.reference_float(node, inputs)

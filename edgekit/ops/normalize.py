@@ -22,8 +22,8 @@ from edgekit.ops.rules import activation, three_operands
 MAX_NORMALIZED = 1 << 15
 #: Fractional bits of a normalized number.
 NORMAL_BITS = 22
-#: Bits that the product with gamma drops; beta has gamma's scale times 2**(15 - 22).
-GAMMA_BITS = 15
+#: Bits that the product with gamma drops; beta has gamma's scale times 2**(16 - 22).
+GAMMA_BITS = 16
 BETA_STEPS = 2.0 ** (GAMMA_BITS - NORMAL_BITS)
 
 
@@ -158,8 +158,6 @@ def group_is_bounded(node: Node, inputs: list[Value]) -> bool:
 class Normalization(Operator):
     """Base class of layer_norm, rms_norm, instance_norm and group_norm."""
 
-    plain_constants = False
-
     converts = True
     #: Whether the mean is subtracted.
     centred = True
@@ -192,7 +190,7 @@ class Normalization(Operator):
         p = norm_params(node, values, out, view.members)
         v = self._viewed(node, x).astype(np.int64) - tensor_quant(values[0])[1]
         n = normalized(v, (1, 3), p.epsilon, self.centred).reshape(x.shape)
-        acc = (n * gamma.astype(np.int64) + (1 << (GAMMA_BITS - 1))) >> GAMMA_BITS
+        acc = (n * gamma.astype(np.int64)) >> GAMMA_BITS
         if beta:
             acc = fp.wrap32(acc + beta[0].astype(np.int64))
         zero_point = tensor_quant(out)[1]

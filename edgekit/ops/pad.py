@@ -81,8 +81,7 @@ class Pad(Movement):
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
-        if out.quant is not None:
-            require_same_quant(node, values, out)
+        require_same_quant(node, values, out)
         return self._padded(node, inputs[0], pad_value(node, values[0]))
 
     @staticmethod

@@ -17,9 +17,15 @@ def image(node: Node, inputs: list[Value]) -> bool:
     return len(inputs[0].shape) == 4
 
 
+def sane_axes(node: Node, inputs: list[Value]) -> bool:
+    """x must have at most 1048576 rows and columns, padding included."""
+    # Windows are counted one by one, and a file can claim any size.
+    return max(inputs[0].shape) + 2 * max(win.pads_of(node)) <= 1 << 20
+
+
 class Pooling(Operator):
     grid = "operand"
-    rules = (one_operand, image, activation)
+    rules = (one_operand, image, sane_axes, activation)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         x, kernel = inputs[0], win.pair(node, "kernel")
@@ -45,8 +51,11 @@ def taps_inside(node: Node, axis: int, size: int, before: int, behind: int) -> n
     kernel, stride = win.pair(node, "kernel")[axis], win.pair(node, "strides", 1)[axis]
     dilation, pads = win.pair(node, "dilations", 1)[axis], win.pads_of(node)
     count = window_out(size, kernel, stride, dilation, pads[axis], pads[axis + 2])
-    at = np.arange(count)[:, None] * stride - pads[axis] + np.arange(kernel) * dilation
-    return np.asarray(((at >= -before) & (at < size + behind)).sum(1), np.int64)
+    start = np.arange(count, dtype=np.int64) * stride - pads[axis]
+    # Tap k lies at start + k * dilation: the first k that is inside, and the first behind.
+    first = np.clip(-((before + start) // dilation), 0, kernel)
+    past = np.clip(-((start - size - behind) // dilation), 0, kernel)
+    return np.asarray(np.maximum(past - first, 0))
 
 
 def real_taps(node: Node, axis: int, size: int) -> np.ndarray:

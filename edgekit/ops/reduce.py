@@ -27,6 +27,8 @@ KINDS = {
 }
 #: Elements that one int32 sum of int16 numbers holds.
 MOST_INT16 = 65535
+#: Partial products of quantized numbers are kept within this, a float32.
+LARGEST_PRODUCT = 2.0**127
 
 
 def known_kind(node: Node, inputs: list[Value]) -> bool:
@@ -114,8 +116,7 @@ class Reduce(Operator):
     ) -> np.ndarray:
         kind = kind_of(node)
         if kind in ("max", "min", "any", "all"):
-            if out.quant is not None:
-                require_same_quant(node, values, out)
+            require_same_quant(node, values, out)
             return self.reference_float(node, inputs)
         if kind == "prod":
             return quantize(out, self._product(node, dequantize(values[0], inputs[0])))
@@ -127,13 +128,15 @@ class Reduce(Operator):
 
     @staticmethod
     def _product(node: Node, x: np.ndarray) -> np.ndarray:
-        """float32 products in the order of memory, each rounded."""
+        """float32 products in the order of memory, each rounded and limited: none is infinite."""
         axes = axes_of(node)
         kept = [i for i in range(x.ndim) if i not in axes]
         rows = x.transpose(*kept, *axes).reshape(*(x.shape[i] for i in kept), -1)
         y = np.ones(rows.shape[:-1], np.float32)
         for i in range(rows.shape[-1]):
-            y = y * rows[..., i]
+            with np.errstate(over="ignore"):
+                limit = np.float32(LARGEST_PRODUCT)
+                y = np.clip(y * rows[..., i], -limit, limit)
         return y.reshape(reduced_shape(x.shape, axes, keepdims_of(node)))
 
     def interval(

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.graph import GraphError, Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import clamp_of
+from edgekit.ops.base import INTEGERS, clamp_of
 
 #: The axis of output channels in each operator's weights.
 CHANNEL_AXIS = {"conv2d": 0, "fully_connected": 0, "depthwise_conv2d": 2}
@@ -100,6 +100,8 @@ def clamp_of_output(node: Node, out: Value) -> tuple[int, int]:
 
 def require_same_quant(node: Node, values: list[Value], out: Value) -> None:
     """Operators that only move or compare integers keep their operand's quantization."""
+    if out.dtype not in INTEGERS:
+        return  # indices and truth values have none
     if quant_of(values[0]) != quant_of(out):
         raise GraphError(f"'{node.name or node.op}': input and output must share quantization")
 

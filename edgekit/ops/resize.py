@@ -103,8 +103,7 @@ class Resize(Movement):
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
-        if out.quant is not None:
-            require_same_quant(node, values, out)
+        require_same_quant(node, values, out)
         x = inputs[0]
         if node.attrs.get("mode", "nearest") == "nearest":
             return self._nearest(node, x)

@@ -8,7 +8,7 @@ from edgekit.graph import Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import INTEGERS, Inferred, Operator, require
 from edgekit.ops.interval import Interval, between, full
-from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
+from edgekit.ops.requant import SOFTMAX_SUM_BITS, Softmax16Params, softmax16_params, softmax_params
 
 #: TFLite's quantization of probabilities.
 PROBABILITIES = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 32768, 0)}
@@ -54,12 +54,7 @@ class Softmax(Operator):
             return self._int16(node, inputs[0].astype(np.int64), values, out)
         table = softmax_params(node, values, out).exp_table.astype(np.int64)
         x = inputs[0].astype(np.int64)
-        e = table[x.max(axis=-1, keepdims=True) - x]
-        total = fp.rounding_divide_by_pot(e, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True)
-        scale, over_unit = fp.reciprocal(total, SOFTMAX_SUM_BITS)
-        product = fp.saturating_rounding_doubling_high_mul(scale, e)
-        y = fp.rounding_divide_by_pot(product, over_unit + 31 - 8) - 128
-        return np.clip(y, -128, 127).astype(np.int8)
+        return shares(table[x.max(axis=-1, keepdims=True) - x])
 
     @staticmethod
     def _int16(node: Node, x: np.ndarray, values: list[Value], out: Value) -> np.ndarray:
@@ -68,21 +63,35 @@ class Softmax(Operator):
         scaled = fp.multiply_by_quantized_multiplier(
             x - x.max(axis=-1, keepdims=True), p.multiplier, p.shift
         )
-        e = fp.interpolate(p.exp_table, np.clip(scaled + 32767, -32768, 32767))
-        total = e.sum(axis=-1, keepdims=True)
-        zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
-        shifted = ((total << (zeros - 1)) + (1 << 13)) >> 14
-        share = fp.interpolate(
-            p.reciprocal_table, np.clip(shifted - (1 << 15) - (1 << 16), -32768, 32767)
-        )
-        right = 31 - zeros
-        y = (e * share + (np.int64(1) << (right - 1))) >> right
-        return np.clip(y, 0, 32767).astype(np.int16)
+        return shares16(fp.interpolate(p.exp_table, np.clip(scaled + 32767, -32768, 32767)), p)
 
     def interval(
         self, node: Node, operands: list[Interval], values: list[Value], out: Value
     ) -> Interval:
         return between(out, 0, 32767) if out.dtype == "int16" else full(out)
+
+
+def shares(e: np.ndarray) -> np.ndarray:
+    """int8 shares of exponentials, Q0.31, in the sum of their row; -128 in a row of zeros."""
+    total = fp.rounding_divide_by_pot(e, SOFTMAX_SUM_BITS).sum(axis=-1, keepdims=True)
+    scale, over_unit = fp.reciprocal(np.where(total == 0, 1 << 19, total), SOFTMAX_SUM_BITS)
+    product = fp.saturating_rounding_doubling_high_mul(scale, e)
+    y = fp.rounding_divide_by_pot(product, over_unit + 31 - 8) - 128
+    return np.clip(y, -128, 127).astype(np.int8)
+
+
+def shares16(e: np.ndarray, p: Softmax16Params) -> np.ndarray:
+    """int16 shares of exponentials, Q0.15, in the sum of their row; 0 in a row of zeros."""
+    total = e.sum(axis=-1, keepdims=True)
+    total = np.where(total == 0, 1 << 15, total)
+    zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
+    shifted = ((total << (zeros - 1)) + (1 << 13)) >> 14
+    share = fp.interpolate(
+        p.reciprocal_table, np.clip(shifted - (1 << 15) - (1 << 16), -32768, 32767)
+    )
+    right = 31 - zeros
+    y = (e * share + (np.int64(1) << (right - 1))) >> right
+    return np.clip(y, 0, 32767).astype(np.int16)
 
 
 OPERATOR = Softmax()

@@ -28,7 +28,6 @@ class Svdf(Operator):
     """SVDF: x [1, I] through features [F, I] into a memory [1, F x M], then over time; rank r."""
 
     name = "svdf"
-    plain_constants = False
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 5, node, f"needs 5 operands, has {len(inputs)}")

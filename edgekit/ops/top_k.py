@@ -47,8 +47,7 @@ class TopK(Operator):
     def evaluate_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], outs: list[Value]
     ) -> list[np.ndarray]:
-        if outs[0].quant is not None:
-            require_same_quant(node, values, outs[0])
+        require_same_quant(node, values, outs[0])
         return self.evaluate_float(node, inputs)
 
     def interval(

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 from edgekit.graph import Graph
 from edgekit.passes.fold_affine import fold_affine
+from edgekit.passes.fold_pad import fold_pad
 from edgekit.passes.fuse_clamp import fuse_clamp
 from edgekit.passes.gates import gates
+from edgekit.passes.global_pools import global_pools
 from edgekit.passes.identities import identities
 from edgekit.passes.layout import layout
+from edgekit.passes.masks import masks
 from edgekit.passes.matrix_products import matrix_products
 from edgekit.passes.narrow import narrow
 from edgekit.passes.normalizations import normalizations
@@ -27,8 +30,8 @@ Pass = Callable[[Graph], bool]
 # bars the way for a scale. Rows become pixels at the end: until then a reshape would stand between
 # a product and what folds into it.
 PASSES: tuple[Pass, ...] = (
-    identities, gates, normalizations, narrow, matrix_products, layout, fold_affine, fuse_clamp,
-    several_rows,
+    identities, gates, normalizations, masks, narrow, matrix_products, layout, global_pools,
+    fold_pad, fold_affine, fuse_clamp, several_rows,
 )  # fmt: skip
 
 

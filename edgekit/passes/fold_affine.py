@@ -4,12 +4,12 @@ Float graphs only. `c` is a constant that varies along the last axis at most. A 
 rounded to a grid stands between operators and is not folded across; weights on a grid take their
 scales along, and are left alone where they could not.
 
-1. mul by c or add of c behind conv2d, depthwise_conv2d or fully_connected that nothing else reads
-   and that has no clamp yet: the weights and the bias take it up.
+1. mul by c or add of c behind conv2d, conv_transpose2d, depthwise_conv2d or fully_connected that
+   nothing else reads and that has no clamp yet: the weights and the bias take it up.
 2. mul by c in front of one of these that alone reads it: the weights take it up. Padding stays
    right, since zero times c is zero. A reshape in front of fully_connected is looked through.
-3. add of c in front of one of these, where no padding would have to become -c: the bias takes up
-   the products of c with the weights.
+3. add of c in front of one of these, where no padding would have to become -c (which a transposed
+   convolution has between its pixels): the bias takes up the products of c with the weights.
 4. mul and add (either order) on an image where none of these apply: a 1x1 depthwise_conv2d.
 
 Products are formed in float64 and rounded to float32 once.
@@ -35,7 +35,7 @@ from edgekit.passes.edit import (
     with_inputs,
 )
 
-LINEAR = ("conv2d", "depthwise_conv2d", "fully_connected")
+LINEAR = ("conv2d", "conv_transpose2d", "depthwise_conv2d", "fully_connected")
 
 
 def fold_affine(graph: Graph) -> bool:
@@ -156,7 +156,9 @@ def _in_front(graph: Graph, node: Node) -> bool:
     product = None
     if node.op == "mul":
         product = w * seen
-    elif any(linear.attrs.get("pads") or []) and np.any(full):
+    elif np.any(full) and (
+        any(linear.attrs.get("pads") or []) or linear.op == "conv_transpose2d"
+    ):
         return False
     else:
         axes = (0, 1) if linear.op == "depthwise_conv2d" else tuple(range(1, w.ndim))

@@ -3,17 +3,20 @@
 A transpose is moved towards the outputs, operator by operator, until it meets its inverse, an
 input or output that may be declared in the other layout, or weights that can be permuted.
 
-1. A graph input that is transposed from NCHW to NHWC, at once or behind clip, add and mul, is
-   declared NHWC; `metadata["layout"]` notes what the model file said, and a transpose back serves
-   all other readers.
+1. A graph input that is transposed from NCHW to NHWC, at once or behind operators of rules 3 and 4,
+   is declared NHWC; `metadata["layout"]` notes what the model file said, and a transpose back
+   serves all other readers.
 2. A graph output that is NHWC transposed to NCHW is declared NHWC and noted in the same way.
-3. A transpose in front of clip, or of softmax where the last axis stays, moves behind it.
-4. A transpose in front of add or mul moves behind it where the other operand has the same
-   transpose, is a constant (which is permuted) or an input that rule 1 may declare.
+3. A transpose in front of an operator with one operand that has axes (`edgekit.passes.sink`) moves
+   behind it: element by element, along axes by name, or over the last axis where that stays.
+4. A transpose in front of an operator with several operands moves behind it where every other
+   operand has the same transpose, is a constant (which is permuted), has one element at most in the
+   axes that move (a reshape then permutes it), or is an input that rule 1 may declare.
 5. fully_connected of a reshape of a transpose reads the numbers untransposed with its weights
    permuted.
 6. A transpose of a constant is done at once.
-7. A transpose that moves only axes of size 1 becomes a reshape (after rules 1 to 6 have settled).
+7. A transpose in front of a reshape moves behind it where `edgekit.passes.regroup` says so.
+8. A transpose that moves only axes of size 1 becomes a reshape (after rules 1 to 7 have settled).
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekit.graph import Graph, Node, Shape
+from edgekit.graph import Graph, Node, Shape, Value
+from edgekit.ops import operator
 from edgekit.passes.edit import (
     add_constant,
     fresh,
@@ -33,6 +37,8 @@ from edgekit.passes.edit import (
     with_inputs,
 )
 from edgekit.passes.identities import identities
+from edgekit.passes.regroup import regroup
+from edgekit.passes.sink import ELEMENTWISE, JOINT, MOVES, moved
 
 TO_NHWC = [0, 2, 3, 1]
 TO_NCHW = [0, 3, 1, 2]
@@ -41,23 +47,28 @@ TO_NCHW = [0, 3, 1, 2]
 def layout(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
     changed = False
-    while _rules_1_to_6(graph) or _rule_7(graph):
+    while _rules_1_to_7(graph) or _rule_8(graph):
         changed = True
         graph.drop_unused()
         identities(graph)
     return changed
 
 
-def _rules_1_to_6(graph: Graph) -> bool:
+def _rules_1_to_7(graph: Graph) -> bool:
     done = _inputs(graph) or _outputs(graph)
     for name in [n.output for n in graph.nodes]:
         node = graph.producer(name)
         if node is not None:
-            done |= _sink(graph, node) or _permute_weights(graph, node) or _constant(graph, node)
+            done |= (
+                _sink(graph, node)
+                or _permute_weights(graph, node)
+                or _constant(graph, node)
+                or regroup(graph, node)
+            )
     return done
 
 
-def _rule_7(graph: Graph) -> bool:
+def _rule_8(graph: Graph) -> bool:
     changed = False
     for node in list(graph.nodes):
         shape = graph.values[node.inputs[0]].shape
@@ -107,8 +118,8 @@ def _wanted_as_nhwc(graph: Graph, name: str) -> bool:
             continue
         if node.op == "transpose" and node.attrs["perm"] == TO_NHWC:
             return True
-        if node.op in ("clip", "add", "mul") and len(graph.values[node.output].shape) == 4:
-            reached.add(node.output)
+        if node.op in MOVES and len(graph.values[node.output].shape) == 4:
+            reached.update(node.outputs)
     return False
 
 
@@ -139,39 +150,51 @@ def _transpose(graph: Graph, name: str) -> Node | None:
 
 def _sink(graph: Graph, node: Node) -> bool:
     """Rules 3 and 4: let `node` read what is in front of the transpose, transpose its result."""
-    if node.op not in ("clip", "softmax", "add", "mul"):
+    if node.op not in MOVES:
         return False
-    first = next((t for t in (_transpose(graph, i) for i in node.inputs) if t is not None), None)
+    joint = node.inputs if node.op in JOINT else node.inputs[:1]
+    first = next((t for t in (_transpose(graph, i) for i in joint) if t is not None), None)
     if first is None:
         return False
-    perm = first.attrs["perm"]
-    if node.op == "softmax" and perm[-1] != len(perm) - 1:
+    perm = list(first.attrs["perm"])
+    found = moved(graph, node, perm)
+    if found is None:
         return False
-    if len(graph.values[node.output].shape) != len(perm):
-        return False  # the other operand has more axes than are permuted
+    attrs, behind = found
     inputs: list[str] = []
-    for name in node.inputs:
-        moved = _untransposed(graph, name, perm)
-        if moved is None:
+    for name in joint:
+        untransposed = _untransposed(graph, name, perm, broadcast=node.op in ELEMENTWISE)
+        if untransposed is None:
             return False
-        inputs.append(moved)
-    inner = make(graph, node.op, inputs, node.attrs, node)
-    replace_node(
-        graph,
-        node,
-        inner,
-        Node("transpose", (inner.output,), node.outputs, {"perm": perm}, node.name),
-    )
+        inputs.append(untransposed)
+    inputs += node.inputs[len(joint) :]
+    inner = Node(node.op, tuple(inputs), tuple(fresh(graph, o) for o in node.outputs), attrs,
+                 node.name)  # fmt: skip
+    operands = [graph.values[i] for i in inputs]
+    if not all(rule(inner, operands) for rule in operator(node.op).rules):
+        return False  # a resize of the leading axis, for instance
+    transposes = []
+    inferred = operator(node.op).infer(inner, operands)
+    for name, out, (shape, dtype) in zip(inner.outputs, node.outputs, inferred, strict=True):
+        graph.add_value(Value(name, shape, dtype, graph.values[out].quant))
+        transposes.append(Node("transpose", (name,), (out,), {"perm": behind}, node.name))
+    replace_node(graph, node, inner, *transposes)
     return True
 
 
-def _untransposed(graph: Graph, name: str, perm: list[int]) -> str | None:
-    """The tensor whose transpose by `perm` is `name`, or None where there is none for free."""
+def _untransposed(
+    graph: Graph, name: str, perm: list[int], *, broadcast: bool
+) -> str | None:
+    """The tensor whose transpose by `perm` is `name`, or None where there is none for free.
+
+    Args:
+        broadcast: the operand may have fewer axes, or one element along some.
+    """
     value = graph.values[name]
     node = _transpose(graph, name)
-    if node is not None and node.attrs["perm"] == perm:
+    if node is not None and list(node.attrs["perm"]) == perm:
         return node.inputs[0]
-    if value.size == 1 and len(value.shape) <= 1:
+    if broadcast and value.size == 1 and len(value.shape) <= 1:
         return name
     if graph.is_constant(name):
         inverse = np.argsort(perm)
@@ -182,6 +205,9 @@ def _untransposed(graph: Graph, name: str, perm: list[int]) -> str | None:
             axis = quant.axis + len(perm) - len(value.shape)
             quant = replace(quant, axis=perm[axis])
         return add_constant(graph, name, data, quant)
+    inverse = [int(i) for i in np.argsort(perm)]
+    if len(value.shape) == len(perm) and _moves_units_only(value.shape, inverse):
+        return _reshaped(graph, value, [value.shape[i] for i in inverse])
     if name in graph.inputs and perm == TO_NCHW and len(value.shape) == 4:
         # Rule 1 will declare this input NHWC: the transpose made here ends there.
         out = fresh(graph, name)
@@ -192,6 +218,17 @@ def _untransposed(graph: Graph, name: str, perm: list[int]) -> str | None:
         )
         return out
     return None
+
+
+def _reshaped(graph: Graph, value: Value, shape: list[int]) -> str:
+    """`value` in another shape, by a reshape directly behind where it is made."""
+    out = fresh(graph, value.name)
+    graph.add_value(replace(value, name=out, shape=tuple(shape)))
+    reshape = Node("reshape", (value.name,), (out,), {"shape": shape}, value.name)
+    maker = graph.producer(value.name)
+    at = 0 if maker is None else 1 + next(i for i, n in enumerate(graph.nodes) if n is maker)
+    graph.nodes.insert(at, reshape)
+    return out
 
 
 def _permute_weights(graph: Graph, node: Node) -> bool:

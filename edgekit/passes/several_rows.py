@@ -51,4 +51,5 @@ def _per_channel(graph: Graph, name: str, channels: int) -> Quant | None:
     quant = graph.values[name].quant
     if quant is None or quant.per_channel:
         return quant
-    return Quant.make(np.repeat(quant.scale, channels), np.repeat(quant.zero_point, channels), 0)
+    scale, zero_point = np.repeat(quant.scale, channels), np.repeat(quant.zero_point, channels)
+    return replace(quant, scale=scale, zero_point=zero_point, axis=0)

@@ -121,6 +121,12 @@ EK_INLINE int16_t ek_requantize16(int32_t acc, int32_t multiplier, int32_t shift
     return ek_clamp16(ek_rescaled(acc, multiplier, shift, zero_point), low, high);
 }
 
+/* SPEC "gather": negative indices count from the end, others outside are limited to 0..size-1. */
+EK_INLINE int32_t ek_index(int32_t i, int32_t size)
+{
+    return ek_min(ek_max(i < 0 ? i + size : i, 0), size - 1);
+}
+
 /* Average pooling: sum / count, rounded half away from zero. */
 EK_INLINE int32_t ek_average(int32_t sum, int32_t count)
 {

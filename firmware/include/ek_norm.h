@@ -56,16 +56,22 @@ EK_NORM int32_t ek_norm_inverse_root(uint64_t v, int32_t *pairs)
     return ek_norm_reciprocal(ek_norm_floor_sqrt(v));
 }
 
-/* deviation / sqrt(v) with 22 fractional bits; `right` is 40 less the pairs of the inverse root. */
+/* deviation / sqrt(v) with 22 fractional bits; `right` is 40 less the pairs of the inverse root.
+ *
+ * A deviation is below 2^right, since the result is below 2^30 and the inverse is 2^30 or more: up
+ * to a shift of 31 it can go left first, so that the product's shift is a fixed one. */
 EK_INLINE int32_t ek_norm_scaled(int32_t deviation, int32_t inverse, int32_t right)
 {
+    if (right <= 31) {
+        return ek_high_product((int32_t)((uint32_t)deviation << (31 - right)), inverse);
+    }
     return (int32_t)(((int64_t)deviation * inverse + (INT64_C(1) << (right - 1))) >> right);
 }
 
 /* A normalized number times gamma plus beta. */
 EK_INLINE int32_t ek_norm_affine(int32_t x, int32_t gamma, int32_t beta)
 {
-    const int32_t product = (int32_t)(((int64_t)x * gamma + (1 << 14)) >> 15);
+    const int32_t product = (int32_t)(((int64_t)x * gamma) >> 16);
     return (int32_t)((uint32_t)product + (uint32_t)beta);
 }
 

@@ -79,6 +79,58 @@ EK_INLINE int32_t ek_rec_dot16(const int16_t *x, const int8_t *w, int32_t count,
     return acc;
 }
 
+/* Four rows of weights, `stride` apart, at once: acc[k] += the sum of x[i] * w[k * stride + i]. */
+EK_INLINE void ek_rec_dot8_4(const int8_t *x, const int8_t *w, int32_t stride, int32_t count,
+                             int32_t *acc)
+{
+    const int8_t *const w1 = w + stride, *const w2 = w1 + stride, *const w3 = w2 + stride;
+    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3], i = 0;
+#if defined(__ARM_FEATURE_DSP)
+    for (; i + 4 <= count; i += 4) {
+        const uint32_t v = ek_ld_int8x4(x + i);
+        const int32_t even = ek_rec_even(v), odd = ek_rec_odd(v);
+        uint32_t b = ek_ld_int8x4(w + i);
+        a0 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a0));
+        b = ek_ld_int8x4(w1 + i);
+        a1 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a1));
+        b = ek_ld_int8x4(w2 + i);
+        a2 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a2));
+        b = ek_ld_int8x4(w3 + i);
+        a3 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a3));
+    }
+#endif
+    acc[0] = ek_rec_dot8(x + i, w + i, count - i, a0);
+    acc[1] = ek_rec_dot8(x + i, w1 + i, count - i, a1);
+    acc[2] = ek_rec_dot8(x + i, w2 + i, count - i, a2);
+    acc[3] = ek_rec_dot8(x + i, w3 + i, count - i, a3);
+}
+
+EK_INLINE void ek_rec_dot16_4(const int16_t *x, const int8_t *w, int32_t stride, int32_t count,
+                              int32_t *acc)
+{
+    const int8_t *const w1 = w + stride, *const w2 = w1 + stride, *const w3 = w2 + stride;
+    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3], i = 0;
+#if defined(__ARM_FEATURE_DSP)
+    for (; i + 4 <= count; i += 4) {
+        uint32_t first, second, b = ek_ld_int8x4(w + i);
+        memcpy(&first, x + i, sizeof first);
+        memcpy(&second, x + i + 2, sizeof second);
+        const int32_t even = ek_rec_lower(first, second), odd = ek_rec_upper(first, second);
+        a0 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a0));
+        b = ek_ld_int8x4(w1 + i);
+        a1 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a1));
+        b = ek_ld_int8x4(w2 + i);
+        a2 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a2));
+        b = ek_ld_int8x4(w3 + i);
+        a3 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a3));
+    }
+#endif
+    acc[0] = ek_rec_dot16(x + i, w + i, count - i, a0);
+    acc[1] = ek_rec_dot16(x + i, w1 + i, count - i, a1);
+    acc[2] = ek_rec_dot16(x + i, w2 + i, count - i, a2);
+    acc[3] = ek_rec_dot16(x + i, w3 + i, count - i, a3);
+}
+
 /* The same where sums leave 32 bits. */
 EK_INLINE int64_t ek_rec_dot16_wide(const int16_t *x, const int8_t *w, int32_t count, int64_t acc)
 {
@@ -88,13 +140,29 @@ EK_INLINE int64_t ek_rec_dot16_wide(const int16_t *x, const int8_t *w, int32_t c
     return acc;
 }
 
+EK_INLINE void ek_rec_dot16_4_wide(const int16_t *x, const int8_t *w, int32_t stride, int32_t count,
+                                   int64_t *acc)
+{
+    for (int32_t k = 0; k < 4; ++k) {
+        acc[k] = ek_rec_dot16_wide(x, w + k * stride, count, acc[k]);
+    }
+}
+
 /* acc * multiplier / 2^right, halves up: the requantization of 64-bit accumulators. */
 EK_INLINE int64_t ek_rec_reduced(int64_t acc, int32_t multiplier, int32_t right)
 {
     return (acc * multiplier + (INT64_C(1) << (right - 1))) >> right;
 }
 
-EK_INLINE int32_t ek_rec_clamp(int64_t x)
+/* ek_multiply for multipliers that are not negative and a right shift. */
+EK_INLINE int32_t ek_rec_right(int32_t x, int32_t multiplier, int32_t right)
+{
+    return ek_rounding_shift(ek_high_product(x, multiplier), right);
+}
+
+EK_INLINE int32_t ek_rec_clamp(int32_t x) { return ek_min(ek_max(x, -32768), 32767); }
+
+EK_INLINE int32_t ek_rec_clamp_wide(int64_t x)
 {
     return x < -32768 ? -32768 : x > 32767 ? 32767 : (int32_t)x;
 }

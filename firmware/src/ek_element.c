@@ -17,7 +17,8 @@ EK_SMALL static int32_t saturating_left(int32_t x, int32_t bits)
     return wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
 }
 
-/* Leading zeros of a number that is not 0. */
+/* Leading zeros of a number that is not 0. Armv6-M has no instruction for it, only a library call. */
+#if defined(__ARM_ARCH_6M__)
 EK_SMALL static int32_t leading_zeros(uint32_t x)
 {
     int32_t n = 0;
@@ -27,6 +28,9 @@ EK_SMALL static int32_t leading_zeros(uint32_t x)
     }
     return n;
 }
+#else
+EK_INLINE int32_t leading_zeros(uint32_t x) { return __builtin_clz(x); }
+#endif
 
 int32_t ek_element_inverse_sqrt(int32_t v, int32_t multiplier, int32_t shift)
 {

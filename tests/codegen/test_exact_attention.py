@@ -39,5 +39,9 @@ def test_normalizations(op: str, tmp_path: Path) -> None:
     exact([f"{op} {types}" for types in NORMS], tmp_path)
 
 
+def test_masked_softmax(tmp_path: Path) -> None:
+    exact(["masked_softmax int8", "masked_softmax int16"], tmp_path)
+
+
 def test_rows(tmp_path: Path) -> None:
     exact([f"{op} {kind}" for op in ROW_OPERATORS for kind in ("int8", "int16")], tmp_path)

@@ -13,6 +13,7 @@ import tflite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared import SHARED, needs_shared
+from tflite_files import File
 
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
@@ -116,13 +117,20 @@ def test_hybrid_model_is_the_float_network_behind_it() -> None:
     assert (scores.argmax(1) == arrays["label"]).mean() > 0.91
 
 
-@needs_shared
-def test_unsupported_operators_are_all_listed() -> None:
-    path = MODELS / "mcunet_tinyengine_vww.tflite"
-    error = refused(path, "E102", "7 nodes of 3 operators")
-    assert Counter(u.op for u in unsupported(path)) == {"PAD": 4, "TRANSPOSE": 1, "MEAN": 2}
-    assert len(error.details) == 7
-    with pytest.raises(EdgekitError, match="7 nodes"):
+def test_unsupported_operators_are_all_listed(tmp_path: Path) -> None:
+    f = File()
+    x, h, y = (f.tensor([1, 4, 4, 2], "int8", 0.5) for _ in range(3))
+    f.op("LOCAL_RESPONSE_NORMALIZATION", [x], [h])
+    f.op("LOCAL_RESPONSE_NORMALIZATION", [x], [y])
+    z = f.tensor([1, 2, 2, 2], "int8", 0.5)
+    f.op("L2_POOL_2D", [x], [z])
+    path = tmp_path / "m.tflite"
+    path.write_bytes(f.bytes([x], [h, y, z]))
+    error = refused(path, "E102", "3 nodes of 2 operators")
+    kinds = Counter(u.op for u in unsupported(path))
+    assert kinds == {"LOCAL_RESPONSE_NORMALIZATION": 2, "L2_POOL_2D": 1}
+    assert len(error.details) == 3
+    with pytest.raises(EdgekitError, match="3 nodes"):
         import_raw(path)
 
 

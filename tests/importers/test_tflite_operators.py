@@ -221,14 +221,16 @@ def convert(model: Any, sub: Any, op: str, source: int, result: int, first: bool
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_conversions_at_the_edges_vanish(tmp_path: Path, dtype: str) -> None:
     def edit(model: Any, sub: Any) -> None:
-        quant = None
-        if dtype == "uint8":
-            quant = schema.QuantizationParametersT()
-            quant.scale, quant.zeroPoint = np.array([0.5], "f4"), np.array([125], "i8")
-        outside = add_tensor(sub, "x", "real_x", dtype, quant)
+        def quant(scale: float, zero_point: int) -> Any:
+            q = schema.QuantizationParametersT()
+            q.scale, q.zeroPoint = np.array([scale], "f4"), np.array([zero_point], "i8")
+            return q if dtype == "uint8" else None
+
+        # The same reals as int8 with zero points of -3 and 7.
+        outside = add_tensor(sub, "x", "real_x", dtype, quant(0.5, 125))
         convert(model, sub, "QUANTIZE", outside, sub.inputs[0], True)
         sub.inputs = [outside]
-        outside = add_tensor(sub, "y", "real_y", dtype, quant)
+        outside = add_tensor(sub, "y", "real_y", dtype, quant(0.25, 135))
         op = "DEQUANTIZE" if dtype == "float32" else "QUANTIZE"
         convert(model, sub, op, sub.outputs[0], outside, False)
         sub.outputs = [outside]
@@ -315,8 +317,8 @@ def drop_options(model: Any, sub: Any) -> None:
         ("conv2d", set_in("y", shape=[1, 9, 9, 3]), "E103", "9, 9"),
         ("conv2d", set_in("x", shape=[2, 6, 5, 2]), "E104", "batch"),
         ("conv2d", set_in("b", type=TYPES["int64"]), "E103", "24 bytes"),
-        ("conv2d", set_in("y", type=TYPES["int16"]), "E106", "int16"),
-        ("conv2d", set_in("y", type=TYPES["uint8"]), "E106", "uint8"),
+        ("conv2d", set_in("y", type=TYPES["int16"]), "E102", "zero point 7"),
+        ("conv2d", set_quant("w", zeroPoint=np.array([1])), "E102", "asymmetric"),
         ("conv2d", set_in("x", type=TYPES["float32"]), "E106", "float32"),
         ("conv2d", set_options(strideH=0), "E103", "strides"),
         ("conv2d", set_options(dilationHFactor=2**31 - 1), "E107", "padding"),
@@ -327,7 +329,7 @@ def drop_options(model: Any, sub: Any) -> None:
         ("reshape and softmax", set_in("f", shape=[1, 61]), "E103", "61"),
         ("fully_connected", set_options(weightsFormat=1), "E102", "shuffled"),
         ("fully_connected", set_in("x", shape=[1, 7]), "E103", "[1, 7]"),
-        ("fully_connected", set_in("x", shape=[1, 2, 5]), "E102", "2 rows"),
+        ("fully_connected", set_in("x", shape=[1, 2, 5]), "E103", "10 against 5"),
         ("add", lambda m, s: setattr(s.operators[0], "outputs", [0]), "E103", "two operators"),
         ("add", lambda m, s: setattr(s.operators[0], "inputs", [0, 99]), "E103", "99"),
         ("add", lambda m, s: setattr(s.operators[0], "inputs", [0, -1]), "E103", "operand 1"),
