@@ -248,14 +248,15 @@ class _Streamer:
         """Features of the new frames; a running noise estimate is a state."""
         s = Settings.of(node.attrs)
         attrs = {**node.attrs, "lead": window.reach - s.frame_length}
-        inputs, outputs = (x,), node.outputs
+        inputs: tuple[str, ...] = (x,)
+        outputs = node.outputs
         if s.tracks_noise:
-            shape, what = (1, s.bands, 2), node.name or node.output
-            names = [self.graph.fresh(f"{what}:noise{end}") for end in ("", "~next")]
-            for name in names:
-                self.graph.add_value(Value(name, shape, "int32"))
-            self.graph.states.append(State(*names, np.zeros(shape, np.int32)))
-            inputs, outputs = (x, names[0]), (*outputs, names[1])
+            pairs, what = (1, s.bands, 2), node.name or node.output
+            now, following = (self.graph.fresh(f"{what}:noise{end}") for end in ("", "~next"))
+            for name in (now, following):
+                self.graph.add_value(Value(name, pairs, "int32"))
+            self.graph.states.append(State(now, following, np.zeros(pairs, np.int32)))
+            inputs, outputs = (x, now), (*outputs, following)
         made = replace(node, inputs=inputs, outputs=outputs, attrs=attrs)
         operands = [self.graph.values[i] for i in inputs]
         shape = operator(node.op).checked(made, operands)[0][0]

@@ -14,8 +14,8 @@ from edgekit.devices.find import find_board, find_target
 from edgekit.errors import EdgekitError
 from edgekit.execute import execute
 from edgekit.graph import Graph, Node, Quant, Value
-from edgekit.ops.audio_features import PCM
 from edgekit.ops.audio.settings import Settings
+from edgekit.ops.audio_features import PCM
 from edgekit.output import write_output
 from edgekit.reference import run
 from edgekit.streaming import Hop, stream
@@ -36,9 +36,8 @@ def window(s: Settings, frames: int, rest: int = 0) -> Graph:
     quant = Quant.make(0.1, 20)
     g.add_value(Value("x", (1, samples), "int16", PCM))
     g.add_value(Value("features", (1, frames, s.features), "int8", quant))
-    g.nodes.append(
-        Node("audio_features", ("x",), ("features",), {**asdict(s), "out_dtype": "int8"}, "features")
-    )
+    attrs = {**asdict(s), "out_dtype": "int8"}
+    g.nodes.append(Node("audio_features", ("x",), ("features",), attrs, "features"))
     g.add_value(Value("image", (1, frames, 1, s.features), "int8", quant))
     g.nodes.append(
         Node("reshape", ("features",), ("image",), {"shape": [1, frames, 1, s.features]}, "image")
@@ -50,7 +49,8 @@ def window(s: Settings, frames: int, rest: int = 0) -> Graph:
 
 
 def recording(samples: int) -> np.ndarray:
-    return np.concatenate([audio.speech(1, 1.0)[:, : samples // 2], audio.extremes(samples // 2)], 1)
+    half = samples // 2
+    return np.concatenate([audio.speech(1, 1.0)[:, :half], audio.extremes(half)], 1)
 
 
 @pytest.mark.parametrize("frames", [1, 2])
