@@ -115,9 +115,9 @@ def judge(case: Case) -> Result:
     if kind:
         return Result(case, "out of scope", kind)
     # An empty tensor is no activation; of the second operand of CastLike only the type matters.
-    bound = {n for n, a in _arrays(case).items() if 0 in a.shape}
+    bound = {n for n, a in arrays_of(case).items() if 0 in a.shape}
     if "_expanded" in case.name and case.op in TIED:
-        bound |= {n for n, a in _arrays(case).items() if a.dtype.kind in "iu"}
+        bound |= {n for n, a in arrays_of(case).items() if a.dtype.kind in "iu"}
     if "Quantize" in case.op or "QLinear" in case.op:
         bound |= {i.name for i in case.model.graph.input
                   if "scale" in i.name or "zero_point" in i.name}  # fmt: skip
@@ -133,7 +133,7 @@ def judge(case: Case) -> Result:
             if more - bound:
                 bound |= more
             elif "constant" in text and attempt < 7:
-                arrays = _arrays(case)
+                arrays = arrays_of(case)
                 integers = {n for n in names[1:] if arrays[n].dtype.kind in "iub"} - bound
                 more = integers or set(names[1:]) - bound
                 if case.op in FOLDED_ONLY:
@@ -170,13 +170,14 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _arrays(case: Case) -> dict[str, np.ndarray]:
+def arrays_of(case: Case) -> dict[str, np.ndarray]:
+    """The test's inputs by name."""
     names = [i.name for i in case.model.graph.input]
     return {n: _array(a) for n, a in zip(names, case.inputs, strict=False)}
 
 
 def _outputs(case: Case, bound: set[str]) -> tuple[Graph | None, list[Any]]:
-    arrays = _arrays(case)
+    arrays = arrays_of(case)
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     del model.graph.input[:]

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tables
-from benchmarks.onnx_backend import SCOPE, Result, cases, claimed, judge
+from benchmarks.onnx_backend import SCOPE, Result, arrays_of, cases, claimed, judge
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError
 from quantizer import quantize
@@ -64,15 +64,12 @@ def quality(result: Result) -> Quality | None:
         real = [o for o in graph.outputs if graph.values[o].dtype == "float32"]
         worst = min(done.sqnr_db.get(o, MOST_DB) for o in real)
         found.append(min(worst, MOST_DB))
-    return Quality(*found)
+    return Quality(found[0], found[1])
 
 
 def _drawn(graph: Graph, result: Result, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Samples whose numbers are those of the test's inputs in another order."""
-    arrays = {
-        i.name: np.asarray(a)
-        for i, a in zip(result.case.model.graph.input, result.case.inputs, strict=False)
-    }
+    arrays = arrays_of(result.case)
     data = {}
     for name in graph.inputs:
         value = graph.values[name]

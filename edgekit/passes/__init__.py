@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from edgekit.graph import Graph
 from edgekit.passes.fold_affine import fold_affine
-from edgekit.passes.fold_pad import fold_pad
 from edgekit.passes.fold_constants import fold_constants
+from edgekit.passes.fold_pad import fold_pad
 from edgekit.passes.fuse_clamp import fuse_clamp
 from edgekit.passes.gates import gates
 from edgekit.passes.global_pools import global_pools

@@ -31,7 +31,7 @@ def fold_constants(graph: Graph) -> bool:
             continue
         results = run_node(graph, node, [graph.constants[i] for i in node.inputs])
         for name, data in zip(node.outputs, results, strict=True):
-            graph.constants[name] = np.ascontiguousarray(data)
+            graph.constants[name] = np.ascontiguousarray(data).reshape(graph.values[name].shape)
         graph.nodes = [n for n in graph.nodes if n is not node]
         changed = True
     if changed:
