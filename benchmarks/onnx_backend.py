@@ -42,6 +42,7 @@ SCOPE: tuple[tuple[str, str], ...] = (
     ("block and per-axis scales of activations", r"scales per block|an activation with \d+ scales"),
     ("asymmetric weights", r"its weights are asymmetric"),
     ("places of MaxPool", r"its second output, the indices"),
+    ("peepholes of LSTM", r"peepholes are not supported"),
     ("crops inside Resize", r"tf_crop_and_resize"),
     ("casts to narrow integers", r"not to u?int(8|16)|not to uint(32|64)"),
     ("empty tensors", r"every dimension must be at least 1|leaves nothing|picks nothing"),
