@@ -156,7 +156,7 @@ def test_batch_first(op: str, direction: str, tmp_path: Path) -> None:
         ("GRU", {"clip": 2.0}, "clips"),
         ("LSTM", {"input_forget": 1}, "coupled"),
         ("LSTM", {"peepholes": True, "states": "constant"}, "peepholes"),
-        ("LSTM", {"batch": 2}, "batch of 2"),
+        ("LSTM", {"batch": 20}, "batch of 20"),
     ],
 )
 def test_refusals(op: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
