@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.errors import EdgekitError
 from edgekit.graph import Node, Quant, Value
 from edgekit.importers.common import Builder, Refused, Unsupported, invalid
 from edgekit.importers.onnx_infer import Known
@@ -143,6 +144,8 @@ class OnnxBuilder(Builder):
             move_integers(self, node)
         except Refused as reason:
             return str(reason)
+        except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise _misread(node, error) from error
         return None
 
     def _stand_in(self, node: OnnxNode) -> None:
@@ -317,14 +320,22 @@ class OnnxBuilder(Builder):
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Shape of an ONNX name, constant or not."""
         data = self.data.get(name)
-        return data.shape if data is not None else self.value(self.alias.get(name, name)).shape
+        return data.shape if data is not None else self._value(name).shape
 
     def dtype_of(self, name: str) -> str:
         """Dtype of an ONNX name, constant or not; the graph's for what is computed at run time."""
         data = self.data.get(name)
         if data is not None:
             return str(data.dtype)
-        return self.value(self.alias.get(name, name)).dtype
+        return self._value(name).dtype
+
+    def _value(self, name: str) -> Value:
+        """The value of an ONNX name that is computed at run time."""
+        known = self.graph.values.get(self.alias.get(name, name))
+        if known is None:
+            raise invalid(f"'{name}' is read, and nothing makes it" if name
+                          else "an operand is missing that is needed")  # fmt: skip
+        return known
 
     def image(self, node: OnnxNode, index: int = 0) -> tuple[str, Value]:
         """Operand `index`, NCHW, as NHWC: its name and value. [N, C, L] is an image of one line."""
@@ -399,6 +410,17 @@ class OnnxBuilder(Builder):
     def unary(self, node: OnnxNode, x: str, function: str, out: str = "", **params: Any) -> str:
         """One function of every element of `x`."""
         return self.emit("unary", [x], {"function": function, **params}, node=node.name, out=out)
+
+
+def _misread(node: OnnxNode, error: Exception) -> EdgekitError:
+    """The error of a node whose operands or attributes fit nothing that a handler expects."""
+    text = (str(error).strip().splitlines() or [""])[0][:200]
+    return EdgekitError(
+        "E130",
+        f"node '{node.name}' ({node.op}) cannot be read: {type(error).__name__}: {text}",
+        help="check the model with onnx.checker; if it runs elsewhere, please report this with the "
+        "model",
+    )
 
 
 def widened(data: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ def movable_operands(node: Node, inputs: list[Value]) -> bool:
 def alike(node: Node, inputs: list[Value]) -> bool:
     """The operands agree in all axes but 'axis'."""
     axis = axis_of(node)
-    return len({(*v.shape[:axis], -1, *v.shape[axis + 1 :]) for v in inputs}) == 1
+    kept = {(len(v.shape), *v.shape[:axis], *v.shape[axis + 1 :]) for v in inputs}
+    return len(kept) == 1
 
 
 def rescale(node: Node, value: Value, out: Value) -> Requant | None:
