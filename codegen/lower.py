@@ -15,6 +15,7 @@ from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.schedules._sparse import share_kernels
 from codegen.states import kept_states
 from codegen.thrift import ordered, thrifty
+from codegen.views import as_views
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, State, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
@@ -61,7 +62,8 @@ def build_program(
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
     """The graph that a program runs instead of `graph`, and what its tensors can hold."""
-    smaller = kept_states(ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE)))
+    smaller = as_views(ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE)))
+    smaller = kept_states(smaller)
     return smaller, intervals(smaller)
 
 
