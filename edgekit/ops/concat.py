@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator
+from edgekit.ops.base import Inferred, Operator, Rule
 from edgekit.ops.interval import Interval, requantized
 from edgekit.ops.movement import MAX_RANK, MOVABLE, axis_of
 from edgekit.ops.requant import Requant, clip_params, tensor_quant
@@ -42,7 +42,7 @@ class Concat(Operator):
 
     name = "concat"
     grid = "operands"
-    rules = (has_operands, movable_operands, one_dtype, axis_exists, alike)
+    rules: tuple[Rule, ...] = (has_operands, movable_operands, one_dtype, axis_exists, alike)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         axis, shape = axis_of(node), list(inputs[0].shape)
