@@ -10,7 +10,8 @@ scales along, and are left alone where they could not.
    right, since zero times c is zero. A reshape in front of fully_connected is looked through.
 3. add of c in front of one of these, where no padding would have to become -c (which a transposed
    convolution has between its pixels): the bias takes up the products of c with the weights.
-4. mul and add (either order) on an image where none of these apply: a 1x1 depthwise_conv2d.
+4. mul and add (either order) on an image where none of these apply: a 1x1 depthwise_conv2d. Behind
+   a normalization they are its gamma and beta instead (`edgekit.passes.normalizations`).
 
 Products are formed in float64 and rounded to float32 once.
 """
@@ -34,6 +35,7 @@ from edgekit.passes.edit import (
     replace_node,
     with_inputs,
 )
+from edgekit.passes.normalizations import AFFINE
 
 LINEAR = ("conv2d", "conv_transpose2d", "depthwise_conv2d", "fully_connected")
 
@@ -176,6 +178,9 @@ def _pair(graph: Graph, node: Node) -> bool:
     if outer is None or first is None or first.op == node.op or first.attrs.get("clamp"):
         return False
     if not is_float(graph, first.output):
+        return False
+    norm = private_producer(graph, first.inputs[0])
+    if norm is not None and norm.op in AFFINE and node.op == "add":
         return False
     inner = _vector(graph, first)
     shape = graph.values[node.output].shape
