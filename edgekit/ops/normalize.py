@@ -15,7 +15,7 @@ import numpy as np
 from edgekit.graph import Node, Quant, Shape, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, Rule, check_activation, clamp_float, require
-from edgekit.ops.requant import Requant, clamp_of_output, quant_of, tensor_quant
+from edgekit.ops.requant import PARAMETERS, clamp_of_output, quant_of, tensor_quant
 from edgekit.ops.rules import activation, three_operands
 
 #: Sums of integers of a group stay in 63 bits, and a normalized number below 2**8.
@@ -229,10 +229,15 @@ def last_axis(shape: Shape) -> View:
     return View(math.prod(shape[:-1]), 1, 1, shape[-1])
 
 
-def params_of(node: Node, values: list[Value], out: Value) -> Requant | NormParams:
+def _params(node: Node, values: list[Value], out: Value) -> NormParams:
     """The integers of any of the normalizations."""
     from edgekit.ops import operator
 
     op = operator(node.op)
     assert isinstance(op, Normalization)
     return norm_params(node, values, out, op.view(node, values[0].shape).members)
+
+
+PARAMETERS.update(
+    dict.fromkeys(("layer_norm", "rms_norm", "instance_norm", "group_norm"), _params)
+)
