@@ -115,7 +115,7 @@ class OnnxBuilder(Builder):
 
     def _import_node(self, node: OnnxNode) -> str | None:
         """None where the node was imported, else why not ('' where that lies in its operands)."""
-        from edgekit.importers.onnx_fold import fold, folds
+        from edgekit.importers.onnx_fold import fold
         from edgekit.importers.onnx_quant import (
             check_integers,
             is_quantized_operator,
@@ -133,7 +133,7 @@ class OnnxBuilder(Builder):
             depends = bool(self.unknown.intersection(reads_of(node)))
             if not depends and not foreign and fold(self, node):
                 return None
-            if depends and (handler or folds(node.op)):
+            if depends and handler:
                 return ""
             if handler is None:
                 return REASONS.get(node.op, "the operator is not supported")
