@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench fuzz clean
 
 help:
 	@echo "make demo   compile the sample, flash it to the virtual board, profile it"
 	@echo "make test   run the tests"
 	@echo "make lint   ruff, mypy, import contracts"
+	@echo "make fuzz   fuzz every parser (SECONDS=60 each; ENTRIES to choose; needs atheris)"
 	@echo "make bench  measure (SHARED=folder of models and data)"
 
 $(READY): pyproject.toml
@@ -29,6 +30,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+SECONDS ?= 60
+fuzz: $(READY)
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet -e ".[fuzz]"
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz.run --seconds $(SECONDS) $(ENTRIES)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.cortex_m --models $(SHARED)/models --update docs/BENCHMARKS.md

@@ -17,7 +17,7 @@ def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[
     """A full-range random sample and, where there is calibration data, its first sample."""
     chance = np.random.default_rng(0)
     random = {
-        name: _full_range(chance, graph.values[name].shape, graph.values[name].dtype)
+        name: _full_range(chance, (1, *graph.values[name].sample_shape), graph.values[name].dtype)
         for name in graph.inputs
     }
     golden = []

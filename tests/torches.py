@@ -19,3 +19,13 @@ def need_torch() -> Any:
 
     torch.set_num_threads(1)
     return torch
+
+
+def need_torch_export() -> Any:
+    """`need_torch`, and the packages of PyTorch's ONNX exporter."""
+    torch = need_torch()
+    if importlib.util.find_spec("onnxscript") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("onnxscript is not installed, but CI=true")
+        pytest.skip("needs onnxscript: pip install 'edgekit[torch]'", allow_module_level=True)
+    return torch

@@ -143,7 +143,7 @@ def compile_command(
     json_file: str | None,
     **options: Any,
 ) -> None:
-    """Compile MODEL (.onnx, or a quantized .tflite) for a target.
+    """Compile MODEL (.onnx, .tflite, .pt2, .keras, .h5, SavedModel) for a target.
 
     A float model becomes int8. Where that exceeds the budget, the widths of single layers are
     searched for.

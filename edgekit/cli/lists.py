@@ -57,6 +57,7 @@ def ops_command(
         return
     families = find_target(target).families if target else None
     columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
     if kind == "edgekit":
         columns = ("operator", "kernels", "meaning", "rules")
         rows = [(e.name, ", ".join(e.families) or "none", e.meaning, "; ".join(e.rules))

@@ -22,8 +22,8 @@ from edgekit.frontends.require import TENSORFLOW, TORCH, require
 
 #: Of processor time; the largest models for such devices take one or two minutes.
 SECONDS = 900
-#: Of address space for each byte of the model, and besides: the frameworks map some gigabytes.
-BYTES_PER_BYTE, BYTES_BESIDES = 20, 24 << 30
+#: Of address space for each byte of the model, and besides: TensorFlow itself maps 2 GB.
+BYTES_PER_BYTE, BYTES_BESIDES = 20, 8 << 30
 RESULT = "converted"
 
 

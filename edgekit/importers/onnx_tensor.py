@@ -69,6 +69,12 @@ def _external(t: Any, folder: Path, what: str, want: int) -> bytes:
     if not file.is_relative_to(home):
         raise refused("leads out of the model's folder")
     if not file.is_file():
+        # Model and data are often renamed together: "net.onnx.data" as "v2_net.onnx.data".
+        renamed = [p for p in home.glob("*.data") if p.name.endswith(location)]
+        if len(renamed) != 1 or not renamed[0].resolve().is_relative_to(home):
+            raise refused("is missing")
+        file = renamed[0].resolve()
+    if not file.is_file():
         raise refused("is missing")
     try:
         offset = int(info.get("offset", "0") or 0)

@@ -22,6 +22,9 @@ from edgekit import data as samples
 from edgekit import text
 from edgekit.bundle.reader import read_bundle
 from edgekit.errors import EdgekitError
+from edgekit.frontends import keras_file, recognise
+from edgekit.frontends import pt2 as pt2_file
+from edgekit.frontends.archive import pack
 from edgekit.graph import Graph, Value
 from edgekit.importers import load, unsupported
 
@@ -120,6 +123,35 @@ def npy(data: bytes, folder: Path) -> None:
     npz(packed.getvalue(), folder)
 
 
+def pt2(data: bytes, folder: Path) -> None:
+    """A whole archive, and the description of a network inside one that is whole."""
+    with suppress(EdgekitError):
+        recognise(folder / "model.pt2", data)
+    table = "m/data/weights/model_weights_config.json"
+    for archive in (data, _with(PT2, "m/models/model.json", data), _with(PT2, table, data)):
+        with suppress(EdgekitError):
+            pt2_file.cleaned(archive, "model.pt2")
+
+
+def keras(data: bytes, folder: Path) -> None:
+    for archive in (data, _with(KERAS, "config.json", data)):
+        with suppress(EdgekitError):
+            keras_file.cleaned(archive, "model.keras")
+
+
+PT2 = {
+    "m/archive_format": b"pt2", "m/archive_version": b"0",
+    "m/models/model.json": b'{"graph_module": {}}', "m/data/weights/weight_0": bytes(16),
+    "m/data/weights/model_weights_config.json": b'{"config": {}}',
+    "m/data/constants/model_constants_config.json": b'{"config": {}}',
+}  # fmt: skip
+KERAS = {"metadata.json": b"{}", "config.json": b"{}", "model.weights.h5": b""}
+
+
+def _with(files: dict[str, bytes], name: str, data: bytes) -> bytes:
+    return pack({**files, name: data})
+
+
 ENTRIES: dict[str, Entry] = {
     "onnx": onnx,
     "tflite": tflite,
@@ -127,4 +159,6 @@ ENTRIES: dict[str, Entry] = {
     "bundle": bundle,
     "npz": npz,
     "npy": npy,
+    "pt2": pt2,
+    "keras": keras,
 }
