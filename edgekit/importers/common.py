@@ -66,7 +66,7 @@ def damaged(node: str, op: str, error: BaseException) -> EdgekitError:
     """The E103 of a node on which an importer fell over with one of DAMAGE."""
     said = (str(error).strip().splitlines() or [""])[0][:200]
     return invalid(
-        f"'{node}' ({op}): its operands or attributes do not fit it ({type(error).__name__}: {said})"
+        f"'{node}' ({op}): operands or attributes do not fit it ({type(error).__name__}: {said})"
     )
 
 
