@@ -47,8 +47,6 @@ def kernel_sources(program: Program) -> dict[str, str]:
         headers.insert(0, "ek_float.h")  # first: it says how everything after it is compiled
     if any("ek_sparse_decode" in k.text for k in program.kernels):
         headers.append("ek_sparse.h")
-    if any("ek_element_" in k.text for k in program.kernels):
-        headers.append("ek_element.h")
     if any("ek_tile_" in k.text for k in program.kernels):
         headers.append("ek_tile.h")
     if any("ek_wide_" in k.text for k in program.kernels):

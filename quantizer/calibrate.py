@@ -195,13 +195,13 @@ def choose_quants(
     extremes = {name: (seen.lo, seen.hi) for name, seen in observed.tensors.items()}
     fixed = inner_grids(graph, observed.inner, extremes, groups) | fixed
     choice = _Choice(graph, observed, ranges, dtypes, groups)
-    quants: dict[str, Quant] = dict(choice.without_floor(fixed))
+    quants = _Quants(choice, groups)
     makers = {name: node for node in graph.nodes for name in node.outputs}
     chosen: dict[str, Quant] = {}
     for root, members in groups.members().items():
         if root in fixed:
             chosen[root] = fixed[root]
-            quants |= dict.fromkeys(members, fixed[root])
+            quants.update(dict.fromkeys(members, fixed[root]))
     for name in groups.names:
         root = groups.of(name)
         if root not in chosen and dtypes[name] != "float32":
@@ -210,7 +210,7 @@ def choose_quants(
                 least_scale(graph, makers[n], quants, dtypes) for n in sources if n in makers
             ]
             chosen[root] = choice.quant(root, max(floors, default=0.0))
-            quants |= dict.fromkeys(groups.members()[root], chosen[root])
+            quants.update(dict.fromkeys(groups.members()[root], chosen[root]))
     return {name: quants[name] for name in groups.names if dtypes[name] != "float32"}
 
 
@@ -231,7 +231,7 @@ class _Choice:
         moved = {
             name
             for node in graph.nodes
-            if operator(node.op).grid == "operand"
+            if operator(node.op).grid_for(node) == "operand" and operator(node.op).keeps_range(node)
             for name in node.outputs
         }
         self.made = {name for name in groups.names if name not in moved}
@@ -249,15 +249,6 @@ class _Choice:
             return wide_quant(*widened(*with_zero(seen.lo, seen.hi), least, 32767))
         return activation_quant(*widened(*self._range(names, seen), least))
 
-    def without_floor(self, fixed: Mapping[str, Quant]) -> Iterator[tuple[str, Quant]]:
-        """What members of groups with several sources would get: floors need some quantization of
-        operands that are chosen later."""
-        for root, members in self.members.items():
-            several = root not in fixed and len(self.sources(root)) > 1
-            if several and self.dtypes[root] != "float32":
-                quant = self.quant(root, 0.0)
-                yield from ((name, quant) for name in members)
-
     def _range(self, names: list[str], seen: Observer) -> tuple[float, float]:
         pools = self.observed.pools
         if self.ranges == "mse" and names[0] in pools.pools and len(names) == 1:
@@ -266,3 +257,15 @@ class _Choice:
             return with_zero(*seen.extended())
         exact = self.graph.inputs
         return range_of(seen, "minmax" if set(names) & self.scores.union(exact) else self.ranges)
+
+
+class _Quants(dict[str, Quant]):
+    """What is chosen so far. Floors need some quantization of operands that are chosen later: what
+    these would get without a floor."""
+
+    def __init__(self, choice: _Choice, groups: Groups) -> None:
+        super().__init__()
+        self._choice, self._groups = choice, groups
+
+    def __missing__(self, name: str) -> Quant:
+        return self._choice.quant(self._groups.of(name), 0.0)

@@ -74,7 +74,7 @@ def grid_groups(graph: Graph, dtypes: Mapping[str, str]) -> tuple[Groups, dict[s
     groups = Groups(activations(graph))
     for node in graph.nodes:
         op = operator(node.op)
-        if op.grid == "operand":
+        if op.grid_for(node) == "operand":
             _join(groups, [node.inputs[0], *node.outputs])
         for tied in op.ties(node):
             _join(groups, tied)
@@ -82,7 +82,7 @@ def grid_groups(graph: Graph, dtypes: Mapping[str, str]) -> tuple[Groups, dict[s
         _join(groups, [state.name, state.next])
     fixed = fixed_grids(graph, dtypes, groups)
     for node in graph.nodes:
-        if operator(node.op).grid != "operands":
+        if operator(node.op).grid_for(node) != "operands":
             continue
         names = [n for n in (*node.inputs, *node.outputs) if n in groups]
         found = {fixed.get(groups.of(n)) for n in node.inputs if n in groups}
@@ -130,7 +130,7 @@ def inner_grids(
 
 
 def _is_fixed(node: Node) -> bool:
-    return operator(node.op).grid == "fixed"
+    return operator(node.op).grid_for(node) == "fixed"
 
 
 def _join(groups: Groups, names: Iterable[str]) -> None:

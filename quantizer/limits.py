@@ -39,9 +39,12 @@ def least_scale(
         axes = tuple(i for i in range(w.ndim) if i != axis)
         sums = np.abs(bias) + reach[0] * np.abs(w).sum(axis=axes)
         return max(least, float(sums.max()) / HEADROOM)
-    if node.op == "add":  # 2 * max(scales) / scale has to stay below 2**20, 2**15 for int16
+    if node.op in ("add", "sub", "mod"):
+        # 2 * max(scales) / scale has to stay below 2**20, 2**15 for int16
         return max(least, max(reach) * 2.0**-25)
-    if node.op == "mul":
+    if node.op == "squared_difference":
+        return max(least, sum(reach) ** 2 / HEADROOM)
+    if node.op in ("mul", "prelu"):
         return max(least, reach[0] * reach[1] / HEADROOM)
     return max(least, reach[0] / HEADROOM)
 

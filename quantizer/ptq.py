@@ -279,8 +279,10 @@ def _integer_node(node: Node, context: Context, options: Options) -> Node:
     graph, out, quants, formats = context.graph, context.out, context.quants, options.formats
     dtype, attrs = formats.dtypes.get(node.output), dict(node.attrs)
     if dtype is not None and operator(node.op).converts:
-        first = formats.dtypes.get(node.inputs[0]) or constant_dtype(node, formats.dtypes)
-        if first != dtype:
+        # Without the attribute a result is as wide as the first real operand, if there is one.
+        real = [name for name in node.inputs if graph.values[name].dtype == "float32"]
+        constant = constant_dtype(node, formats.dtypes)
+        if not real or formats.dtypes.get(real[0], constant) != dtype:
             attrs["out_dtype"] = dtype
     if layer_name(node) in formats.floats:
         return replace(node, attrs={**attrs, "float": True})

@@ -163,7 +163,7 @@ class _Probe:
         """Noise of tensors that have one width, and of the results that keep their quantization."""
         quants = {name: self.quants[bits][name] for name in members}
         makers = {name: node for node in self.graph.nodes for name in node.outputs}
-        own = [n for n in members if n not in makers or operator(makers[n].op).grid != "operand"]
+        own = [n for n in members if n not in makers or _makes_numbers(makers[n])]
         return self._noise({n: self._fake(n, self.floats[n], quants) for n in own}, quants)
 
     def _fake(self, name: str, x: np.ndarray, quants: Mapping[str, Quant]) -> np.ndarray:
@@ -194,3 +194,8 @@ class _Probe:
             return 0.0
         error = changed[self.scores] - self.floats[self.scores]
         return float(np.mean(np.square(error, dtype=np.float64)))
+
+
+def _makes_numbers(node: Node) -> bool:
+    """Whether the node's results are not numbers of its operand."""
+    return operator(node.op).grid_for(node) != "operand"

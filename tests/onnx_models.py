@@ -60,13 +60,15 @@ def check(m: onnx.ModelProto, folder: Path, seed: int = 0) -> Graph:
     declared, feeds = {}, {}
     for name in graph.inputs:
         shape = graph.values[name].shape
-        feeds[name] = rng.standard_normal(shape).astype(np.float32)
-        declared[name] = feeds[name].transpose(0, 3, 1, 2) if name in nchw else feeds[name]
+        x = rng.standard_normal(shape).astype(np.float32)
+        feeds[name] = x if shape[:1] == (1,) else x[None]
+        declared[name] = x.transpose(0, 3, 1, 2) if name in nchw else x
     want = session(m.SerializeToString()).run(None, declared)
     got = run(graph, feeds)
     assert len(graph.outputs) == len(want)
     for name, expected in zip(graph.outputs, want, strict=True):
-        result = got[name].transpose(0, 3, 1, 2) if name in nchw else got[name]
+        result = got[name].reshape(graph.values[name].shape)
+        result = result.transpose(0, 3, 1, 2) if name in nchw else result
         assert result.shape == expected.shape
         atol = 1e-5 * max(1.0, float(np.abs(expected).max(initial=0)))
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=atol)

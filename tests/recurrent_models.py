@@ -24,26 +24,30 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np
 
 
 def _weights(
-    rng: np.random.Generator, rows: int, groups: int, columns: int, x: Value, per_row: bool
+    rng: np.random.Generator, rows: int, groups: int, columns: int, x: Value, per_row: bool,
+    reach: float,
 ) -> tuple[np.ndarray, Quant, np.ndarray]:
     """int8 [rows, columns] with a scale for each row or for each of `groups`, and int32 biases."""
     assert x.quant is not None
     span = 128.0 if x.dtype == "int8" else 32768.0
-    usual = REACH / (float(x.quant.scale[0]) * span * 60 * np.sqrt(columns))
+    usual = reach / (float(x.quant.scale[0]) * span * 60 * np.sqrt(columns))
     count = rows if per_row else groups
     scale = np.repeat(usual * rng.uniform(0.3, 2.0, count).astype(np.float32), rows // count)
     w = rng.integers(-127, 128, (rows, columns)).astype(np.int8)
     unit = np.float64(x.quant.scale[0]) * scale.astype(np.float64)
-    bias = np.clip(rng.normal(0, 2, rows) / unit, -(2.0**30), 2.0**30)
+    bias = np.clip(rng.normal(0, reach / 6, rows) / unit, -(2.0**30), 2.0**30)
     return w, Quant.make(scale, 0, 0), bias.astype(np.int32)
 
 
 @st.composite
 def cells(
-    draw: st.DrawFn, op: str, dtype: str = "int8", *, tflite: bool = False, states: bool = False
+    draw: st.DrawFn, op: str, dtype: str = "int8", *, tflite: bool = False, reach: float = REACH
 ) -> Graph:
-    """One lstm, gru or rnn. As TFLite has them: one scale for each gate, terms that saturate, no
-    reversal; h0 and c0 are then states of the graph, elsewhere inputs unless `states`."""
+    """One lstm, gru or rnn, whose pre-activations reach about as far as `reach`.
+
+    As TFLite has them: one scale for each gate, terms that saturate, no reversal; h0 and c0 are
+    then states of the graph, elsewhere inputs.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     steps, inputs, units = (draw(st.integers(1, 9)) for _ in range(3))
     groups = GATES[op]
@@ -59,8 +63,8 @@ def cells(
     names = [Value(n, (1, units), *grid) for n, grid in zip(("h0", "c0"), grids, strict=False)]
     y = Value("y", (1, steps, units), dtype, hidden)
     per_row = not tflite and draw(st.booleans())
-    w, of_w, bias = _weights(rng, rows, groups, inputs, x, per_row)
-    r, of_r, inner = _weights(rng, rows, groups, units, y, per_row)
+    w, of_w, bias = _weights(rng, rows, groups, inputs, x, per_row, reach)
+    r, of_r, inner = _weights(rng, rows, groups, units, y, per_row, reach)
     for value in names:
         g.add_value(value)
     operands = ["x", *(v.name for v in names)]
@@ -81,7 +85,7 @@ def cells(
     g.nodes = [Node(op, tuple(operands), ("y", *(v.name for v in after)), attrs, op)]
     g.outputs = ["y"]
     for before, following in zip(names, after, strict=True):
-        if tflite or states:
+        if tflite:
             zeros = np.full(before.shape, int(before.quant.zero_point[0]), before.dtype)  # type: ignore[union-attr]
             g.states.append(State(before.name, following.name, zeros))
         else:
@@ -170,7 +174,7 @@ class Writer:
         outputs: list[int],
         intermediates: list[int] | None = None,
     ) -> bytes:
-        """The file of the operator, whose first input and first output are the model's."""
+        """The file of the operator, whose first input and whose outputs are the model's."""
         model, sub, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, op)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
@@ -183,7 +187,7 @@ class Writer:
         )
         operator.builtinOptions = options
         sub.tensors, sub.operators = self.tensors, [operator]
-        sub.inputs, sub.outputs = [inputs[0]], [outputs[0]]
+        sub.inputs, sub.outputs = [inputs[0]], outputs
         model.version, model.subgraphs, model.operatorCodes = 3, [sub], [code]
         model.buffers = self.buffers
         builder = flatbuffers.Builder(1 << 12)
@@ -191,41 +195,87 @@ class Writer:
         return bytes(builder.Output())
 
 
+def _gates(out: Writer, graph: Graph, name: str, prefix: str = "") -> list[int]:
+    """One tensor for each gate of weights or biases, in TFLite's order, which is ours."""
+    (node,) = graph.nodes
+    data, quant = graph.constants[name], graph.values[name].quant
+    units = graph.values[node.inputs[1]].shape[1]
+    if data.ndim == 1 and graph.values[node.inputs[0]].dtype == "int16":
+        data = data.astype(np.int64)
+    found = []
+    for i in range(0, len(data), units):
+        part = data[i : i + units]
+        q = None if quant is None else Quant.make(quant.scale[i], 0)
+        found.append(out.tensor(f"{prefix}{name}{i}", part.shape, str(part.dtype), q, part))
+    return found
+
+
+def _states(out: Writer, graph: Graph, prefix: str = "") -> list[int]:
+    """The variable tensors of a layer, which are its operands behind the first."""
+    (node,) = graph.nodes
+    values = [graph.values[n] for n in node.inputs[1:] if n not in graph.constants]
+    return [out.tensor(prefix + v.name, v.shape, v.dtype, v.quant, None, True) for v in values]
+
+
 def lstm_file(graph: Graph) -> bytes:
     """An integer or float lstm as UNIDIRECTIONAL_SEQUENCE_LSTM."""
     (node,) = graph.nodes
-    x, h0, c0, w, r, bias = node.inputs
+    x, h0, _, w, r, bias = node.inputs
     out = Writer()
-    units = graph.values[h0].shape[1]
-    floating = graph.values[x].dtype == "float32"
-
-    def gates(name: str) -> list[int]:
-        """One tensor for each gate, in TFLite's order, which is ours."""
-        data, quant = graph.constants[name], graph.values[name].quant
-        if name == bias and graph.values[x].dtype == "int16":
-            data = data.astype(np.int64)
-        found = []
-        for i in range(4):
-            part = data[i * units : (i + 1) * units]
-            q = None if quant is None else Quant.make(quant.scale[i * units], 0)
-            found.append(out.tensor(f"{name}{i}", part.shape, str(part.dtype), q, part))
-        return found
-
     first = out.value(graph, x)
-    weights = [*gates(w), *gates(r)]
-    biases = gates(bias)
-    states = [out.value(graph, h0, True), out.value(graph, c0, True)]
+    weights = [*_gates(out, graph, w), *_gates(out, graph, r)]
+    biases, states = _gates(out, graph, bias), _states(out, graph)
     y = out.value(graph, node.outputs[0])
     options = schema.UnidirectionalSequenceLSTMOptionsT()
     options.fusedActivationFunction = 4
     options.cellClip, options.timeMajor = float(node.attrs.get("cell_clip", 0.0)), False
-    none = [-1, -1, -1]
     inner = None
-    if not floating:
+    if graph.values[x].dtype != "float32":
         inner = [out.tensor(f"inner{i}", (0,), "float32", None) for i in range(4)]
         inner.append(out.tensor("hidden", (0,), "int8", graph.values[h0].quant))
-    inputs = [first, *weights, *none, *biases, -1, -1, *states, -1, -1, -1, -1]
+    inputs = [first, *weights, -1, -1, -1, *biases, -1, -1, *states, -1, -1, -1, -1]
     return out.file("UNIDIRECTIONAL_SEQUENCE_LSTM", options, inputs, [y], inner)
+
+
+def bidirectional_file(forward: Graph, backward: Graph, *, merge: bool) -> bytes:
+    """Two float layers, lstm or rnn, as one bidirectional operator; one result where `merge`."""
+    op, out = forward.nodes[0].op, Writer()
+    first = out.value(forward, "x")
+    parts, states = [], []
+    for prefix, graph in (("fw_", forward), ("bw_", backward)):
+        *_, w, r, bias = graph.nodes[0].inputs
+        parts.append([_gates(out, graph, n, prefix) for n in (w, r, bias)])
+        states.append(_states(out, graph, prefix))
+    if op == "lstm":
+        options = schema.BidirectionalSequenceLSTMOptionsT()
+        weights = [[*w, *r, -1, -1, -1, *bias, -1, -1] for w, r, bias in parts]
+        inputs = [first, *weights[0], *weights[1], *states[0], *states[1], *[-1] * 9]
+    else:
+        options = schema.BidirectionalSequenceRNNOptionsT()
+        each = [[*w, *r, *bias, *s] for (w, r, bias), s in zip(parts, states, strict=True)]
+        inputs = [first, *each[0], *each[1], -1, -1, -1]
+    options.fusedActivationFunction, options.mergeOutputs = 4, merge
+    options.timeMajor = False
+    y = forward.values["y"]
+    if merge:
+        shape = (*y.shape[:2], 2 * y.shape[2])
+        outputs = [out.tensor("y", shape, "float32", None)]
+    else:
+        outputs = [out.tensor(n, y.shape, "float32", None) for n in ("y", "z")]
+    return out.file(f"BIDIRECTIONAL_SEQUENCE_{op.upper()}", options, inputs, outputs)
+
+
+def rnn_file(graph: Graph) -> bytes:
+    """A float rnn as UNIDIRECTIONAL_SEQUENCE_RNN."""
+    *_, w, r, bias = graph.nodes[0].inputs
+    out = Writer()
+    inputs = [out.value(graph, "x"), *(i for n in (w, r, bias) for i in _gates(out, graph, n))]
+    inputs += _states(out, graph)
+    options = schema.SequenceRNNOptionsT()
+    options.fusedActivationFunction = 4
+    return out.file(
+        "UNIDIRECTIONAL_SEQUENCE_RNN", options, inputs, [out.value(graph, "y")]
+    )  # fmt: skip
 
 
 def svdf_file(graph: Graph) -> bytes:

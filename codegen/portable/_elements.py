@@ -105,6 +105,7 @@ def candidate(
             "template": template,
             "shapes": [list(v.shape) for v in layer.inputs],
             "out": list(out.shape),
+            "headers": ["ek_element.h"],
             **params,
         },
     )

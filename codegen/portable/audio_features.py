@@ -38,13 +38,19 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "samples": x.shape[1],
         "frames": frames,
     }
+    earlier = layer.inputs[1:]
+    if any(v.name in layer.constants for v in earlier):
+        raise NotApplicable("a noise estimate that is constant")
     operands = (
         Operand("x", "int16", x.size, "input"),
+        *(Operand("earlier", "int32", v.size, "input") for v in earlier),
         Operand("t", "int16", table.size, "constant"),
         Operand("y", out.dtype, out.size, "output"),
+        *(Operand("later", "int32", v.size, "output") for v in earlier),
     )
     spec = KernelSpec("audio_features", "c99", operands, params)
-    return [Candidate(spec, (x.name,), {"t": table}, cost=_cost(s, frames))]
+    names = tuple(v.name for v in layer.inputs)
+    return [Candidate(spec, names, {"t": table}, cost=_cost(s, frames))]
 
 
 def _table(s: Settings) -> np.ndarray:
@@ -63,10 +69,10 @@ def _cost(s: Settings, frames: int) -> Cost:
     """Fitted to counts on the virtual Cortex-M4, within 5 % there."""
     power = s.spectrum == "power"
     weights = int(tables.integer_filters(s).weights.size) if s.mels else 0
-    count = 15.4 * s.fft_length + 4.5 * s.fft_length * plan_of(s).n
-    count += (33.0 if power else 3.1) * weights + (0.0 if power else 96.0) * s.bins
-    count += (63.5 + (158.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
-    count += 2.1 * s.coefficients * s.mels + (2.5 * s.frame_length if s.preemphasis else 0.0)
+    count = 13.1 * s.fft_length + 5.0 * s.fft_length * plan_of(s).n
+    count += (25.0 if power else 3.7) * weights + (0.0 if power else 91.0) * s.bins
+    count += (60.0 + (152.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
+    count += 2.2 * s.coefficients * s.mels + (2.1 * s.frame_length if s.preemphasis else 0.0)
     return Cost(round(count * frames), round(1.25 * count * frames))
 
 
@@ -74,11 +80,12 @@ def _write(spec: KernelSpec) -> Written:
     p = spec.params
     s, ending = Settings(**p["settings"]), p["ending"]
     plan = plan_of(s)
-    half, out = s.fft_length // 2, spec.operands[-1].dtype
-    words = 2 * s.bands if s.tracks_noise else 0
+    half, out = s.fft_length // 2, next(o.dtype for o in spec.operands if o.name == "y")
+    stateful = len(spec.operands) > 3
+    words = 2 * s.bands if s.tracks_noise and not stateful else 0
     window = 0 if s.window == "none" else s.frame_length
     filters = window + s.fft_length
-    before = "f > 0 ? frame[-1] : 0" if s.preemphasis else "0"
+    before = ("frame[-1]" if s.lead else "f > 0 ? frame[-1] : 0") if s.preemphasis else "0"
     a = min(int(tables.round_half_away(s.preemphasis * 2**15)), 32767)
     lines = [
         f"int32_t *const z = (int32_t *)scratch + {words};" if words else
@@ -86,12 +93,15 @@ def _write(spec: KernelSpec) -> Written:
     ]  # fmt: skip
     if s.coefficients:
         lines.append(f"int32_t *const v = z + {s.fft_length};")
-    if s.tracks_noise:
+    if stateful:
+        lines.append(f"memcpy(later, earlier, {8 * s.bands}u);")
+        lines.append("int64_t *const noise = (int64_t *)(void *)later;")
+    elif s.tracks_noise:
         lines.append("int64_t *const noise = (int64_t *)scratch;")
         lines.append(f"memset(noise, 0, {8 * s.bands}u);")
     lines += [
         f"for (int32_t f = 0; f < {p['frames']}; ++f) {{",
-        f"    const int16_t *const frame = x + f * {s.hop};",
+        f"    const int16_t *const frame = x + {s.lead} + f * {s.hop};",
         f"    const int32_t k = ek_audio_frame(frame, t, {int(window > 0)}, {s.frame_length}, "
         f"{half}, {a}, {before}, {plan.most_shift}, z);",
         f"    ek_audio_spectrum(z, t + {window}, {half});",
@@ -109,9 +119,11 @@ def _write(spec: KernelSpec) -> Written:
         lines += [f"        y[f * {s.bands} + b] = {value};", "    }"]
     lines.append("}")
     body = "\n".join(f"    {line}" for line in lines)
+    earlier = "const int32_t *restrict earlier, " if stateful else ""
+    later = "int32_t *restrict later, " if stateful else ""
     text = (
-        f"void {spec.name}(const int16_t *restrict x, const int16_t *restrict t, "
-        f"{C_TYPES[out]} *restrict y, void *restrict scratch)\n{{\n{body}\n}}\n"
+        f"void {spec.name}(const int16_t *restrict x, {earlier}const int16_t *restrict t, "
+        f"{C_TYPES[out]} *restrict y, {later}void *restrict scratch)\n{{\n{body}\n}}\n"
     )
     return Written(text, {}, 4 * (words + s.fft_length + (s.mels if s.coefficients else 0)))
 

@@ -81,7 +81,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     spec, names, constants = layer_spec(layer, "c99", "matmul")
     out = layer.output
     macs = out.size * spec.params["size"][1]
-    cost = Cost(7 * macs + 30 * out.size, 10 * macs + 40 * out.size)
+    cost = Cost(4 * macs + 14 * out.size, 6 * macs + 20 * out.size)
     return [Candidate(spec, names, constants, cost=cost)]
 
 

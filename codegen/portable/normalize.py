@@ -46,7 +46,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     }
     groups = view.rows * view.groups
     # Counted in compiled code: roots and reciprocals by bits, two passes over the numbers.
-    cost = Cost(1000 * groups + 38 * x.size, 1200 * groups + 52 * x.size)
+    cost = Cost(900 * groups + 52 * x.size, 1100 * groups + 66 * x.size)
     spec = KernelSpec(layer.node.op, "c99", tuple(operands), params)
     candidate = Candidate(spec, (x.name,), constants, cost=cost)
     # A number is read for the last time right before its result is written.
@@ -58,7 +58,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
 
 def _bound(layer: Layer, members: int) -> int:
     """No accumulator is as large as this."""
-    gamma, *beta = (np.abs(layer.constants[v.name].astype(np.int64)).max() for v in layer.inputs[1:])
+    vectors = [layer.constants[v.name].astype(np.int64) for v in layer.inputs[1:]]
+    gamma, *beta = (np.abs(v).max() for v in vectors)
     largest = math.isqrt(members) + 1 << NORMAL_BITS
     return int(largest * gamma >> GAMMA_BITS) + sum(map(int, beta)) + 2
 

@@ -4,40 +4,53 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Template, Written
+from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
 from codegen.overlap import element_steps, sharing
 from codegen.portable._text import C_TYPES, integer
+from codegen.schedules.softmax import FEW
 from edgekit.ops.l2_normalize import RESULT_BITS
 from edgekit.ops.log_softmax import RESULT_SHIFT, RESULTS, log_softmax_params
-from edgekit.ops.requant import tensor_quant
+from edgekit.ops.requant import exponentials, tensor_quant
 
 HEADERS = ["ek_norm.h"]
 
 
-def _candidate(layer: Layer, params: dict[str, object], row: int, each: int) -> Candidate:
+def _candidate(
+    layer: Layer, params: dict[str, object], cost: tuple[int, int], table: np.ndarray | None = None
+) -> Candidate:
+    """`cost` is instructions of a row and of each of its numbers."""
     x, out = layer.inputs[0], layer.output
     width = out.shape[-1]
     rows = out.size // width
+    operands = [integer(x, "input", "x")]
+    if table is not None:
+        operands.append(Operand("table", "int32", table.size, "constant"))
     spec = KernelSpec(
         layer.node.op,
         "c99",
-        (integer(x, "input", "x"), integer(out, "output", "y")),
+        (*operands, integer(out, "output", "y")),
         {"template": layer.node.op, "headers": HEADERS, "rows": rows, "width": width, **params},
     )
-    steps = row * rows + each * x.size
-    cost = Cost(steps, steps * 4 // 3)
+    steps = cost[0] * rows + cost[1] * x.size
+    constants = {} if table is None else {"table": table}
     # A row is summed up before its first result, each of which is the last reader of its element.
     order = element_steps(np.arange(out.size), x.dtype, out.dtype)
-    return sharing(Candidate(spec, (x.name,), {}, cost=cost), order, same=True)
+    candidate = Candidate(spec, (x.name,), constants, cost=Cost(steps, steps * 4 // 3))
+    return sharing(candidate, order, same=True)
 
 
 def _l2(layer: Layer) -> list[Candidate]:
-    return [_candidate(layer, {"zero": tensor_quant(layer.inputs[0])[1]}, 700, 32)]
+    return [_candidate(layer, {"zero": tensor_quant(layer.inputs[0])[1]}, (700, 30))]
 
 
 def _log_softmax(layer: Layer) -> list[Candidate]:
+    """Like softmax, exponentials of many int8 numbers come from a table."""
     p = log_softmax_params(layer.node, list(layer.inputs), layer.output)
-    return [_candidate(layer, dict(p._asdict()), 400, 180)]
+    params = dict(p._asdict())
+    if layer.output.dtype == "int8" and layer.output.size > FEW:
+        table = exponentials(p.multiplier, p.left_shift, -p.diff_min)
+        return [_candidate(layer, params, (900, 50), table)]
+    return [_candidate(layer, params, (900, 270))]
 
 
 def _write_l2(spec: KernelSpec) -> Written:
@@ -80,8 +93,12 @@ def _write_log_softmax(spec: KernelSpec) -> Written:
     least = p["diff_min"] - 1
     scale = f"{p['multiplier']}, {p['left_shift']}"
     reverse = f"{p['reverse_multiplier']}, {p['reverse_shift']}"
+    exponential = f"ek_softmax_exp(largest - x[c], {scale}, {-p['diff_min']})"
+    table = ""
+    if len(spec.operands) == 3:
+        exponential, table = "table[largest - x[c]]", "const int32_t *table, "
     text = f"""\
-void {spec.name}(const {C_TYPES[kind]} *x, {C_TYPES[kind]} *y)
+void {spec.name}(const {C_TYPES[kind]} *x, {table}{C_TYPES[kind]} *y)
 {{
     for (int32_t at = 0; at < {p["rows"] * width}; at += {width}) {{
         int32_t largest = x[at];
@@ -90,7 +107,7 @@ void {spec.name}(const {C_TYPES[kind]} *x, {C_TYPES[kind]} *y)
         }}
         int32_t sum = 0;
         for (int32_t c = at; c < at + {width}; ++c) {{
-            const int32_t e = ek_softmax_exp(largest - x[c], {scale}, {-p["diff_min"]});
+            const int32_t e = {exponential};
             sum += ek_rounding_shift(e, 12);
         }}
         const int32_t log = ek_norm_log(sum);

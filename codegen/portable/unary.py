@@ -11,6 +11,7 @@ from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Te
 from codegen.portable import _elements as el
 from edgekit.ops import unary_forms as forms
 from edgekit.ops.base import INTEGERS
+from edgekit.ops.gates import sigmoid_table
 from edgekit.ops.unary_params import unary_params
 
 #: Of an element: instructions as the virtual Cortex-M4 counts them, cycles estimated.
@@ -24,6 +25,13 @@ COSTS = {
     "InverseSqrt": Cost(391, 480),
     "Sigmoid16": Cost(20, 25),
     "Tanh16": Cost(29, 36),
+}
+#: Where the functions are that are not in ek_element.h alone.
+HEADERS = {
+    "Lookup": [],
+    "InverseSqrt": ["ek_element.h", "ek_norm.h"],
+    "Sigmoid16": ["ek_recurrent.h"],
+    "Tanh16": ["ek_recurrent.h"],
 }
 #: Elements of a round of the table's loop.
 UNROLL = 4
@@ -47,7 +55,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
     if isinstance(form, forms.Octaves):
         numbers["sides"] = len(form.table)
     if isinstance(form, forms.Sigmoid16 | forms.Tanh16):
-        tables["table"] = forms.SIGMOID_TABLE.view(np.int16)
+        tables["table"] = (sigmoid_table().astype(np.int32) - 32768).astype(np.int16)
+    numbers["headers"] = HEADERS.get(name, ["ek_element.h"])
     return [el.candidate("unary", layer, numbers, COSTS[name], tables)]
 
 
@@ -130,18 +139,23 @@ def _square(p: dict[str, Any]) -> str:
 
 
 def _inverse_sqrt(p: dict[str, Any]) -> str:
-    y = f"ek_element_inverse_sqrt(v, {p['multiplier']}, {p['shift']})"
-    greatest = p["limits"]["qmax"]
-    return (
-        f"const int32_t v = x - ({p['zero_point']});\n"
-        f"const int32_t value = v <= 0 ? {greatest} : {_clamped(p, y)};"
+    left = forms.InverseSqrt.LEFT
+    y = f"ek_multiply(large, {p['multiplier']}, {p['shift'] - left})"
+    return "\n".join(
+        [
+            f"const int32_t v = x - ({p['zero_point']});",
+            "int32_t shift;",
+            "const int32_t root = ek_norm_inverse_sqrt(ek_max(v, 1), &shift);",
+            f"const int32_t large = ek_multiply(1, root, shift + {left});",
+            f"const int32_t value = v <= 0 ? {p['limits']['qmax']} : {_clamped(p, y)};",
+        ]
     )
 
 
-def _sixteen(name: str, p: dict[str, Any]) -> str:
+def _of_thirds(name: str, p: dict[str, Any]) -> str:
     half = (1 << p["shift"]) >> 1
     scaled = f"(x * {p['multiplier']} + {half}) >> {p['shift']}"
-    return f"const int32_t value = ek_element_{name}(table, {scaled});"
+    return f"const int32_t value = ek_rec_{name}(table, {scaled});"
 
 
 _VALUES = {
@@ -151,8 +165,8 @@ _VALUES = {
     "Whole": _whole,
     "Square": _square,
     "InverseSqrt": _inverse_sqrt,
-    "Sigmoid16": lambda p: _sixteen("sigmoid16", p),
-    "Tanh16": lambda p: _sixteen("tanh16", p),
+    "Sigmoid16": lambda p: _of_thirds("sigmoid3", p),
+    "Tanh16": lambda p: _of_thirds("tanh3", p),
 }
 
 TEMPLATES = (Template("unary", ("unary",), _candidates, _write),)

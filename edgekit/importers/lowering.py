@@ -158,7 +158,7 @@ class Lowering:
         if spec.grid == "fixed":
             q = spec.fixed_quant(node, next(iter(widths), "int8"))
             made = Grid(q.scale, q.zero_point, None, next(iter(widths), "int8"))
-        elif spec.grid == "operand" or self._compares(node):
+        elif spec.grid_for(node) == "operand":
             assert source is not None
             made = source
         elif not spec.converts and widths != {grid.dtype}:
@@ -168,10 +168,6 @@ class Lowering:
         for name in node.outputs[1:]:
             self._add(name, self.source.values[name].shape, None, self.source.values[name].dtype)
         self._requantized(lowered, made, grid)
-
-    @staticmethod
-    def _compares(node: Node) -> bool:
-        return node.op == "reduce" and node.attrs["kind"] in ("max", "min")
 
     def _checked(self, node: Node) -> None:
         """Refuse a node that has no integer form, or none for these operands."""

@@ -67,6 +67,11 @@ def import_onnx(
     builder.reserved.update(model.constants)
     for name, shape in model.inputs.items():
         builder.add_input(name, shape, GRAPH_DTYPES[model.dtypes[name]])
+        if len(shape) == 4 and shape[0] > 1:
+            builder.graph.metadata["note"] = (
+                f"input '{name}' has {shape[0]} images, and every inference computes all of them; "
+                "where that is the batch, export the model with batch 1"
+            )
     builder.import_nodes(model.nodes)
     if not builder.found:
         _finish(builder, model.outputs)

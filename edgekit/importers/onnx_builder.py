@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.graph import Node, Value
+from edgekit.graph import Node, Quant, Value
 from edgekit.importers.common import DAMAGE, Builder, Refused, Unsupported, damaged, invalid
 from edgekit.importers.onnx_infer import Known
 from edgekit.importers.onnx_inline import call, check_count, standard_function
@@ -26,6 +26,10 @@ HANDLERS: dict[str, Handler] = {}
 
 #: Stands for infinity in constants; a sum of several is still a number.
 LARGEST = np.float32(np.finfo(np.float32).max / 4)
+
+#: Operators whose kernels work on one image.
+WINDOWS = ("average_pool2d", "conv2d", "conv_transpose2d", "depthwise_conv2d", "max_pool2d")
+MAX_IMAGES = 16
 
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
@@ -341,10 +345,40 @@ class OnnxBuilder(Builder):
 
     # ---- writing results
 
-    def emit(self, op: str, inputs: Sequence[str], *args: Any, **kwargs: Any) -> str:
-        result = super().emit(op, inputs, *args, **kwargs)
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        attrs: dict[str, Any] | None = None,
+        *,
+        node: str,
+        out: str = "",
+        quant: Quant | None = None,
+    ) -> str:
+        if op in WINDOWS and self.value(inputs[0]).shape[0] > 1:
+            return self._image_by_image(op, inputs, attrs or {}, node, out)
+        result = super().emit(op, inputs, attrs, node=node, out=out, quant=quant)
         self.makers[result] = self.graph.nodes[-1]
         return result
+
+    def _image_by_image(
+        self, op: str, inputs: Sequence[str], attrs: dict[str, Any], node: str, out: str
+    ) -> str:
+        """A window operator on a model's own batch, for which kernels have no loop."""
+        x = self.value(inputs[0])
+        if x.shape[0] > MAX_IMAGES:
+            raise Refused(f"it works on {x.shape[0]} images, at most {MAX_IMAGES} are supported")
+        images = []
+        for i in range(x.shape[0]):
+            rank = len(x.shape)
+            cut = {
+                "starts": [i, *[0] * (rank - 1)],
+                "stops": [i + 1, *[None] * (rank - 1)],
+                "steps": [1] * rank,
+            }
+            image = self.emit("slice", [x.name], cut, node=node, quant=x.quant)
+            images.append(self.emit(op, [image, *inputs[1:]], attrs, node=node))
+        return self.emit("concat", images, {"axis": 0}, node=node, out=out)
 
     def rename(self, node: OnnxNode, name: str) -> None:
         """Let the node's result be another name for `name`."""

@@ -57,6 +57,9 @@ def _without_data(proto: Any) -> Any:
     result = onnx.ModelProto()
     result.ir_version = proto.ir_version
     result.opset_import.extend(proto.opset_import)
+    domains = {o.domain for o in proto.opset_import}
+    for domain in {n.domain for n in proto.graph.node} - domains - {"", "ai.onnx"}:
+        result.opset_import.add(domain=domain, version=1)
     result.functions.extend(proto.functions)
     result.graph.name = "shapes"
     result.graph.node.extend(proto.graph.node)

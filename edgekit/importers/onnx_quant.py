@@ -205,13 +205,11 @@ def _set_grid(b: OnnxBuilder, name: str, grid: Grid) -> None:
 
 def _keeps_numbers(node: Node) -> bool:
     """Whether the results of a node are numbers of its first operand."""
-    if node.op == "reduce":
-        return node.attrs["kind"] in ("max", "min")
     averages = ("average_pool2d", "resize")
     return len(node.outputs) == 1 and (
         node.op == "transpose"
         or node.op == "reshape"
-        or (operator(node.op).grid == "operand" and node.op not in averages)
+        or (operator(node.op).grid_for(node) == "operand" and node.op not in averages)
     )
 
 

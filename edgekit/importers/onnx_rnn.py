@@ -42,7 +42,7 @@ class _Cell:
         w, r = b.floats(node, 1, "weights"), b.floats(node, 2, "recurrent weights")
         self.units = node.integer("hidden_size", r.shape[-1] if r.ndim else 0)
         rows = gates * self.units
-        if w.ndim != 3 or w.shape[:2] != (count, rows) or r.shape != (count, rows, self.units):
+        if self.units < 1 or w.ndim != 3 or w.shape[:2] != (count, rows) or r.shape != (count, rows, self.units):
             raise invalid(
                 f"node '{node.name}' ({node.op}): weights {list(w.shape)} and {list(r.shape)} do "
                 f"not fit {count} directions of {gates} gates of {self.units} units"
@@ -63,6 +63,8 @@ class _Cell:
     def _check_attributes(self, wanted: tuple[str, ...]) -> None:
         node = self.node
         given = node.attrs.get("activations")
+        if given is not None and not isinstance(given, list):
+            raise invalid(f"node '{node.name}' ({node.op}): 'activations' must be a list")
         if given is not None:
             names = tuple(str(a).lower() for a in given)
             if names != wanted * len(self.reversed):

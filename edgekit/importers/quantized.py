@@ -129,11 +129,9 @@ def _handed_on(node: Node, grids: list[Grid]) -> Grid | None:
     """The grid that a result has by its operator and operands alone."""
     if not grids:
         return None
-    kind, first = operator(node.op).grid, grids[0]
+    kind, first = operator(node.op).grid_for(node), grids[0]
     if node.op == "softmax":
         return SOFTMAX_GRIDS[first.dtype]
-    if node.op == "reduce" and node.attrs["kind"] in ("max", "min"):
-        return first
     if kind == "fixed":
         q = operator(node.op).fixed_quant(node, first.dtype)
         return Grid(q.scale, q.zero_point, None, first.dtype)

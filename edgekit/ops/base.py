@@ -54,6 +54,15 @@ class Operator:
         """The quantization of the result where `grid` is "fixed"."""
         raise NotImplementedError
 
+    def grid_for(self, node: Node) -> Grid:
+        """`grid` of one node; kinds of an operator may differ in it."""
+        return self.grid
+
+    def keeps_range(self, node: Node) -> bool:
+        """Where the grid is "operand": whether no result is beyond the numbers of that operand and
+        zero."""
+        return True
+
     def batched(self, node: Node, values: list[Value]) -> bool:
         """Whether samples may be computed together along the leading axis of 1 that all
         activations have; False for an operator that works along that axis."""

@@ -1,7 +1,7 @@
-"""Logistic, tanh and inverse square root in fixed point, as gemmlowp and TFLite compute them.
+"""Logistic and tanh in fixed point, and arithmetic of int16, as gemmlowp and TFLite have them.
 
-Formula sources: ``fixedpoint.h`` of gemmlowp, ``common.h``, ``logistic.h``, ``tanh.h`` and
-``hard_swish.h`` of TFLite. int64 arrays hold int32 numbers; "Qm.n" as in `edgekit.ops.fixedpoint`.
+Formula sources: ``fixedpoint.h`` of gemmlowp, ``logistic.h``, ``tanh.h`` and ``hard_swish.h`` of
+TFLite. int64 arrays hold int32 numbers; "Qm.n" as in `edgekit.ops.fixedpoint`.
 """
 
 from __future__ import annotations
@@ -34,36 +34,6 @@ def one_minus_x_over_one_plus_x_for_x_in_0_1(a: ArrayLike) -> np.ndarray:
     """(1 - a) / (1 + a) for a in [0, 1], Q0.31 in and out: 2 / (1 + a) - 1 by Newton-Raphson."""
     x = fp.newton_reciprocal(a)
     return fp.saturating_rounding_multiply_by_pot(x - (1 << 29), 2)
-
-
-def inverse_sqrt(value: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """TFLite's GetInvSqrtQuantizedMultiplierExp of positive int32 numbers.
-
-    Returns:
-        (multiplier, shift) with ``1 / sqrt(value) = multiplier * 2**(shift - 31)``, shift <= 0.
-        Numbers below 2 give (INT32_MAX, 0).
-    """
-    v = np.maximum(np.asarray(value, np.int64), 2)
-    right = np.full(v.shape, 11, np.int64)
-    while (v >= 1 << 29).any():
-        large = v >= 1 << 29
-        v, right = np.where(large, v // 4, v), right + large
-    zeros = 32 - np.frexp(v.astype(np.float64))[1].astype(np.int64)
-    pairs = (zeros - 1) // 2 - 1
-    right = right - pairs
-    v = v << (2 * pairs)
-
-    mul = fp.saturating_rounding_doubling_high_mul
-    half = fp.rounding_divide_by_pot(v >> 1, 1)  # half the number, Q3.28
-    x = np.full(v.shape, 1 << 28, np.int64)
-    for _ in range(5):
-        cube = fp.saturating_rounding_multiply_by_pot(mul(mul(x, x), x), 6)
-        step = mul((1 << 28) + (1 << 27), x) - mul(half, cube)
-        x = fp.saturating_rounding_multiply_by_pot(step, 3)
-    x = mul(x, 1518500250)  # sqrt(2) / 2
-    x, right = np.where(right < 0, x << np.maximum(-right, 0), x), np.maximum(right, 0)
-    small = np.asarray(value, np.int64) < 2
-    return np.where(small, fp.INT32_MAX, x), np.where(small, 0, -right)
 
 
 def saturating_high_mul16(a: ArrayLike, b: ArrayLike) -> np.ndarray:

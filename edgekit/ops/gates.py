@@ -43,7 +43,11 @@ def clamp16(x: ArrayLike) -> np.ndarray:
 
 def sigmoid16(x: ArrayLike) -> np.ndarray:
     """The sigmoid of Q3.12 numbers as Q0.15 in int64 (the Logistic kernel for int16)."""
-    v = np.asarray(x, np.int64) * 3
+    return sigmoid_of_thirds(np.asarray(x, np.int64) * 3)
+
+
+def sigmoid_of_thirds(v: np.ndarray) -> np.ndarray:
+    """The sigmoid of v / (3 * 2**12) as Q0.15 in int64."""
     place, rest = np.abs(v) >> 9, np.abs(v) & 511
     y = np.where(place >= STEPS - 1, INT16_MAX << 10, _between(place, rest, 9))
     y = np.where(v >= 0, y + (1 << 9), (1 << 25) - y + (1 << 9) - 1)
@@ -57,7 +61,11 @@ def tanh16(x: ArrayLike, power: int = -GATE_BITS) -> np.ndarray:
     """
     v = np.asarray(x, np.int64) * 3
     left = GATE_BITS + power
-    v = v << left if left >= 0 else (v + (1 << (-left - 1))) >> -left
+    return tanh_of_thirds(v << left if left >= 0 else (v + (1 << (-left - 1))) >> -left)
+
+
+def tanh_of_thirds(v: np.ndarray) -> np.ndarray:
+    """The tanh of v / (3 * 2**12) as Q0.15 in int64."""
     place, rest = np.abs(v) >> 8, np.abs(v) & 255
     y = np.where(place >= STEPS - 1, 65535 << 8, _between(place, rest, 8))
     y = np.where(v >= 0, y - (1 << 23) + (1 << 7), -y + (1 << 23) + (1 << 7) - 1)

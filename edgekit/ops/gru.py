@@ -31,6 +31,7 @@ class Gru(Operator):
     """GRU over axis 1 of x [1, T, I] with a state h [1, H]; rows of W, R: update, reset, new."""
 
     name = "gru"
+    rules = rec.RULES
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         x, h, *_ = rec.check(node, inputs, gates=3, states=["int16"], biases=[3, 1])

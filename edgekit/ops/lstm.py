@@ -31,6 +31,7 @@ class Lstm(Operator):
     """LSTM over axis 1 of x [1, T, I] with states h [1, H], c [1, H]; rows of W, R: i, f, g, o."""
 
     name = "lstm"
+    rules = rec.RULES
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         kinds = [inputs[0].dtype, "int16"]

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
+from edgekit.ops.base import clamp_float
 from edgekit.ops.binary_params import mod_params
 from edgekit.ops.broadcasting import Arithmetic, scaled
 from edgekit.ops.requant import tensor_quant
@@ -25,7 +26,7 @@ class Mod(Arithmetic):
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         function = np.fmod if node.attrs.get("fmod") else np.mod
         with np.errstate(all="ignore"):
-            return function(inputs[0], inputs[1]).astype(np.float32)
+            return clamp_float(node, function(inputs[0], inputs[1]).astype(np.float32))
 
     def reference_int32(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return remainder(node, a, b)

@@ -72,6 +72,9 @@ class Pad(Movement):
         pairs = zip(x.shape, widths_of(node), strict=True)
         return [(tuple(size + before + after for size, (before, after) in pairs), x.dtype)]
 
+    def keeps_range(self, node: Node) -> bool:
+        return mode_of(node) != "constant" or not node.attrs.get("value")
+
     def batched(self, node: Node, values: list[Value]) -> bool:
         return widths_of(node)[0] == (0, 0)
 

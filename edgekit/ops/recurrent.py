@@ -40,6 +40,20 @@ class Rescale(NamedTuple):
     qmax: int
 
 
+def one_sequence(node: Node, inputs: list[Value]) -> bool:
+    """The first operand is one sequence, [1, steps, inputs]."""
+    return bool(inputs) and len(inputs[0].shape) == 3 and inputs[0].shape[0] == 1
+
+
+def activations_of_cells(node: Node, inputs: list[Value]) -> bool:
+    """The first operand is float32, int8 or int16."""
+    return bool(inputs) and inputs[0].dtype in ("float32", *INTEGERS)
+
+
+#: What holds for lstm, gru and rnn; `check` compares shapes and the dtypes of the others.
+RULES = (one_sequence, activations_of_cells)
+
+
 def product_params(x: Value, w: Value, scale: float = 2.0**-gates.GATE_BITS) -> Product:
     """The requantization of rows of `w` times `x` to `scale`, Q3.12 where nothing is said.
 
@@ -141,8 +155,6 @@ def check(
     count = first + 2 + len(biases)
     require(len(inputs) == count, node, f"needs {count} operands, has {len(inputs)}")
     x = inputs[0]
-    require(len(x.shape) == 3, node, f"x must be [1, T, I], it is {list(x.shape)}")
-    require(x.shape[0] == 1, node, f"one sequence at a time, x has {x.shape[0]}")
     units = inputs[1].shape[-1] if inputs[1].shape else 0
     of_w, of_r = (gates * units, x.shape[2]), (gates * units, units)
     shapes = [*((1, units) for _ in states), of_w, of_r, *((b * units,) for b in biases)]
@@ -150,7 +162,6 @@ def check(
         fits = value.shape == shape
         require(fits, node, f"'{value.name}' must be {list(shape)}, it is {list(value.shape)}")
     kinds = [v.dtype for v in inputs]
-    require(x.dtype in ("float32", *INTEGERS), node, f"x is {x.dtype}, not float32, int8 or int16")
     wanted = [x.dtype, *states, "int8", "int8", *("int32" for _ in biases)]
     if x.dtype == "float32":
         wanted = ["float32"] * count

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.graph import Node, Shape, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import INTEGERS, Inferred, Operator
+from edgekit.ops.base import INTEGERS, Grid, Inferred, Operator
 from edgekit.ops.convert import dequantize, quantize
 from edgekit.ops.interval import Interval, between, channels_of, full, requantized
 from edgekit.ops.movement import MAX_RANK, integers
@@ -101,6 +101,9 @@ class Reduce(Operator):
         x = inputs[0]
         return [(reduced_shape(x.shape, axes_of(node), keepdims_of(node)), x.dtype)]
 
+    def grid_for(self, node: Node) -> Grid:
+        return "operand" if kind_of(node) in ("max", "min") else "own"
+
     def batched(self, node: Node, values: list[Value]) -> bool:
         return 0 not in axes_of(node)
 
@@ -119,7 +122,8 @@ class Reduce(Operator):
             require_same_quant(node, values, out)
             return self.reference_float(node, inputs)
         if kind == "prod":
-            return quantize(out, self._product(node, dequantize(values[0], inputs[0])))
+            with np.errstate(over="ignore", invalid="ignore"):  # beyond any integer, either way
+                return quantize(out, self._product(node, dequantize(values[0], inputs[0])))
         p, zx = reduce_params(node, values, out), tensor_quant(values[0])[1]
         x = inputs[0].astype(np.int64) - zx
         total = x.sum(axis=axes_of(node), keepdims=keepdims_of(node))
@@ -132,11 +136,9 @@ class Reduce(Operator):
         axes = axes_of(node)
         kept = [i for i in range(x.ndim) if i not in axes]
         rows = x.transpose(*kept, *axes).reshape(*(x.shape[i] for i in kept), -1)
-        y = np.ones(rows.shape[:-1], np.float32)
+        y, limit = np.ones(rows.shape[:-1], np.float32), np.float32(LARGEST_PRODUCT)
         for i in range(rows.shape[-1]):
-            with np.errstate(over="ignore"):
-                limit = np.float32(LARGEST_PRODUCT)
-                y = np.clip(y * rows[..., i], -limit, limit)
+            y = np.clip(y * rows[..., i], -limit, limit)
         return y.reshape(reduced_shape(x.shape, axes, keepdims_of(node)))
 
     def interval(

@@ -202,6 +202,17 @@ def softmax_scaling(node: Node, x: Value) -> tuple[int, int, int]:
     return multiplier, left_shift, radius
 
 
+def exponentials(multiplier: int, left_shift: int, radius: int) -> np.ndarray:
+    """exp of minus the differences 0..255 as `softmax_scaling` scales them: int32 [256], Q0.31."""
+    d = np.arange(256, dtype=np.int64)
+    live = d <= radius
+    scaled = fp.saturating_rounding_doubling_high_mul(
+        np.where(live, -d, 0) << left_shift, multiplier
+    )
+    table = np.where(live, fp.exp_on_negative_values(scaled, SOFTMAX_DIFF_BITS), 0)
+    return table.astype(np.int32)
+
+
 def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams:
     """TFLM's PreprocessSoftmaxScaling and CalculateInputRadius for int8 in and out.
 
@@ -211,13 +222,8 @@ def softmax_params(node: Node, values: list[Value], out: Value) -> SoftmaxParams
     if tensor_quant(out) != (1 / 256, -128):
         raise GraphError(f"'{out.name}': a softmax gives scale 1/256 and zero point -128")
     multiplier, left_shift, radius = softmax_scaling(node, values[0])
-    d = np.arange(256, dtype=np.int64)
-    live = d <= radius
-    scaled = fp.saturating_rounding_doubling_high_mul(
-        np.where(live, -d, 0) << left_shift, multiplier
-    )
-    table = np.where(live, fp.exp_on_negative_values(scaled, SOFTMAX_DIFF_BITS), 0)
-    return SoftmaxParams(multiplier, left_shift, -radius, table.astype(np.int32))
+    table = exponentials(multiplier, left_shift, radius)
+    return SoftmaxParams(multiplier, left_shift, -radius, table)
 
 
 def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Params:

@@ -80,6 +80,9 @@ class Resize(Movement):
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         return [(size_of(node), inputs[0].dtype)]
 
+    def keeps_range(self, node: Node) -> bool:
+        return node.attrs.get("mode") != "cubic"
+
     @staticmethod
     def _axes(node: Node, x: np.ndarray) -> list[int]:
         """Changed axes of an array, whose leading axis may be a batch."""

@@ -25,6 +25,7 @@ class Rnn(Operator):
     """Simple RNN (tanh) over axis 1 of x [1, T, I] with a state h [1, H]."""
 
     name = "rnn"
+    rules = rec.RULES
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         x, h, *_ = rec.check(node, inputs, gates=1, states=[inputs[0].dtype], biases=[1])

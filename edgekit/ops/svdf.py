@@ -24,16 +24,28 @@ class SvdfParams(NamedTuple):
     out: Rescale
 
 
+def one_vector(node: Node, inputs: list[Value]) -> bool:
+    """The first operand is one vector, [1, inputs]."""
+    return bool(inputs) and len(inputs[0].shape) == 2 and inputs[0].shape[0] == 1
+
+
+def whole_ranks(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'rank' divides the number of filters."""
+    rank = node.attrs.get("rank", 1)
+    filters = inputs[2].shape[0] if len(inputs) > 2 and inputs[2].shape else 0
+    return isinstance(rank, int) and rank >= 1 and filters % rank == 0
+
+
 class Svdf(Operator):
     """SVDF: x [1, I] through features [F, I] into a memory [1, F x M], then over time; rank r."""
 
     name = "svdf"
+    rules = (one_vector, whole_ranks)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         require(len(inputs) == 5, node, f"needs 5 operands, has {len(inputs)}")
         x, state, feature, time, bias = inputs
         rank = node.attrs.get("rank", 1)
-        require(len(x.shape) == 2, node, f"x must be [1, I], it is {list(x.shape)}")
         filters = feature.shape[0]
         require(
             feature.shape == (filters, x.shape[1]) and len(time.shape) == 2
@@ -43,11 +55,6 @@ class Svdf(Operator):
             f"{list(x.shape)}",
         )  # fmt: skip
         require(state.shape == (1, time.size), node, f"the state must be [1, {time.size}]")
-        require(
-            isinstance(rank, int) and rank >= 1 and filters % rank == 0,
-            node,
-            f"{filters} filters do not split into ranks of {rank}",
-        )
         units = filters // rank
         require(bias.shape == (units,), node, f"bias must be [{units}], it is {list(bias.shape)}")
         kinds = [v.dtype for v in inputs]

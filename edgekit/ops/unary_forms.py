@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.fixed_functions import inverse_sqrt
+from edgekit.ops.gates import sigmoid_of_thirds, tanh_of_thirds
 
 #: An interpolation table has an entry every 128 integers of an int16 operand.
 STEPS = fp.TABLE_STEPS
@@ -161,7 +161,7 @@ class InverseSqrt:
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
         v = x.astype(np.int64) - self.zero_point
-        root, shift = inverse_sqrt(np.maximum(v, 1))
+        root, shift = fp.inverse_sqrt(np.maximum(v, 1))
         data = fp.multiply_by_quantized_multiplier(1, root, shift + self.LEFT)
         y = self.out.of(
             fp.multiply_by_quantized_multiplier(data, self.multiplier, self.shift - self.LEFT)
@@ -171,34 +171,24 @@ class InverseSqrt:
 
 @dataclass(frozen=True)
 class Sigmoid16:
-    """TFLM's int16 LOGISTIC: linear between entries of `SIGMOID_TABLE`; results are Q0.15."""
+    """TFLM's int16 LOGISTIC, the sigmoid of gates (`edgekit.ops.gates`); results are Q0.15."""
 
     multiplier: int
     shift: int
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
-        scaled = _scaled16(x, self.multiplier, self.shift)
-        n = np.abs(scaled)
-        index, offset = np.minimum(n >> 9, 255), n & 0x1FF
-        value = np.where(index >= 255, 0x7FFF << 10, _between(index, offset, 9))
-        value = np.where(scaled >= 0, value + (1 << 9), (1 << 25) - value + (1 << 9) - 1)
-        return (value >> 10).astype(np.int16)
+        return sigmoid_of_thirds(_thirds(x, self.multiplier, self.shift)).astype(np.int16)
 
 
 @dataclass(frozen=True)
 class Tanh16:
-    """TFLM's int16 TANH: 2 sigmoid(2 x) - 1 from the same table; results are Q0.15."""
+    """TFLM's int16 TANH, from the same table; results are Q0.15."""
 
     multiplier: int
     shift: int
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
-        scaled = _scaled16(x, self.multiplier, self.shift)
-        n = np.abs(scaled)
-        index, offset = np.minimum(n >> 8, 255), n & 0xFF
-        value = np.where(index >= 255, 0xFFFF << 8, _between(index, offset, 8)) - (1 << 23)
-        value = np.where(scaled >= 0, value + (1 << 7), -value + (1 << 7) - 1)
-        return (value >> 8).astype(np.int16)
+        return tanh_of_thirds(_thirds(x, self.multiplier, self.shift)).astype(np.int16)
 
 
 Form = (
@@ -206,34 +196,8 @@ Form = (
 )
 
 
-def _sigmoid_table() -> np.ndarray:
-    """TFLite's table for int16 LOGISTIC and TANH: sigmoid(k / 24) in Q0.16, uint16[256].
-
-    Each entry is raised by half of the error that linear interpolation makes in the middle of its
-    interval, and the last one is 1 (found by reading TFLM's entries out through TANH; all agree).
-    """
-    k = np.arange(256, dtype=np.float64)
-
-    def value(at: np.ndarray) -> np.ndarray:
-        return 65536.0 / (1.0 + np.exp(-at / 24.0))
-
-    error = value(k + 0.5) - (value(k) + value(k + 1.0)) / 2.0
-    table = fp.round_half_away(value(k) + error / 2.0)
-    table[-1] = 65535.0
-    return table.astype(np.uint16)
-
-
-SIGMOID_TABLE = _sigmoid_table()
-
-
-def _between(index: np.ndarray, offset: np.ndarray, bits: int) -> np.ndarray:
-    """Between entries `index` and the next one of SIGMOID_TABLE, with `bits` fractional bits."""
-    wide = SIGMOID_TABLE.astype(np.int64)
-    base, following = wide[index], wide[np.minimum(index + 1, 255)]
-    return (base << bits) + offset * (following - base)
-
-
-def _scaled16(x: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+def _thirds(x: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    """int16 numbers in steps of 1 / (3 * 2**12)."""
     return (x.astype(np.int64) * multiplier + ((1 << shift) >> 1)) >> shift
 
 

@@ -179,7 +179,7 @@ def _pair(graph: Graph, node: Node) -> bool:
         return False
     inner = _vector(graph, first)
     shape = graph.values[node.output].shape
-    if inner is None or len(shape) != 4:
+    if inner is None or len(shape) != 4 or shape[0] != 1:
         return False
     scale, shift = (outer, outer * inner) if node.op == "mul" else (inner, outer)
     if not _fits_float32(scale, shift):

@@ -22,7 +22,7 @@ from edgekit.ops.audio.settings import (
     WINDOWS,
     Settings,
 )
-from edgekit.processing.check import choice, number, refuse
+from edgekit.processing.check import choice, flag, number, refuse
 
 STEP = "audio"
 #: int16 samples are reals between -1 and 1 in the graph; networks were often trained on integers.
@@ -84,6 +84,8 @@ class Audio:
         for name in ("preemphasis", "factor", "low_hz", "floor", "lifter", "noise_smoothing",
                      "noise_remaining", "pcan_strength", "pcan_offset"):  # fmt: skip
             number(STEP, name, getattr(self, name), 0, 1e30, whole=False)
+        if self.high_hz is not None:
+            number(STEP, "high_hz", self.high_hz, 0, MOST_RATE, whole=False)
         number(STEP, "mean", self.mean, -1e30, 1e30, whole=False)
         number(STEP, "std", self.std, 1e-30, 1e30, whole=False)
         for name, known in (
@@ -92,6 +94,8 @@ class Audio:
             ("amplitude", tuple(AMPLITUDES)), ("layout", LAYOUTS), ("dct_norm", DCT_NORMS),
         ):  # fmt: skip
             choice(STEP, name, getattr(self, name), known)
+        for name in ("periodic", "mel_norm"):
+            flag(STEP, name, getattr(self, name))
         refuse(STEP, self.settings.mistakes(), "E182")
         try:
             plan_of(self.settings)

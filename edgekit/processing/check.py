@@ -29,6 +29,16 @@ def number(step: str, name: str, value: Any, least: float, most: float, *, whole
         refuse(step, [f"{name} is {value!r}, {kind} from {least:g} to {most:g} is needed"])
 
 
+def flag(step: str, name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        refuse(step, [f"{name} is {value!r}, true or false is needed"])
+
+
+def word(step: str, name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        refuse(step, [f"{name} is {value!r}, a name is needed"])
+
+
 def choice(step: str, name: str, value: Any, known: tuple[str, ...]) -> None:
     from edgekit.errors import did_you_mean
 

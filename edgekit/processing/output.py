@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.processing.check import number, refuse
+from edgekit.processing.check import flag, number, refuse, word
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class Classify:
     output: str | None = None
 
     def __post_init__(self) -> None:
+        flag("classify", "scores", self.scores)
+        if self.output is not None:
+            word("classify", "output", self.output)
         number("classify", "top", self.top, 1, 1000, whole=True)
         if self.threshold is not None:
             number("classify", "threshold", self.threshold, -1e30, 1e30, whole=False)
@@ -51,6 +54,8 @@ class Detect:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
+        word("detect", "boxes", self.boxes)
+        word("detect", "scores", self.scores)
         number("detect", "most", self.most, 1, 1000, whole=True)
         number("detect", "iou", self.iou, 0, 1, whole=False)
         number("detect", "threshold", self.threshold, -1e30, 1e30, whole=False)

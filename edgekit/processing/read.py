@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,16 @@ def _step(path: Path, key: str, value: Any) -> Any:
         raise EdgekitError(
             "E185", f"{path.name}: {key} needs '{missing[0]}'", help=f"settings: {', '.join(known)}"
         )
-    return STEPS[key](**settings)
+    return STEPS[key](**{name: _read(v) for name, v in settings.items()})
+
+
+def _read(value: Any) -> Any:
+    """A number such as 1e-6, which is text in YAML 1.1 for want of a point, as a number."""
+    if isinstance(value, list):
+        return [_read(v) for v in value]
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]{1,3}", value):
+        return float(value)
+    return value
 
 
 def _required(f: Any) -> bool:

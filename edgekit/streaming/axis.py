@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from edgekit.graph import Graph, Node, Shape
+from edgekit.ops.audio.settings import Settings
 
 #: Operators that treat every element alike; operands broadcast.
 ELEMENTWISE = (
@@ -78,7 +79,11 @@ def _untouched(graph: Graph, node: Node, axis: int) -> int | None:
 
 
 def window_of(graph: Graph, node: Node, axis: int) -> Window | None:
-    """The window along time of a convolution or pool; None for other nodes."""
+    """The window along time of a convolution, a pool or frames of audio; None for other nodes."""
+    if node.op == "audio_features":
+        s = Settings.of(node.attrs)
+        # Preemphasis reads the sample in front of a frame.
+        return Window(s.frame_length + (1 if s.preemphasis else 0), s.hop, 0, 0)
     if node.op not in WINDOWS or axis not in (1, 2):
         return None
     if node.op == "conv2d":

@@ -24,6 +24,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, State, Value
 from edgekit.ops import operator
+from edgekit.ops.audio.settings import Settings
 from edgekit.streaming.axis import Window, axis_after, window_of
 
 REMEDY = "see docs/STREAMING.md for what a network over time needs to be streamed"
@@ -211,7 +212,10 @@ class _Streamer:
         layer = f"'{node.name or node.output}' ({node.op})"
         axis, out = flow.axis, self.source.values[node.output].shape[flow.axis]
         # Steps at the end of the window that no window of the layer reaches.
-        rest = (flow.window + window.before + window.after - window.reach) % window.stride
+        reach = window.reach
+        if node.op == "audio_features":  # the first frame of a window has nothing in front
+            reach = Settings.of(node.attrs).frame_length
+        rest = (flow.window + window.before + window.after - reach) % window.stride
         kept = window.reach - window.stride + rest
         if window.after or window.before not in (0, kept):
             self.wrong.append(
@@ -229,12 +233,35 @@ class _Streamer:
         if window.before:
             self.causal.append(layer)
         x = self._with_past(node.inputs[0], flow, kept, node.name or node.output)
+        if node.op == "audio_features":
+            self._audio(node, x, window)
+            self.flows[node.output] = _Flow(1, flow.new // window.stride, out)
+            return True
         pads = list(node.attrs.get("pads") or (0, 0, 0, 0))
         pads[axis - 1] = pads[axis + 1] = 0
         attrs = {**node.attrs, "pads": pads}
         self._emit(replace(node, attrs=attrs), (x, *node.inputs[1:]))
         self.flows[node.output] = _Flow(axis, flow.new // window.stride, out)
         return True
+
+    def _audio(self, node: Node, x: str, window: Window) -> None:
+        """Features of the new frames; a running noise estimate is a state."""
+        s = Settings.of(node.attrs)
+        attrs = {**node.attrs, "lead": window.reach - s.frame_length}
+        inputs: tuple[str, ...] = (x,)
+        outputs = node.outputs
+        if s.tracks_noise:
+            pairs, what = (1, s.bands, 2), node.name or node.output
+            now, following = (self.graph.fresh(f"{what}:noise{end}") for end in ("", "~next"))
+            for name in (now, following):
+                self.graph.add_value(Value(name, pairs, "int32"))
+            self.graph.states.append(State(now, following, np.zeros(pairs, np.int32)))
+            inputs, outputs = (x, now), (*outputs, following)
+        made = replace(node, inputs=inputs, outputs=outputs, attrs=attrs)
+        operands = [self.graph.values[i] for i in inputs]
+        shape = operator(node.op).checked(made, operands)[0][0]
+        self.graph.add_value(replace(self.source.values[node.output], shape=shape))
+        self.graph.nodes.append(made)
 
     def _with_past(self, name: str, flow: _Flow, kept: int, what: str) -> str:
         """The new steps of `name` behind the `kept` last ones; without the first where `kept` is

@@ -59,31 +59,6 @@ EK_INLINE int32_t ek_element_round(int32_t x, int32_t fraction)
     return fraction > 0 && (moved & (one - 1)) == 0 ? whole - (whole & 1) : whole;
 }
 
-/* int16 sigmoid and tanh: between two entries of sigmoid(k / 24), uint16 in Q0.16. */
-EK_INLINE int32_t ek_element_sigmoid16(const int16_t *table, int32_t scaled)
-{
-    const int32_t n = scaled < 0 ? -scaled : scaled;
-    const int32_t i = n >> 9;
-    int32_t value = 0x7FFF << 10;
-    if (i < 255) {
-        const int32_t base = (uint16_t)table[i], next = (uint16_t)table[i + 1];
-        value = (base << 9) + (n & 0x1FF) * (next - base);
-    }
-    return (scaled >= 0 ? value + (1 << 9) : (1 << 25) - value + (1 << 9) - 1) >> 10;
-}
-EK_INLINE int32_t ek_element_tanh16(const int16_t *table, int32_t scaled)
-{
-    const int32_t n = scaled < 0 ? -scaled : scaled;
-    const int32_t i = n >> 8;
-    int32_t value = 0xFFFF << 8;
-    if (i < 255) {
-        const int32_t base = (uint16_t)table[i], next = (uint16_t)table[i + 1];
-        value = (base << 8) + (n & 0xFF) * (next - base);
-    }
-    value -= 1 << 23;
-    return (scaled >= 0 ? value + (1 << 7) : -value + (1 << 7) - 1) >> 8;
-}
-
 /* Operands on a common scale: (q - zero_point) << left_shift, rescaled; differences fit int32. */
 EK_INLINE int32_t ek_element_scaled(int32_t q, int32_t zero_point, int32_t left_shift,
                                     int32_t multiplier, int32_t shift)
@@ -112,9 +87,6 @@ EK_INLINE int32_t ek_element_divide(int32_t a, int32_t b)
     }
     return b == 0 ? 0 : a / b;
 }
-
-/* The inverse square root of v > 0 times 2^20, rescaled. */
-int32_t ek_element_inverse_sqrt(int32_t v, int32_t multiplier, int32_t shift);
 
 /* a / b of quantized numbers without zero points, rescaled: far outside of int16 where b is 0. */
 int32_t ek_element_quotient(int32_t a, int32_t b, int32_t multiplier, int32_t shift);

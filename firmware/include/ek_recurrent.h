@@ -175,13 +175,17 @@ EK_INLINE int32_t ek_rec_between(const int16_t *table, uint32_t at, int32_t bits
     return ((32768 + low) << bits) + (int32_t)rest * (high - low);
 }
 
-/* The sigmoid of a Q3.12 number in Q0.15. */
-EK_INLINE int32_t ek_rec_sigmoid(const int16_t *table, int32_t x)
+/* The sigmoid of v / (3 * 2^12) in Q0.15; v is three times a Q3.12 number. */
+EK_INLINE int32_t ek_rec_sigmoid3(const int16_t *table, int32_t v)
 {
-    const int32_t v = 3 * x;
     const uint32_t at = (uint32_t)(v < 0 ? -v : v);
     const int32_t y = at >> 9 >= 255u ? 32767 << 10 : ek_rec_between(table, at, 9);
     return (v >= 0 ? y + 512 : (INT32_C(1) << 25) - y + 511) >> 10;
+}
+
+EK_INLINE int32_t ek_rec_sigmoid(const int16_t *table, int32_t x)
+{
+    return ek_rec_sigmoid3(table, 3 * x);
 }
 
 /* tanh of v / (3 * 2^12) in Q0.15; v is three times a Q3.12 number. */

@@ -32,41 +32,6 @@ EK_SMALL static int32_t leading_zeros(uint32_t x)
 EK_INLINE int32_t leading_zeros(uint32_t x) { return __builtin_clz(x); }
 #endif
 
-int32_t ek_element_inverse_sqrt(int32_t v, int32_t multiplier, int32_t shift)
-{
-    int32_t root = INT32_MAX, right = 0;
-    if (v > 1) {
-        /* v < 2^17: no step that makes it smaller is needed. */
-        const int32_t pairs = (leading_zeros((uint32_t)v) - 1) / 2 - 1;
-        const int32_t half = ek_rounding_shift((v << (2 * pairs)) >> 1, 1);
-        int32_t x = INT32_C(1) << 28;
-        right = 11 - pairs;
-        for (int32_t i = 0; i < 5; ++i) {
-            const int32_t cube = saturating_left(high(high(x, x), x), 6);
-            const int32_t step = high((1 << 28) + (1 << 27), x) - high(half, cube);
-            x = saturating_left(step, 3);
-        }
-        root = high(x, 1518500250); /* sqrt(2) / 2 */
-        if (right < 0) {
-            root <<= -right;
-            right = 0;
-        }
-    }
-    return multiply(multiply(1, root, 20 - right), multiplier, shift - 20);
-}
-
-/* 1 / (1 + x) for x in [0, 1) with 31 fractional bits: three Newton-Raphson steps. */
-EK_SMALL static int32_t reciprocal_of_one_plus(int32_t x)
-{
-    const int32_t half_denominator = (int32_t)(((int64_t)x + INT32_MAX + 1) / 2);
-    int32_t y = 1515870810 + high(half_denominator, -1010580540); /* 48/17 - 32/17 d */
-    for (int32_t i = 0; i < 3; ++i) {
-        const int32_t error = (INT32_C(1) << 29) - high(half_denominator, y);
-        y += saturating_left(high(y, error), 2);
-    }
-    return saturating_left(y, 1);
-}
-
 int32_t ek_element_quotient(int32_t a, int32_t b, int32_t multiplier, int32_t shift)
 {
     if (b == 0) {
@@ -78,7 +43,7 @@ int32_t ek_element_quotient(int32_t a, int32_t b, int32_t multiplier, int32_t sh
     }
     const int32_t zeros = leading_zeros((uint32_t)b);
     const uint32_t rest = ((uint32_t)b << zeros) - 0x80000000u;
-    const int32_t inverse = reciprocal_of_one_plus((int32_t)rest);
+    const int32_t inverse = ek_softmax_reciprocal((int32_t)rest);
     const uint32_t magnitude = (uint32_t)(a < 0 ? -a - 1 : a);
     const int32_t headroom = magnitude == 0u ? 31 : leading_zeros(magnitude) - 1;
     const int32_t moved = (int32_t)((uint32_t)a << headroom);

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from recurrent_models import cells, integers, lstm_file, svdf_file, svdfs
+from recurrent_models import (
+    bidirectional_file,
+    cells,
+    integers,
+    lstm_file,
+    rnn_file,
+    svdf_file,
+    svdfs,
+)
 from shared import SHARED, needs_shared
 from tflite_peer import differing_bytes
 from tflm import Tflm
@@ -97,32 +105,60 @@ def test_svdf(memory: str, tmp_path: Path) -> None:
     check()
 
 
-def float_lstm(seed: int, clip: float = 0.0) -> Graph:
+def floating(op: str, seed: int, clip: float = 0.0) -> Graph:
+    """A float lstm or rnn with its states as states of the graph."""
     rng = np.random.default_rng(seed)
     steps, inputs, units = 5, 3, 4
-    g = Graph("lstm", ["x"], ["y"])
+    rows, after = {"lstm": (16, ["h", "c"]), "rnn": (4, ["h"])}[op]
+    g = Graph(op, ["x"], ["y"])
     g.add_value(Value("x", (1, steps, inputs)))
-    for name in ("h0", "c0"):
-        g.add_value(Value(name, (1, units)))
-    names = ["x", "h0", "c0"]
-    for name, shape in (("w", (16, inputs)), ("r", (16, units)), ("bias", (16,))):
+    names = ["x"]
+    for name in after:
+        g.add_value(Value(f"{name}0", (1, units)))
+        names.append(f"{name}0")
+    for name, shape in (("w", (rows, inputs)), ("r", (rows, units)), ("bias", (rows,))):
         names.append(g.add_constant(name, rng.normal(0, 0.7, shape).astype(np.float32)))
     g.add_value(Value("y", (1, steps, units)))
-    for name in ("h", "c"):
+    for name in after:
         g.add_value(Value(name, (1, units)))
-    g.nodes = [Node("lstm", tuple(names), ("y", "h", "c"), {"cell_clip": clip}, "lstm")]
-    g.states = [State(f"{n}0", n, np.zeros((1, units), np.float32)) for n in ("h", "c")]
+    attrs = {"cell_clip": clip} if op == "lstm" else {}
+    g.nodes = [Node(op, tuple(names), ("y", *after), attrs, op)]
+    g.states = [State(f"{n}0", n, np.zeros((1, units), np.float32)) for n in after]
     return g.verify()
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.3])
 def test_float_lstm(clip: float, tmp_path: Path) -> None:
-    file = lstm_file(float_lstm(3, clip))
+    file = lstm_file(floating("lstm", 3, clip))
     graph, peer = loaded(tmp_path, file), Tflm(file)
     x = np.random.default_rng(0).normal(0, 1, (4, 5, 3)).astype(np.float32)
     ours = run(graph, {"x": x})["y"]
     for i in range(4):
         np.testing.assert_allclose(ours[i], peer.run(x[i : i + 1])[0], atol=1e-5)
+
+
+def test_float_rnn(tmp_path: Path) -> None:
+    """TFLM has no such operator: the file means the layer that it was written from."""
+    want = floating("rnn", 4)
+    x = np.random.default_rng(0).normal(0, 1, (4, 5, 3)).astype(np.float32)
+    have = run(loaded(tmp_path, rnn_file(want)), {"x": x})["y"]
+    np.testing.assert_array_equal(have, run(want, {"x": x})["y"])
+
+
+@pytest.mark.parametrize("op", ["lstm", "rnn"])
+@pytest.mark.parametrize("merge", [False, True])
+def test_both_directions(op: str, merge: bool, tmp_path: Path) -> None:
+    """The second direction is a layer that sees the steps from the last to the first."""
+    forward, backward = floating(op, 5), floating(op, 6)
+    graph = loaded(tmp_path, bidirectional_file(forward, backward, merge=merge))
+    x = np.random.default_rng(0).normal(0, 1, (4, 5, 3)).astype(np.float32)
+    y, z = run(forward, {"x": x})["y"], run(backward, {"x": x[:, ::-1]})["y"][:, ::-1]
+    have = run(graph, {"x": x})
+    if merge:
+        np.testing.assert_array_equal(have["y"], np.concatenate([y, z], axis=2))
+    else:
+        np.testing.assert_array_equal(have["y"], y)
+        np.testing.assert_array_equal(have["z"], z)
 
 
 def test_two_results_of_one_scale_only(tmp_path: Path) -> None:

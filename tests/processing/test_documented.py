@@ -48,7 +48,8 @@ def test_examples(
     assert done.exit_code == 0, done.output
     folder = open_output(out)
     assert folder.graph.inputs == [name]
-    inputs = {name: raw[:2] if name == "audio" else (raw[:2].astype(np.int16) - 128).astype(np.int8)}
+    few = raw[:2] if name == "audio" else (raw[:2].astype(np.int16) - 128).astype(np.int8)
+    inputs = {name: few}
     want = execute(folder, inputs, "reference")
     assert list(want) == (["class"] if name == "audio" else ["classes", "top_scores"])
     for where in ("host", "virtual-cortex-m4"):

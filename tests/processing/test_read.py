@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgekit.errors import EdgekitError
 from edgekit.processing import Audio, Classify, Detect, Image, Processing, load
@@ -36,6 +40,8 @@ classify: {threshold: 0.5, scores: true}
     )
     assert load(written(tmp_path, "image:\nclassify:\n")) == Processing(Image(), Classify())
     text = "image: {mean: [1, 2, 3], crop: [0, 0, 8, 8]}\ndetect: {boxes: b, scores: s}"
+    exponents = load(written(tmp_path, "audio: {floor: 1e-9, std: 2E1, mean: -3e+0}"))
+    assert exponents == Processing(Audio(floor=1e-9, std=20.0, mean=-3.0))
     image = Image(mean=(1, 2, 3), crop=(0, 0, 8, 8))
     assert load(written(tmp_path, text)) == Processing(image, Detect("b", "s"))
 
@@ -59,6 +65,8 @@ classify: {threshold: 0.5, scores: true}
         ("audio: {sample_rate: 0}", "E181", ["sample_rate is 0", "192000"]),
         ("audio: {sample_rate: fast}", "E181", ["'fast'"]),
         ("audio: {sample_rate: 1.5}", "E181", ["whole"]),
+        ("audio: {periodic: 2}", "E181", ["periodic is 2", "true or false"]),
+        ("classify: {output: 3}", "E181", ["output is 3"]),
         ("audio: {mels: true}", "E181", ["True"]),
         ("audio: {window_ms: -3}", "E181", ["window_ms is -3"]),
         ("audio: {window: ham}", "E181", ["'ham'", "did you mean 'hamming'"]),
@@ -105,3 +113,29 @@ def test_aliases_cost_nothing(tmp_path: Path) -> None:
     ]
     with pytest.raises(EdgekitError, match="no setting"):
         load(written(tmp_path, "\n".join(lines)))
+
+
+ODD = [None, True, -1, 0, 3, 10**30, 1.5, -0.0, float("nan"), float("inf"), "", "x", [], [1], {}]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_value_of_any_setting_is_taken_or_refused(data: st.DataObject) -> None:
+    """No other exception than ours, whatever is written behind a setting."""
+    step = data.draw(st.sampled_from([Audio, Image, Classify, Detect]))
+    names = [f.name for f in fields(step)]
+    odd = st.sampled_from(ODD) | st.text(max_size=3) | st.floats() | st.integers()
+    chosen = data.draw(st.dictionaries(st.sampled_from(names), odd, max_size=3))
+    if step is Detect:
+        chosen = {"boxes": "b", "scores": "s"} | chosen
+    with contextlib.suppress(EdgekitError):
+        step(**chosen)
+
+
+@settings(max_examples=25, deadline=None)
+@given(text=st.text(st.characters(max_codepoint=127)) | st.text())
+def test_any_text_is_taken_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("yaml")
+    with contextlib.suppress(EdgekitError):
+        (folder / "p.yaml").write_bytes(text.encode(errors="surrogatepass"))
+        load(folder / "p.yaml")

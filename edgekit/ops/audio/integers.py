@@ -59,7 +59,7 @@ def windowed(s: Settings, x: np.ndarray) -> np.ndarray:
         a = int(fp.round_half_away(s.preemphasis * 2**15))
         p = p.copy()
         p[:, 1:] -= min(a, 32767) * x[:, :-1]
-    starts = s.hop * np.arange(s.frames(x.shape[1]))
+    starts = s.lead + s.hop * np.arange(s.frames(x.shape[1]))
     p = p[:, starts[:, None] + np.arange(s.frame_length)]
     w = tables.integer_window(s).astype(np.int64)
     if s.preemphasis:

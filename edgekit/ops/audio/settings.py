@@ -47,6 +47,7 @@ class Settings:
             subtraction.
         strength, offset: bands are divided by (noise + offset) ^ strength (PCAN).
         mean, std: results are (x - mean) / std.
+        lead: samples in front of the first frame, which preemphasis reads.
     """
 
     frame_length: int
@@ -76,6 +77,7 @@ class Settings:
     offset: float = 0.0
     mean: float = 0.0
     std: float = 1.0
+    lead: int = 0
 
     @staticmethod
     def of(attrs: Mapping[str, Any]) -> Settings:
@@ -103,7 +105,7 @@ class Settings:
 
     def frames(self, samples: int) -> int:
         """How many whole frames there are in so many samples, 0 where not even one."""
-        return max(0, 1 + (samples - self.frame_length) // self.hop)
+        return max(0, 1 + (samples - self.lead - self.frame_length) // self.hop)
 
     def mistakes(self) -> list[str]:
         """What is wrong, a sentence each; empty for legal settings."""
@@ -153,6 +155,7 @@ class Settings:
              "noise reduction and PCAN need mel bands and a logarithm"),
             (_positive(s.std), f"std is {s.std}, it must be positive"),
             (math.isfinite(s.mean), f"mean is {s.mean}"),
+            (s.lead >= 0, f"lead is {s.lead}, it must not be negative"),
         ]  # fmt: skip
         return [message for ok, message in checks if not ok]
 

@@ -1,0 +1,58 @@
+"""Layers of int16 with int64 biases: generated C against the numpy reference, 0 bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exactness import CHECKED, PER_BUILD, compare
+from hypothesis import given
+from hypothesis import strategies as st
+from tflite_files import File
+from tflite_operators import OPERATORS, Draw
+
+from edgekit.errors import EdgekitError
+from edgekit.graph import Graph
+from edgekit.importers import load
+from edgekit.ops.requant import is_wide
+from targets import target
+
+LAYERS = ("CONV_2D", "DILATED_CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+
+
+def drawn(name: str, data: st.DataObject, folder: Path) -> Graph:
+    """A graph of one such layer, made by the importer."""
+    f, path = File(), folder / "m.tflite"
+    path.write_bytes(f.bytes(*OPERATORS[name](f, Draw(data), "int16")))
+    graph = load(path)
+    [layer] = [n for n in graph.nodes if n.op != "reshape"]
+    assert is_wide([graph.values[i] for i in layer.inputs])
+    graph.outputs = [layer.output]  # a reshape behind it is no call of its own
+    graph.drop_unused()
+    return graph
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_exact(name: str, tmp_path: Path) -> None:
+    @CHECKED
+    @given(data=st.data())
+    def check(data: st.DataObject) -> None:
+        graphs = [drawn(name, data, tmp_path) for _ in range(PER_BUILD)]
+        compare(graphs, data.draw(st.integers(0, 1000)), ("thumb_dsp", "arm_dsp", "c99"), tmp_path)
+
+    check()
+
+
+def test_sums_beyond_47_bits_are_refused(tmp_path: Path) -> None:
+    from codegen.lower import build_program
+
+    f, path = File(), tmp_path / "m.tflite"
+    x, y = f.tensor([1, 2], "int16", 0.01), f.tensor([1, 1], "int16", 0.01)
+    w = f.tensor([1, 2], "int8", 0.01, data=np.ones((1, 2)))
+    b = f.tensor([1], "int64", 0.0001, data=[1 << 50])
+    f.op("FULLY_CONNECTED", [x, w, b], [y], "FullyConnected")
+    path.write_bytes(f.bytes([x], [y]))
+    with pytest.raises(EdgekitError, match="47 bits") as caught:
+        build_program(load(path), target("cortex-m4"))
+    assert caught.value.code == "E310"
