@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Node, Quant, Value
-from edgekit.importers.common import Builder, Refused, Unsupported, invalid
+from edgekit.importers.common import DAMAGE, Builder, Refused, Unsupported, damaged, invalid
 from edgekit.importers.onnx_infer import Known
 from edgekit.importers.onnx_inline import call, check_count, standard_function
 from edgekit.importers.onnx_node import Body, OnnxNode, operand, reads_of
@@ -143,6 +143,8 @@ class OnnxBuilder(Builder):
             move_integers(self, node)
         except Refused as reason:
             return str(reason)
+        except DAMAGE as error:
+            raise damaged(node.name, node.op, error) from None
         return None
 
     def _stand_in(self, node: OnnxNode) -> None:
