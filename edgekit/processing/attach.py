@@ -106,7 +106,8 @@ def _audio(front: Front, step: Audio) -> None:
              f"{list(shape)} ({want.size} numbers, layout {step.layout})"],
             "E183",
         )  # fmt: skip
-    least = s.frame_length + (frames - 1) * s.hop
+    least = max(s.frame_length + (frames - 1) * s.hop - 2 * s.margin, 1)
+    least = max(least, s.margin + 1 if s.edges == "reflect" else 1)
     clip = step.clip_samples or least
     if s.frames(clip) != frames:
         refuse(
