@@ -104,7 +104,7 @@ def stripe(graph: Graph, first: int, last: int, bands: int) -> Graph:
         new.append(Node("mean_rows", (sums,), pool.outputs, attrs, pool.name))
     else:
         name = f"{body[-1].name or body[-1].output} whole"
-        new.append(Node("concat_rows", tuple(parts), body[-1].outputs, {}, name))
+        new.append(Node("concat_rows", tuple(parts), body[-1].outputs, {"axis": 1}, name))
     made.nodes = [*before, *new, *graph.nodes[last + 1 :]]
     made.drop_unused()
     return made.verify()
@@ -204,7 +204,7 @@ def _view(made: Graph, name: str, rows: Rows, new: list[Node]) -> str:
     value = made.values[name]
     out = made.fresh(f"{name} rows {rows[0]}-{rows[1] - 1}")
     made.add_value(replace(value, name=out, shape=(1, rows[1] - rows[0], *value.shape[2:])))
-    new.append(Node("slice_rows", (name,), (out,), {"rows": list(rows)}, out))
+    new.append(Node("slice_rows", (name,), (out,), {"axis": 1, "rows": list(rows)}, out))
     return out
 
 

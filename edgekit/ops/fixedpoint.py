@@ -324,6 +324,10 @@ def interpolate(table: np.ndarray, x: ArrayLike) -> np.ndarray:
     return base + (((wide[index + 1] - base) * (v & 127) + 64) >> 7)
 
 
+#: Beyond every integer of an activation and its zero point.
+FAR = np.float32(1 << 20)
+
+
 def clamp_range(
     clamp: tuple[float, float], scale: float, zero_point: int, qmin: int = -128, qmax: int = 127
 ) -> tuple[int, int]:
@@ -334,8 +338,9 @@ def clamp_range(
     """
 
     def quantized(bound: float) -> int:
-        q = float(round_half_away(np.float32(bound) / np.float32(scale))) + zero_point
-        return int(min(max(q, qmin), qmax))
+        with np.errstate(over="ignore"):  # a quotient beyond float32 is beyond qmin or qmax
+            ratio = np.clip(np.float32(bound) / np.float32(scale), -FAR, FAR)
+        return int(min(max(float(round_half_away(ratio)) + zero_point, qmin), qmax))
 
     lo, hi = clamp
     return (
