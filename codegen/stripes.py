@@ -17,7 +17,11 @@ from edgekit.graph import Graph, Node, Value
 from edgekit.ops import windows as win
 
 WINDOWS = ("conv2d", "depthwise_conv2d", "max_pool2d", "average_pool2d")
-ELEMENTWISE = ("add", "mul", "clip")
+#: Operators whose result's element depends on the operands' elements at its place.
+ELEMENTWISE = (
+    *("unary", "clip", "add", "sub", "mul", "div", "pow", "mod", "squared_difference", "prelu"),
+    *("minimum", "maximum"),
+)
 Rows = tuple[int, int]
 
 
@@ -50,6 +54,11 @@ def chain(graph: Graph, first: int, last: int) -> list[Node]:
             graph.values[i].shape != out.shape for i in node.inputs if not graph.is_constant(i)
         ):
             raise NotStripable(f"'{node.name or node.output}' broadcasts")
+        if node.op in ELEMENTWISE and any(
+            len(shape) == 4 and shape[1] != 1
+            for shape in (graph.values[i].shape for i in node.inputs if graph.is_constant(i))
+        ):
+            raise NotStripable(f"'{node.name or node.output}' has a constant for every row")
         if i and not inside.intersection(node.inputs):
             raise NotStripable(f"'{node.name or node.output}' does not read the chain")
     return nodes

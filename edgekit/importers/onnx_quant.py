@@ -63,7 +63,8 @@ def kind_of(model: OnnxModel) -> str:
 #: What may read integers without dequantizing them: it hands them on, or has scales of its own.
 MOVES = ("Clip", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Reshape",
          "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
-READERS = ("Cast", "DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+READERS = ("Cast", "DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
+           "Shape", "Size")  # fmt: skip
 
 
 def check_integers(b: OnnxBuilder, node: OnnxNode) -> None:
@@ -255,6 +256,7 @@ def _quantized_dtype(node: OnnxNode) -> str:
 
 @handles("QuantizeLinear")
 def quantize(b: OnnxBuilder, node: OnnxNode) -> None:
+    """To int8, uint8, int16 or uint16 with a constant scale; the result is a rounded tensor."""
     out = node.outputs[0]
     data = b.const(operand(node, 0))
     if data is not None:
@@ -277,6 +279,7 @@ def quantize(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("DequantizeLinear")
 def dequantize(b: OnnxBuilder, node: OnnxNode) -> None:
+    """From integers with constant scales, per channel for constants, blocks refused."""
     out, source = node.outputs[0], operand(node, 0)
     data = b.const(source)
     if data is not None:

@@ -26,6 +26,8 @@ def movable_operands(node: Node, inputs: list[Value]) -> bool:
 
 def alike(node: Node, inputs: list[Value]) -> bool:
     """The operands agree in all axes but 'axis'."""
+    if len({len(v.shape) for v in inputs}) > 1:
+        return False
     axis = axis_of(node)
     return len({(*v.shape[:axis], -1, *v.shape[axis + 1 :]) for v in inputs}) == 1
 
