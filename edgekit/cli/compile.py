@@ -120,6 +120,13 @@ def _bits(
     help="Take N new steps of time per call, along axis A of the input.",
 )
 @click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="Keep an input on the device, updated by an output; may be repeated.",
+)
+@click.option(
     "--processing",
     type=click.Path(path_type=Path),
     help="Steps in front of the model and behind it (.yaml).",
@@ -137,6 +144,7 @@ def compile_command(
     sparse_weights: str,
     optimize: str | None,
     stream: tuple[str, str] | None,
+    states: tuple[str, ...],
     processing: Path | None,
     require_fast: bool,
     compiler: str,
@@ -149,6 +157,7 @@ def compile_command(
     searched for.
     """
     from edgekit import pipeline
+    from edgekit.kept import parse_pairs
     from edgekit.streaming import parse_hop
 
     budget = chosen_budget(options)
@@ -166,6 +175,7 @@ def compile_command(
             optimize=optimize,
             require_fast=require_fast,
             stream=parse_hop(stream) if stream else None,
+            states=parse_pairs(states),
             compiler=compiler,
             processing=processing,
             progress=say,
