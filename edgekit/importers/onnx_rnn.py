@@ -42,7 +42,8 @@ class _Cell:
         w, r = b.floats(node, 1, "weights"), b.floats(node, 2, "recurrent weights")
         self.units = node.integer("hidden_size", r.shape[-1] if r.ndim else 0)
         rows = gates * self.units
-        if self.units < 1 or w.ndim != 3 or w.shape[:2] != (count, rows) or r.shape != (count, rows, self.units):
+        fits = w.ndim == 3 and w.shape[:2] == (count, rows) and r.shape == (count, rows, self.units)
+        if self.units < 1 or not fits:
             raise invalid(
                 f"node '{node.name}' ({node.op}): weights {list(w.shape)} and {list(r.shape)} do "
                 f"not fit {count} directions of {gates} gates of {self.units} units"

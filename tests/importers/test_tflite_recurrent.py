@@ -187,3 +187,20 @@ def test_cells_of_odd_scale_are_refused(tmp_path: Path) -> None:
         assert refused.value.code == "E103"
 
     check()
+
+
+@pytest.mark.parametrize("name", ["x", "h0"])
+def test_absurd_scales_are_refused(name: str, tmp_path: Path) -> None:
+    """Products whose scale no multiplier and shift of 32 bits represent."""
+
+    @settings(FEW, max_examples=1)
+    @given(cells("lstm", tflite=True))
+    def check(graph: Graph) -> None:
+        scale = 1e20 if name == "x" else 1e-30
+        for other in (name,) if name == "x" else ("h0", "h", "y"):
+            graph.values[other] = replace(graph.values[other], quant=Quant.make(scale, 0))
+        with pytest.raises(EdgekitError, match="scale of a product") as refused:
+            loaded(tmp_path, lstm_file(graph))
+        assert refused.value.code == "E103"
+
+    check()
