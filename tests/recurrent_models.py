@@ -41,7 +41,14 @@ def _weights(
 
 @st.composite
 def cells(
-    draw: st.DrawFn, op: str, dtype: str = "int8", *, tflite: bool = False, reach: float = REACH
+    draw: st.DrawFn,
+    op: str,
+    dtype: str = "int8",
+    *,
+    tflite: bool = False,
+    reach: float = REACH,
+    most_inputs: int = 9,
+    least_inputs: int = 1,
 ) -> Graph:
     """One lstm, gru or rnn, whose pre-activations reach about as far as `reach`.
 
@@ -49,7 +56,8 @@ def cells(
     then states of the graph, elsewhere inputs.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    steps, inputs, units = (draw(st.integers(1, 9)) for _ in range(3))
+    steps, units = (draw(st.integers(1, 9)) for _ in range(2))
+    inputs = draw(st.integers(least_inputs, most_inputs))
     groups = GATES[op]
     rows = groups * units
     x = Value("x", (1, steps, inputs), dtype, draw(quants(1e-2, 0.1, dtype)))
