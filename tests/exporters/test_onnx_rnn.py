@@ -101,6 +101,6 @@ def test_every_layer_that_is_not_written_is_named() -> None:
         Node("svdf", tuple(names), ("y", "s1"), {"rank": 1}, "first"),
         Node("clip", ("y",), ("z",), {"clamp": [0, None]}, "second"),
     ]
-    with pytest.raises(EdgekitError, match="1 layers .* svdf") as refused:
+    with pytest.raises(EdgekitError, match=r"1 layers .* svdf") as refused:
         to_onnx(graph.verify())
     assert refused.value.code == "E154" and refused.value.details == ("'first' (svdf)",)

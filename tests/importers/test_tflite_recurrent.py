@@ -90,6 +90,17 @@ def test_lstm(dtype: str, tmp_path: Path) -> None:
     check()
 
 
+@FEW
+@given(graph=cells("lstm", tflite=True), seed=SEEDS)
+def test_time_in_front(graph: Graph, seed: int, tmp_path: Path) -> None:
+    file = lstm_file(graph, time_major=True)
+    imported, peer = loaded(tmp_path, file), Tflm(file)
+    x = integers(np.random.default_rng(seed), (3, *imported.values["x"].shape), "int8")
+    ours = run(imported, {"x": x if x.shape[1] > 1 else x[:, 0]})["y"]
+    for i in range(3):
+        np.testing.assert_array_equal(ours[i].ravel(), peer.run(x[i]).ravel())
+
+
 @pytest.mark.parametrize("memory", ["int8", "int16"])
 def test_svdf(memory: str, tmp_path: Path) -> None:
     @FEW
