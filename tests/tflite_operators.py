@@ -190,17 +190,13 @@ def dilated_conv_2d(f: File, d: Draw, dtype: str) -> Made:
     return [x], [y]
 
 
-def _without_zero_point(d: Draw, dtype: str) -> tuple[Any, ...]:
-    """TFLite Micro's SPACE_TO_BATCH_ND pads with a number that it never sets; LiteRT with zero."""
-    return (dtype, d.scale(), 0) if dtype == "int8" else d.quant(dtype)
-
-
 @operator("int8", "float32")
 def space_to_batch_nd(f: File, d: Draw, dtype: str) -> Made:
-    """Alone, and back again behind a function of every element."""
-    block, q = [d.number(1, 3), d.number(1, 2)], _without_zero_point(d, dtype)
+    """Alone, and back again behind a function of every element; of int8 without padding, which
+    TFLite Micro does with a number that it never sets."""
+    block, q = [d.number(1, 3), d.number(1, 2)], d.quant(dtype)
     sizes = [d.number(1, 3) * block[0], d.number(1, 3) * block[1]]
-    pads = [[d.number(0, 1), 0], [0, 0]]
+    pads = [[0 if dtype == "int8" else d.number(0, 1), 0], [0, 0]]
     pads[0][1] = -pads[0][0] % block[0]
     channels, parts = d.number(1, 3), block[0] * block[1]
     high = sizes[0] + sum(pads[0])
