@@ -22,10 +22,10 @@ from pathlib import Path
 from edgekit import importers
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
-from edgekit.importers.common import Refused, Unsupported, invalid
+from edgekit.importers.common import DAMAGE, Refused, Unsupported, damaged, invalid
 from edgekit.importers.tflite_batches import dilated
 from edgekit.importers.tflite_builder import HANDLERS, TfliteBuilder
-from edgekit.importers.tflite_read import DAMAGE, Subgraph, TfliteModel, TfliteNode, read
+from edgekit.importers.tflite_read import Subgraph, TfliteModel, TfliteNode, read
 from edgekit.importers.tflite_variables import constant_states
 
 FULL_INTEGER = (
@@ -110,8 +110,8 @@ def _import_node(builder: TfliteBuilder, node: TfliteNode, unknown: set[int]) ->
         handler(builder, node)
     except Refused as reason:
         return str(reason)
-    except DAMAGE as error:  # the accessors of a damaged options table
-        raise invalid(f"'{node.name}' ({node.op}): {type(error).__name__}: {error}") from None
+    except DAMAGE as error:
+        raise damaged(node.name, node.op, error) from None
     return None
 
 

@@ -54,6 +54,12 @@ def quantize_multiplier(real: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def multiplier_of(real: float) -> tuple[int, int]:
+    """`quantize_multiplier` of one factor of either sign, at most 2**30: left shifts fit int32."""
+    multiplier, shift = quantize_multiplier(math.copysign(min(abs(real), 2.0**30), real))
+    return int(multiplier), int(shift)
+
+
 def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """gemmlowp's SRDHM: ``round(a * b / 2**31)`` of int32 operands, as int64 holding int32.
 

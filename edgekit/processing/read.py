@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import EdgekitError, did_you_mean
-from edgekit.processing.audio import Audio
-from edgekit.processing.image import Image
+from edgekit.processing.audio_step import Audio
+from edgekit.processing.image_step import Image
 from edgekit.processing.model import Processing
-from edgekit.processing.output import Classify, Detect
+from edgekit.processing.output_step import Classify, Detect
 
 STEPS: dict[str, type] = {"audio": Audio, "image": Image, "classify": Classify, "detect": Detect}
 OTHER = ("input", "calibrate")

@@ -135,6 +135,24 @@ EK_INLINE int32_t ek_audio_sample(const int16_t *x, const int16_t *w, int32_t wi
     return *x * (windowed != 0 ? *w : 32768);
 }
 
+/* The frame of `length` samples from `start` on, of `count` samples: where it reaches beyond them, a
+ * copy in `room`, with zeros there or with samples that are reflected. */
+EK_AUDIO const int16_t *ek_audio_edge(const int16_t *x, int32_t count, int32_t start,
+                                      int32_t length, int32_t reflect, int16_t *room)
+{
+    if (start >= 0 && start + length <= count) {
+        return x + start;
+    }
+    for (int32_t i = 0; i < length; ++i) {
+        int32_t at = start + i;
+        const int32_t outside = at < 0 || at >= count ? 1 : 0;
+        at = at < 0 ? -at : at;
+        at = at >= count ? 2 * (count - 1) - at : at;
+        room[i] = outside != 0 && reflect == 0 ? 0 : x[at];
+    }
+    return room;
+}
+
 /* Windowed samples of one frame as half = fft_length / 2 pairs in z, in bit-reversed order and
  * shifted so that the largest is just below 2^29; returns the shift k, at most `most`.
  *

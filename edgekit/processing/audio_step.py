@@ -12,6 +12,7 @@ from edgekit.ops.audio import tables
 from edgekit.ops.audio.plan import plan_of
 from edgekit.ops.audio.settings import (
     DCT_NORMS,
+    EDGES,
     FLOORS,
     LOGS,
     MEL_SCALES,
@@ -69,6 +70,7 @@ class Audio:
     pcan_offset: float = 0.0
     mean: float = 0.0
     std: float = 1.0
+    edges: str = "none"
     layout: str = "auto"
 
     def __post_init__(self) -> None:
@@ -92,6 +94,7 @@ class Audio:
             ("window", WINDOWS), ("spectrum", SPECTRA), ("mel_scale", MEL_SCALES),
             ("mel_shape", MEL_SHAPES), ("log", LOGS), ("floor_kind", FLOORS),
             ("amplitude", tuple(AMPLITUDES)), ("layout", LAYOUTS), ("dct_norm", DCT_NORMS),
+            ("edges", EDGES),
         ):  # fmt: skip
             choice(STEP, name, getattr(self, name), known)
         for name in ("periodic", "mel_norm"):
@@ -156,6 +159,7 @@ class Audio:
             offset=float(self.pcan_offset),
             mean=float(self.mean),
             std=float(self.std),
+            edges=self.edges,
         )
 
     @property
