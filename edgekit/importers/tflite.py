@@ -23,6 +23,7 @@ from edgekit import importers
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.importers.common import DAMAGE, Refused, Unsupported, damaged, invalid
+from edgekit.importers.tflite_batches import dilated
 from edgekit.importers.tflite_builder import HANDLERS, TfliteBuilder
 from edgekit.importers.tflite_read import Subgraph, TfliteModel, TfliteNode, read
 from edgekit.importers.tflite_variables import constant_states
@@ -63,7 +64,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
     if kind == "dynamic":
         builder.graph.metadata["quantized"] = kind
     main = model.subgraphs[0]
-    nodes = _edges(builder, main)
+    nodes = dilated(_edges(builder, main), builder.tensors, {*main.inputs, *main.outputs})
     found = import_nodes(builder, nodes)
     if not found:
         for i in main.outputs:
