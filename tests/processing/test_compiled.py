@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgekit.errors import EdgekitError
 from edgekit.execute import execute
 from edgekit.processing import Audio, Classify, Image, Processing
 from edgekit.search.budget import Budget
+from edgekit.streaming import Hop
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +89,7 @@ def test_calibrated_on_features(tmp_path: Path) -> None:
     done = compiled(tmp_path, path, features, Processing(SPEECH, calibrate="features"))
     assert done.graph.inputs == ["audio"]
     check_everywhere(done, raw[-2:], ("virtual-cortex-m4",))
-    with pytest.raises(EdgekitError, match="raw inputs"):
+    with pytest.raises(EdgekitError, match="raw clips"):
         compiled(tmp_path, path, features, Processing(SPEECH, calibrate="features"),
                  budget=Budget(max_flash=10))  # fmt: skip
 
@@ -107,3 +109,24 @@ def test_from_pixels_to_scores(tmp_path: Path) -> None:
 def test_the_wrong_calibration_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdgekitError, match="1600"):
         compiled(tmp_path, network(tmp_path, 1, 9, 10), clips(12, 1500), Processing(SPEECH))
+
+
+def test_in_hops(tmp_path: Path) -> None:
+    """20 ms per call of a network that could not be streamed as a whole."""
+    raw = clips(12, 1600)
+    step = replace(SPEECH, every_ms=20)
+    path = network(tmp_path, 1, 9, 10)
+    done = compiled(tmp_path, path, raw, Processing(step, Classify()))
+    assert done.graph.values["audio"].shape == (1, 320)
+    whole = np.concatenate([np.zeros(1600, np.int16), raw[-1], audio.extremes(1600)[0]])
+    check_everywhere(done, whole[1600:].reshape(-1, 320), ("virtual-cortex-m4",))
+    # What the whole clip gives in one call.
+    plain = compiled(tmp_path, path, raw, Processing(SPEECH, Classify()))
+    ends = np.arange(1920, len(whole) + 1, 320)
+    want = execute(
+        plain.output, {"audio": np.stack([whole[e - 1600 : e] for e in ends])}, "reference"
+    )
+    have = execute(done.output, {"audio": whole[1600:].reshape(-1, 320)}, "reference")
+    np.testing.assert_array_equal(have["class"], want["class"])
+    with pytest.raises(EdgekitError, match="every_ms: 20"):
+        compiled(tmp_path, path, raw, Processing(step), stream=Hop(1, 320))

@@ -74,6 +74,7 @@ classify: {threshold: 0.5, scores: true}
         ("audio: {floor: .nan}", "E181", ["floor"]),
         ("audio: {hop_ms: 0.001}", "E182", ["hop is 0"]),
         ("audio: {window_ms: 40, clip_ms: 30}", "E182", ["640", "480", "longer"]),
+        ("audio: {every_ms: 30}", "E182", ["480", "320", "multiple"]),
         ("audio: {fft: 300}", "E182", ["300"]),
         ("audio: {fft: 256}", "E182", ["256", "480"]),
         ("audio: {window_ms: 9999}", "E182", ["4096"]),
