@@ -3,9 +3,9 @@
     python -m benchmarks.onnx_conformance [--operators Conv,Gemm] [--update docs/BENCHMARKS.md]
 
 Float: every case is imported, run by the numpy reference and compared at the test's tolerances
-(`benchmarks.onnx_backend`). Integer: the graphs of the cases that passed are quantized on data drawn
-from the numbers of the test's inputs, int8 and 16x8, and judged by SQNR against their own float
-results. The exit status says whether every case passed or is out of scope.
+(`benchmarks.onnx_backend`). Integer: the graphs of the cases that passed are quantized on data
+drawn from the numbers of the test's inputs, int8 and 16x8, and judged by SQNR against their own
+float results. The exit status says whether every case passed or is out of scope.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tables
-from benchmarks.onnx_backend import SCOPE, Result, cases, claimed, judge
+from benchmarks.onnx_backend import SCOPE, Result, arrays_of, cases, claimed, judge
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, GraphError
 from quantizer import quantize
@@ -59,18 +59,17 @@ def quality(result: Result) -> Quality | None:
         except (EdgekitError, GraphError, NotImplementedError) as error:
             text = str(error) or type(error).__name__
             return Quality(refused=text.splitlines()[0])
+        except Exception as error:  # a fault of ours: shown in the table, the others go on
+            return Quality(refused=f"**fault** {type(error).__name__}: {error}")
         real = [o for o in graph.outputs if graph.values[o].dtype == "float32"]
         worst = min(done.sqnr_db.get(o, MOST_DB) for o in real)
         found.append(min(worst, MOST_DB))
-    return Quality(*found)
+    return Quality(found[0], found[1])
 
 
 def _drawn(graph: Graph, result: Result, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Samples whose numbers are those of the test's inputs in another order."""
-    arrays = {
-        i.name: np.asarray(a)
-        for i, a in zip(result.case.model.graph.input, result.case.inputs, strict=False)
-    }
+    arrays = arrays_of(result.case)
     data = {}
     for name in graph.inputs:
         value = graph.values[name]

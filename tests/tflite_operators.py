@@ -40,6 +40,13 @@ class Draw:
         exponent = self.data.draw(st.floats(math.log(lo), math.log(hi)))
         return float(np.float32(math.exp(exponent)))
 
+    def permutation(self, n: int) -> list[int]:
+        return self.data.draw(st.permutations(range(n)))
+
+    def some(self, lo: int, hi: int) -> list[int]:
+        """Different numbers in order, at least one."""
+        return sorted(self.data.draw(st.sets(st.integers(lo, hi), min_size=1)))
+
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.number(0, 2**32 - 1))
 
@@ -676,7 +683,7 @@ def resize_nearest_neighbor(f: File, d: Draw, dtype: str) -> Made:
 @operator(*ALL)
 def transpose(f: File, d: Draw, dtype: str) -> Made:
     shape, q = d.shape(), d.quant(dtype)
-    perm = d.data.draw(st.permutations(range(len(shape))))
+    perm = d.permutation(len(shape))
     x, y = f.tensor(shape, *q), f.tensor([shape[p] for p in perm], *q)
     f.op("TRANSPOSE", [x, f.ints(perm)], [y], "Transpose", 2)
     return [x], [y]
@@ -750,7 +757,7 @@ def depth_to_space(f: File, d: Draw, dtype: str) -> Made:
 
 
 def _reduced(d: Draw, shape: Sequence[int]) -> tuple[list[int], bool, list[int]]:
-    axes = sorted(set(d.data.draw(st.lists(st.integers(1, len(shape) - 1), min_size=1))))
+    axes = d.some(1, len(shape) - 1)
     keep = bool(d.number(0, 1))
     out = [1 if i in axes else n for i, n in enumerate(shape)]
     return axes, keep, out if keep else [n for i, n in enumerate(out) if i not in axes]

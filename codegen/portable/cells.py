@@ -174,11 +174,10 @@ def signature(spec: KernelSpec, scratch: str = "") -> str:
     return f"void {spec.name}({', '.join([*items, *([scratch] if scratch else [])])})"
 
 
-def scaled(p: dict[str, Any], kind: str, acc: str, half: int) -> str:
-    """The requantization of row `row`, gate `g`, from the accumulator `acc` of one product: of the
+def scaled(p: dict[str, Any], kind: str, acc: str, half: int, at: str) -> str:
+    """The requantization by pair `at` of scales from the accumulator `acc` of one product: of the
     input's (`half` 0) or of the recurrent one (1)."""
     count = p["gates"] * (1 if p["per_gate"] else p["units"])
-    at = "g" if p["per_gate"] else "row"
     of_bytes = "ek_rec_right" if p["right"] else "ek_multiply"
     name = {"int8": of_bytes, "int16": "ek_rec_reduced"}[kind]
     scale = f"scales[2 * {at} + {2 * half * count}], scales[2 * {at} + {2 * half * count + 1}]"
@@ -186,21 +185,31 @@ def scaled(p: dict[str, Any], kind: str, acc: str, half: int) -> str:
     return f"(int32_t){text}" if kind == "int16" and p["narrow"] else text
 
 
-def products(p: dict[str, Any], kind: str) -> dict[str, str]:
-    """C expressions of the products of row `row`, gate `g`: "x" of `xt`, "h" of `seen`, and "part"
-    of what a reset gate leaves of it."""
-    dot = {"int8": "ek_rec_dot8", "int16": "ek_rec_dot16"}[kind] + ("_wide" if p["wide"] else "")
-    rows = p["gates"] * p["units"]
+def sums(
+    p: dict[str, Any], kind: str, name: str, half: int, gates: tuple[int, int], vector: str = ""
+) -> str:
+    """C statements: `name`[] has the accumulators of some gates (from, to) of unit `j`, of the
+    input's products (`half` 0) or of the recurrent ones (1), with `vector` in place of what these
+    read."""
+    units, rows = p["units"], p["gates"] * p["units"]
+    matrix, columns = (("w", p["inputs"]), ("r", units))[half]
+    first, count = gates[0], gates[1] - gates[0]
+    dot = {"int8": "ek_rec_rows8", "int16": "ek_rec_rows16"}[kind] + ("_wide" if p["wide"] else "")
+    start = ", ".join(
+        f"bias[j + {half * rows + g * units}]" for g in range(gates[0], gates[1])
+    )  # fmt: skip
+    place = f"{matrix} + j * {columns}" + (f" + {first * units * columns}" if first else "")
+    return f"""\
+            {"int64_t" if p["wide"] else "int32_t"} {name}[{count}] = {{{start}}};
+            {dot}({vector or ("xt", "seen")[half]}, {place}, {units * columns}, {count}, {columns},
+                {name});
+"""
 
-    def text(vector: str, matrix: str, columns: int, half: int) -> str:
-        acc = f"{dot}({vector}, {matrix} + row * {columns}, {columns}, bias[row + {half * rows}])"
-        return scaled(p, kind, acc, half)
 
-    return {
-        "x": text("xt", "w", p["inputs"], 0),
-        "h": text("seen", "r", p["units"], 1),
-        "part": text("part", "r", p["units"], 1),
-    }
+def scaled_sum(p: dict[str, Any], kind: str, name: str, half: int, gate: int, at: int) -> str:
+    """The requantization of gate `gate` of unit `j`, whose accumulator is `name`[`at`]."""
+    row = str(gate) if p["per_gate"] else f"(j + {gate * p['units']})"
+    return scaled(p, kind, f"{name}[{at}]", half, row)
 
 
 def term(p: dict[str, Any]) -> str:

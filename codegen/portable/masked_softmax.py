@@ -82,7 +82,7 @@ def _write(spec: KernelSpec) -> Written:
         const int32_t scale = ek_softmax_scale(sum);
         const int32_t shift = ek_softmax_shift(sum);
 """
-        part, value = "ek_rounding_shift(e, 12)", "ek_softmax_value(e, scale, shift)"
+        part, value = "(int32_t)(((uint32_t)e + 2048u) >> 12)", "ek_softmax_value(e, scale, shift)"
         nothing, least = -128, 1 << 19
     text = f"""\
 void {spec.name}(const {element} *x, const uint8_t *mask, {tables}, {element} *y)

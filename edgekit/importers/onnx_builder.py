@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Node, Quant, Value
-from edgekit.importers.common import Builder, Refused, Unsupported, invalid
+from edgekit.importers.common import DAMAGE, Builder, Refused, Unsupported, damaged, invalid
 from edgekit.importers.onnx_infer import Known
 from edgekit.importers.onnx_inline import call, check_count, standard_function
 from edgekit.importers.onnx_node import Body, OnnxNode, operand, reads_of
@@ -115,7 +115,7 @@ class OnnxBuilder(Builder):
 
     def _import_node(self, node: OnnxNode) -> str | None:
         """None where the node was imported, else why not ('' where that lies in its operands)."""
-        from edgekit.importers.onnx_fold import fold, folds
+        from edgekit.importers.onnx_fold import fold
         from edgekit.importers.onnx_quant import (
             check_integers,
             is_quantized_operator,
@@ -133,7 +133,7 @@ class OnnxBuilder(Builder):
             depends = bool(self.unknown.intersection(reads_of(node)))
             if not depends and not foreign and fold(self, node):
                 return None
-            if depends and (handler or folds(node.op)):
+            if depends and handler:
                 return ""
             if handler is None:
                 return REASONS.get(node.op, "the operator is not supported")
@@ -143,6 +143,8 @@ class OnnxBuilder(Builder):
             move_integers(self, node)
         except Refused as reason:
             return str(reason)
+        except DAMAGE as error:
+            raise damaged(node.name, node.op, error) from None
         return None
 
     def _stand_in(self, node: OnnxNode) -> None:

@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.importers.common import check_size, invalid
-from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, widened
+from edgekit.importers.common import Refused, check_size, invalid
+from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, handles, widened
 from edgekit.importers.onnx_node import Body, OnnxNode, operand
+from edgekit.importers.onnx_unsupported import REASONS
 
 #: Operators that are taken with constant operands only.
 FOLDED_ONLY = (
-    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "BlackmanWindow", "Compress",
-    "Constant", "ConstantOfShape", "CumProd", "Det", "HammingWindow", "HannWindow",
-    "MelWeightMatrix", "NonZero", "Range", "Shape", "Size", "Unique",
+    "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "BlackmanWindow",
+    "ConstantOfShape", "Det", "HammingWindow", "HannWindow", "MelWeightMatrix", "NonZero", "Range",
+    "Unique",
 )  # fmt: skip
 #: Operators that a handler evaluates itself, or that have no value of their own.
 NOT_FOLDED = (
-    "DequantizeLinear", "DynamicQuantizeLinear", "If", "LSTM", "GRU", "RNN", "Loop",
-    "QuantizeLinear", "Scan",
+    "Constant", "DequantizeLinear", "DynamicQuantizeLinear", "GRU", "If", "LSTM", "Loop",
+    "QuantizeLinear", "RNN", "Scan", "Shape", "Size",
 )  # fmt: skip
 #: Reshuffling a constant moves its scales with it.
 _MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
@@ -35,10 +36,32 @@ _MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MAX_FOLDED = 1 << 24
 
 
+@handles(*FOLDED_ONLY)
+def constants_only(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Constant operands only."""
+    raise Refused(REASONS.get(node.op, "its operands must be constants"))
+
+
+@handles("Constant")
+def constant(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Dense tensors of numbers."""
+    b.data[node.outputs[0]] = widened(_constant(node))
+
+
+@handles("Shape", "Size")
+def shape(b: OnnxBuilder, node: OnnxNode) -> None:
+    """Any tensor: shapes are static."""
+    if not operand(node, 0):
+        raise invalid(f"node '{node.name}' ({node.op}) has no operand")
+    found = b.shape_of(node.inputs[0])
+    if node.op == "Shape":
+        found = found[node.integer("start", 0) : node.integer("end", len(found))]
+    data = np.asarray(found if node.op == "Shape" else math.prod(found), np.int64)
+    b.data[node.outputs[0]] = data
+
+
 def folds(op: str) -> bool:
     """Whether an operator is evaluated where its operands are constants."""
-    if op in FOLDED_ONLY:
-        return True
     return op in HANDLERS and op not in NOT_FOLDED and "QLinear" not in op and "Integer" not in op
 
 
@@ -50,16 +73,6 @@ def fold(builder: OnnxBuilder, node: OnnxNode) -> bool:
     """
     if node.domain or not folds(node.op):
         return False
-    if node.op == "Constant":
-        builder.data[node.outputs[0]] = widened(_constant(node))
-        return True
-    if node.op in ("Shape", "Size") and operand(node, 0):
-        shape = builder.shape_of(node.inputs[0])
-        if node.op == "Shape":
-            shape = shape[node.integer("start", 0) : node.integer("end", len(shape))]
-        data = np.asarray(shape if node.op == "Shape" else math.prod(shape), np.int64)
-        builder.data[node.outputs[0]] = data
-        return True
     operands = [builder.const(i) for i in node.inputs if i]
     if not operands or any(o is None for o in operands):
         return False

@@ -6,6 +6,8 @@ flat tensor. Which element goes where is found by running the operator on the el
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
@@ -192,7 +194,7 @@ def _scatter_places(b: OnnxBuilder, node: OnnxNode, shape: tuple[int, ...]) -> n
             return np.asarray(places[tuple(np.moveaxis(indices, -1, 0))])
         axis = axis_of(node, node.integer("axis", 0), len(shape))
         indices = _constant_indices(b, node, shape[axis])
-        grid = list(np.indices(indices.shape))
+        grid: list[Any] = list(np.indices(indices.shape))
         grid[axis] = indices
         return np.asarray(np.ravel_multi_index(tuple(grid), shape))
     except (IndexError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -178,7 +179,7 @@ def binary(
     op: str,
     left: str,
     right: str,
-    attrs: dict[str, object] | None = None,
+    attrs: dict[str, Any] | None = None,
 ) -> None:
     """Let the node's result be `op` of two values of the graph."""
     _common(b, node)
@@ -193,7 +194,7 @@ def _emit(
     op: str,
     names: list[str],
     out: str,
-    attrs: dict[str, object] | None = None,
+    attrs: dict[str, Any] | None = None,
 ) -> str:
     """An operator whose operands broadcast.
 
@@ -207,4 +208,6 @@ def _emit(
                 names[i] = b.constant(f"{node.name}:scalar", data, b.value(name).quant)
     if all(b.graph.is_constant(n) for n in names):
         raise Refused("all of its operands are constants that are too large to fold")
-    return b.emit(op, names, attrs, node=node.name, out=out)
+    scalar = out and _common(b, node) == () and any(b.value(n).shape for n in names)
+    y = b.emit(op, names, attrs, node=node.name, out="" if scalar else out)
+    return b.reshape(y, (), node=node.name, out=out) if scalar else y

@@ -55,7 +55,8 @@ class OnnxNode:
         value = self._typed(key, Body, "a graph", None)
         if value is None:
             raise invalid(f"node '{self.name}' ({self.op}) has no '{key}'")
-        return value  # type: ignore[no-any-return]
+        assert isinstance(value, Body)
+        return value
 
     def _typed(self, key: str, kind: type, what: str, default: Any) -> Any:
         value = self.attrs.get(key, default)

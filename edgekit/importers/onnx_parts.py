@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
@@ -105,7 +107,7 @@ def pad(b: OnnxBuilder, node: OnnxNode) -> None:
     if not any(pads):
         b.rename(node, x)
         return
-    attrs = {"pads": pads, "mode": mode}
+    attrs: dict[str, Any] = {"pads": pads, "mode": mode}
     if mode == "constant":
         attrs["value"] = _pad_value(b, node)
     b.emit("pad", [x], attrs, node=node.name, out=node.outputs[0], quant=b.value(x).quant)

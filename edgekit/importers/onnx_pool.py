@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgekit.importers.common import Refused
@@ -10,7 +12,7 @@ from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_windows import ceil_pads, pads_of, pair
 
 
-def _windows(b: OnnxBuilder, node: OnnxNode) -> tuple[str, dict[str, object], list[int]]:
+def _windows(b: OnnxBuilder, node: OnnxNode) -> tuple[str, dict[str, Any], list[int]]:
     """The operand as an image, the attributes of its windows, and what ceil_mode adds behind."""
     axes = len(b.shape_of(operand(node, 0))) - 2
     x, value = b.image(node)
@@ -24,7 +26,7 @@ def _windows(b: OnnxBuilder, node: OnnxNode) -> tuple[str, dict[str, object], li
         wider = ceil_pads(size, kernel, strides, dilations, pads)
         extra = [wider[2] - pads[2], wider[3] - pads[3]]
         pads = wider
-    attrs: dict[str, object] = {"kernel": kernel, "strides": strides, "pads": pads}
+    attrs: dict[str, Any] = {"kernel": kernel, "strides": strides, "pads": pads}
     if dilations != [1, 1]:
         attrs["dilations"] = dilations
     return x, attrs, extra
@@ -43,7 +45,7 @@ def max_pool(b: OnnxBuilder, node: OnnxNode) -> None:
 def average_pool(b: OnnxBuilder, node: OnnxNode) -> None:
     """1-D or 2-D, any padding, dilations and ceil_mode, padding counted or not."""
     x, attrs, extra = _windows(b, node)
-    if node.integer("count_include_pad", 0) and any(attrs["pads"]):  # type: ignore[call-overload]
+    if node.integer("count_include_pad", 0) and any(attrs["pads"]):
         attrs["count_include_pad"] = True
         if max(extra) > 0:
             attrs["ceil_pads"] = extra
@@ -57,7 +59,7 @@ def lp_pool(b: OnnxBuilder, node: OnnxNode) -> None:
     x, attrs, _ = _windows(b, node)
     x = _power(b, node, x, p)
     kernel, channels = attrs.pop("kernel"), b.value(x).shape[3]
-    ones = np.ones((*kernel, channels), np.float32)  # type: ignore[misc]
+    ones = np.ones((*kernel, channels), np.float32)
     weights = b.constant(f"{node.name}:weights", ones)
     bias = b.constant(f"{node.name}:bias", np.zeros(channels, np.float32))
     y = b.emit("depthwise_conv2d", [x, weights, bias], attrs, node=node.name)

@@ -63,7 +63,8 @@ def kind_of(model: OnnxModel) -> str:
 #: What may read integers without dequantizing them: it hands them on, or has scales of its own.
 MOVES = ("Clip", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "Reshape",
          "Squeeze", "Transpose", "Unsqueeze")  # fmt: skip
-READERS = ("Cast", "DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+READERS = ("Cast", "DequantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
+           "Shape", "Size")  # fmt: skip
 
 
 def check_integers(b: OnnxBuilder, node: OnnxNode) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from edgekit.importers.common import Refused, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
+from edgekit.importers.onnx_samples import sample_by_sample
 
 #: Our operator, the order of its gates in ONNX's rows, and the activations that it computes with.
 CELLS = {
@@ -42,7 +43,8 @@ class _Cell:
         w, r = b.floats(node, 1, "weights"), b.floats(node, 2, "recurrent weights")
         self.units = node.integer("hidden_size", r.shape[-1] if r.ndim else 0)
         rows = gates * self.units
-        if self.units < 1 or w.ndim != 3 or w.shape[:2] != (count, rows) or r.shape != (count, rows, self.units):
+        fits = w.ndim == 3 and w.shape[:2] == (count, rows) and r.shape == (count, rows, self.units)
+        if self.units < 1 or not fits:
             raise invalid(
                 f"node '{node.name}' ({node.op}): weights {list(w.shape)} and {list(r.shape)} do "
                 f"not fit {count} directions of {gates} gates of {self.units} units"
@@ -167,13 +169,19 @@ class _Cell:
 
 @handles("LSTM", "GRU", "RNN")
 def recurrent(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Default activations, a batch of 1, either layout and direction, constant weights and
-    sequence_lens; no clip, peepholes or coupled gates."""
+    """Default activations, either layout and direction, constant weights and sequence_lens; no
+    clip, peepholes or coupled gates."""
+    shape = b.shape_of(operand(node, 0))
+    axis = 0 if node.integer("layout", 0) else 1
+    if len(shape) == 3 and shape[axis] > 1:
+        operands = {0: axis, 4: 0, 5: axis, 6: axis}
+        results = {0: 0 if axis == 0 else 2, 1: axis, 2: axis}
+        sample_by_sample(b, node, shape[axis], operands, results)
+        return
     cell = _Cell(b, node)
     x, length = cell.sequence()
     results = [cell.emit(x, direction) for direction in range(len(cell.reversed))]
     directions, units = len(cell.reversed), cell.units
-    shape = b.shape_of(operand(node, 0))
     steps = shape[1] if cell.batch_first else shape[0]
     for index, out in enumerate(node.outputs):
         if not out:

@@ -83,7 +83,7 @@ def _by_fixed_point(
     """TFLM's LOGISTIC and TANH of int8: gemmlowp's function of Q4.27 numbers, rounded."""
     assert callable(function)
     scale, zero_point = tensor_quant(x)
-    multiplier, shift = _scalar(scale * (1 << (31 - INPUT_BITS)))
+    multiplier, shift = fp.multiplier_of(scale * (1 << (31 - INPUT_BITS)))
     radius = ((1 << INPUT_BITS) - 1) * (1 << (31 - INPUT_BITS)) // (1 << shift)
     v = q - zero_point
     inside = np.abs(v) < radius
@@ -149,7 +149,7 @@ def _wide(node: Node, x: Value, out: Value) -> forms.Form:
     if function == "square" or (function == "pow" and node.attrs.get("exponent", 2.0) == 2):
         scale = tensor_quant(x)[0]
         ratio = scale * scale / tensor_quant(out)[0]
-        return forms.Square(tensor_quant(x)[1], *_scalar(ratio), _output(out))
+        return forms.Square(tensor_quant(x)[1], *fp.multiplier_of(ratio), _output(out))
     if function in STEEP and centred:
         return _octaves(node, x, out)
     scale, zero_point = tensor_quant(x)
@@ -192,9 +192,9 @@ def _whole(node: Node, x: Value, out: Value) -> forms.Whole:
     return forms.Whole(
         zero_point,
         node.attrs["function"],
-        *_scalar(scale * (1 << fraction)),
+        *fp.multiplier_of(scale * (1 << fraction)),
         fraction,
-        *_scalar(1.0 / tensor_quant(out)[0]),
+        *fp.multiplier_of(1.0 / tensor_quant(out)[0]),
         _output(out),
     )
 
@@ -204,7 +204,7 @@ def _whole(node: Node, x: Value, out: Value) -> forms.Whole:
 
 def _inverse_sqrt(x: Value, out: Value) -> forms.InverseSqrt:
     ratio = 1.0 / (math.sqrt(tensor_quant(x)[0]) * tensor_quant(out)[0])
-    multiplier, shift = _scalar(ratio)
+    multiplier, shift = fp.multiplier_of(ratio)
     if shift < forms.InverseSqrt.LEFT - 31:  # So small that every result is the zero point.
         multiplier, shift = 0, 0
     return forms.InverseSqrt(tensor_quant(x)[1], multiplier, shift, _output(out))
@@ -215,7 +215,7 @@ def _segments(node: Node, x: Value, out: Value) -> forms.Segments:
     f32, function = np.float32, node.attrs["function"]
     p = parameters_of(function, node.attrs)
     (scale, zero_point), out_scale = tensor_quant(x), tensor_quant(out)[0]
-    identity = _scalar(scale / out_scale)
+    identity = fp.multiplier_of(scale / out_scale)
     opposite = (-identity[0], identity[1])
     output = _output(out)
 
@@ -234,12 +234,12 @@ def _segments(node: Node, x: Value, out: Value) -> forms.Segments:
     elif function == "sign":
         lines = [(BELOW, 0, 0, units(-1)), (0, 0, 0, 0), (1, 0, 0, units(1))]
     elif function == "leaky_relu":
-        alpha = _scalar(scale * float(f32(p["alpha"])) / out_scale)
+        alpha = fp.multiplier_of(scale * float(f32(p["alpha"])) / out_scale)
         lines = [(BELOW, *alpha, 0), (0, *identity, 0)]
     elif function == "hard_sigmoid":
         low, high = fp.clamp_range((0.0, 1.0), out_scale, output.zero_point, *_limits(out))
         output = forms.Output(output.zero_point, low, high, out.dtype)
-        lines = [(BELOW, *_scalar(p["alpha"] * scale / out_scale), units(p["beta"]))]
+        lines = [(BELOW, *fp.multiplier_of(p["alpha"] * scale / out_scale), units(p["beta"]))]
     elif function == "thresholded_relu":
         lines = [(BELOW, 0, 0, 0), (first_above(p["alpha"]), *identity, 0)]
     else:
@@ -273,8 +273,3 @@ def _output(out: Value) -> forms.Output:
 def _limits(out: Value) -> tuple[int, int]:
     info = np.iinfo(out.dtype)
     return int(info.min), int(info.max)
-
-
-def _scalar(number: float) -> tuple[int, int]:
-    multiplier, shift = fp.quantize_multiplier(number)
-    return int(multiplier), int(shift)

@@ -205,9 +205,9 @@ def _untransposed(
             axis = quant.axis + len(perm) - len(value.shape)
             quant = replace(quant, axis=perm[axis])
         return add_constant(graph, name, data, quant)
-    inverse = [int(i) for i in np.argsort(perm)]
-    if len(value.shape) == len(perm) and _moves_units_only(value.shape, inverse):
-        return _reshaped(graph, value, [value.shape[i] for i in inverse])
+    back = [int(i) for i in np.argsort(perm)]
+    if len(value.shape) == len(perm) and _moves_units_only(value.shape, back):
+        return _reshaped(graph, value, [value.shape[i] for i in back])
     if name in graph.inputs and perm == TO_NCHW and len(value.shape) == 4:
         # Rule 1 will declare this input NHWC: the transpose made here ends there.
         out = fresh(graph, name)

@@ -4,9 +4,9 @@ A reshape keeps groups of neighbouring axes: those of the result that have as ma
 those of the operand. Groups may change places as a whole. What is out of order inside a group
 stays a transpose in front.
 
-1. A reshape of a transpose that turns the axes behind the batch around (NHWC to NCHW and the like)
-   becomes a reshape in the order of the operand, with a transpose behind, where that also turns
-   around; a shuffle of channels thus stays among the channels.
+1. A reshape of a transpose becomes a reshape in the order of the operand with a transpose behind
+   that turns the axes behind the batch around (NHWC to NCHW and the like), where the axes of every
+   group are neighbours in the operand; a shuffle of channels thus stays among the channels.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ def regroup(graph: Graph, node: Node) -> bool:
         return False
     perm, source = list(transpose.attrs["perm"]), transpose.inputs[0]
     before, after = graph.values[node.inputs[0]].shape, graph.values[node.output].shape
-    if not _turns(perm, graph.values[source].shape):
-        return False
     groups = _groups(before, after)
-    if groups is None:
+    if groups is None or not all(_neighbours([perm[a] for a in g[0]]) for g in groups):
         return False
     # In the order in which the groups begin in front of the transpose.
     ordered = sorted(groups, key=lambda g: min(perm[a] for a in g[0]))
@@ -49,6 +47,11 @@ def regroup(graph: Graph, node: Node) -> bool:
     last = Node("transpose", (reshape.output,), node.outputs, {"perm": outer}, node.name)
     replace_node(graph, node, *new, reshape, last)
     return True
+
+
+def _neighbours(axes: list[int]) -> bool:
+    """Whether axes lie side by side, in whatever order."""
+    return max(axes) - min(axes) == len(axes) - 1
 
 
 def _turns(perm: list[int], shape: Shape) -> bool:

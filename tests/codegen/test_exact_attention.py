@@ -39,6 +39,11 @@ def test_normalizations(op: str, tmp_path: Path) -> None:
     exact([f"{op} {types}" for types in NORMS], tmp_path)
 
 
+@pytest.mark.parametrize("op", NORMALIZATIONS)
+def test_normalizations_on_dsp(op: str, tmp_path: Path) -> None:
+    exact([f"{op} {types}" for types in NORMS], tmp_path, ("thumb_dsp", "c99"))
+
+
 def test_masked_softmax(tmp_path: Path) -> None:
     exact(["masked_softmax int8", "masked_softmax int16"], tmp_path)
 

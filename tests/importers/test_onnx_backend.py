@@ -8,12 +8,12 @@ from __future__ import annotations
 from benchmarks.onnx_backend import cases, claimed, judge
 
 MODULES = (
-    "argmax", "averagepool", "batch_normalization", "cast", "clip", "concat", "conv", "convtranspose",
-    "cumsum", "depthtospace", "einsum", "expand", "flatten", "gather", "gathernd", "gemm", "gelu",
-    "globalaveragepool", "groupnormalization", "hardmax", "hardswish", "if_", "instance_normalization",
-    "layernormalization", "logsoftmax", "loop", "lppool", "lrn", "matmul", "maxpool", "mish",
-    "onehot", "pad", "pow", "prelu", "qlinearconv", "quantizelinear", "reduce_log_sum_exp",
-    "reducemean", "reshape", "resize", "reversesequence", "scan",
+    "argmax", "averagepool", "batch_normalization", "cast", "clip", "concat", "conv",
+    "convtranspose", "cumsum", "depthtospace", "einsum", "expand", "flatten", "gather",
+    "gathernd", "gemm", "gelu", "globalaveragepool", "groupnormalization", "hardmax", "hardswish",
+    "if_", "instance_normalization", "layernormalization", "logsoftmax", "loop", "lppool", "lrn",
+    "matmul", "maxpool", "mish", "onehot", "pad", "pow", "prelu", "qlinearconv", "quantizelinear",
+    "reduce_log_sum_exp", "reducemean", "reshape", "resize", "reversesequence", "scan",
     "scatterelements", "slice", "softmax", "spacetodepth", "split", "squeeze", "tile", "topk",
     "transpose", "trilu", "unsqueeze", "upsample", "where",
 )  # fmt: skip

@@ -37,7 +37,8 @@ def with_functions(m: onnx.ModelProto, *functions: Any) -> onnx.ModelProto:
 def scaled(name: str = "Scaled") -> Any:
     """alpha * x + 1, with the attribute alpha."""
     constant = helper.make_node("Constant", [], ["a"])
-    constant.attribute.add(name="value_float", type=onnx.AttributeProto.FLOAT, ref_attr_name="alpha")
+    kind = onnx.AttributeProto.FLOAT
+    constant.attribute.add(name="value_float", type=kind, ref_attr_name="alpha")
     one = helper.make_node("Constant", [], ["one"], value_float=1.0)
     nodes = [constant, one, helper.make_node("Mul", ["x", "a"], ["m"]),
              helper.make_node("Add", ["m", "one"], ["y"])]  # fmt: skip

@@ -12,9 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from shared import SHARED, needs_shared
 
+from edgekit.data import quantize_inputs
 from edgekit.errors import EdgekitError
+from edgekit.execute import execute
 from edgekit.graph import Graph
 from edgekit.importers import load
+from edgekit.pipeline import compile
 from edgekit.reference import run
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -188,3 +191,16 @@ def test_exported_models(name: str) -> None:
     have = run(graph, batched)
     for output, want in zip(session.get_outputs(), session.run(None, feeds), strict=True):
         np.testing.assert_allclose(have[output.name].reshape(want.shape), want, atol=1e-4)
+
+
+@needs_shared
+def test_exported_model_on_the_board(tmp_path: Path) -> None:
+    """An LSTM and a GRU in two directions, int8, on the host and on the virtual M4."""
+    x = np.random.default_rng(0).normal(0, 1, (32, 12, 10)).astype(np.float32)
+    path = SHARED / "models" / "torch213_exp_rnn_ts.onnx"
+    done = compile(path, output=tmp_path / "out", calibration={"x": x})
+    feeds = quantize_inputs(done.graph, {"x": x[:4]})
+    (want,) = run(done.graph, feeds).values()
+    for place in ("host", "virtual-cortex-m4"):
+        (found,) = execute(done.output, feeds, place, mode="aot").values()
+        np.testing.assert_array_equal(found, want)

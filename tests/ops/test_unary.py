@@ -33,6 +33,8 @@ def every(value: Value) -> np.ndarray:
 
 def tflm_has_it(function: str, x: Quant, y: Quant) -> bool:
     """Whether TFLM gives these scales a meaning."""
+    if function == "rsqrt":  # Beyond, its product leaves int32.
+        return 1 / (float(x.scale[0]) ** 0.5 * float(y.scale[0])) < 2.0**30
     if function != "hard_swish":
         return True
     # Multipliers of int16 arithmetic: a left shift of the result is refused, and one to the right
