@@ -9,12 +9,14 @@ from typing import Any
 import audio
 import numpy as np
 import pytest
+from onnx import helper
+from onnx_models import model, save
 from processed import clips, network
 
 from edgekit import data, pipeline
 from edgekit.errors import EdgekitError
 from edgekit.execute import execute
-from edgekit.processing import Audio, Classify, Image, Processing
+from edgekit.processing import Audio, Classify, Detect, Image, Processing
 from edgekit.search.budget import Budget
 from edgekit.streaming import Hop
 
@@ -130,3 +132,35 @@ def test_in_hops(tmp_path: Path) -> None:
     np.testing.assert_array_equal(have["class"], want["class"])
     with pytest.raises(EdgekitError, match="every_ms: 20"):
         compiled(tmp_path, path, raw, Processing(step), stream=Hop(1, 320))
+
+
+def test_boxes_of_a_detector(tmp_path: Path) -> None:
+    """Two heads of one convolution, as detectors are exported: [1, N, 4] and [1, N, C]."""
+    r = np.random.default_rng(0)
+    constants = {
+        "w": r.normal(0, 0.2, (10, 3, 3, 3)).astype(np.float32),
+        "b": r.normal(0, 0.1, 10).astype(np.float32),
+        "four": np.array([1, 16, 4], np.int64),
+        "classes": np.array([1, 16, 6], np.int64),
+        "zero": np.array([0], np.int64),
+        "middle": np.array([4], np.int64),
+        "end": np.array([10], np.int64),
+        "axis": np.array([3], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["h"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Transpose", ["h"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Slice", ["t", "zero", "middle", "axis"], ["t4"]),
+        helper.make_node("Slice", ["t", "middle", "end", "axis"], ["t6"]),
+        helper.make_node("Reshape", ["t4", "four"], ["boxes"]),
+        helper.make_node("Reshape", ["t6", "classes"], ["raw"]),
+        helper.make_node("Sigmoid", ["raw"], ["scores"]),
+    ]
+    path = save(model(nodes, {"x": [1, 3, 8, 8]}, ["boxes", "scores"], constants), tmp_path)
+    raw = r.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    step = Detect("boxes", "scores", most=5, iou=0.3, threshold=0.5)
+    done = compiled(tmp_path, path, raw, Processing(Image(std=255), step))
+    assert done.graph.outputs == ["detections", "boxes", "scores"]
+    check_everywhere(done, raw[:4], ("virtual-cortex-m4",))
+    found = execute(done.output, {"image": (raw.astype(int) - 128).astype(np.int8)}, "reference")
+    assert found["detections"].shape == (12, 5, 2) and (found["detections"][:, 0] >= 0).any()
