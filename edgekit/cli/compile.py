@@ -229,9 +229,9 @@ def print_report(report: Report, output: str) -> None:
     total = ("total", "", "", "", report.macs, "", None, None, spent)
     columns = (*columns, "instructions" if exact else "cycles (est.)")
     table(f"{report.name} for {report.target}", columns, rows, total)
-    for layer in report.layers:
-        if layer.note:
-            click.echo(f"  {short_name(layer.name)}: {layer.note}")
+    for (op, note), names in _notes(report).items():
+        who = short_name(names[0]) if len(names) == 1 else f"{len(names)} layers of {op}"
+        click.echo(f"  {who}: {note}")
     if report.model_macs and report.macs < report.model_macs:
         click.echo(
             f"MACs     {cell(report.macs)} run of {cell(report.model_macs)}: channels that are "
@@ -279,6 +279,15 @@ def print_report(report: Report, output: str) -> None:
             "the float network's class"
         )
     click.echo(f"wrote    {output}")
+
+
+def _notes(report: Report) -> dict[tuple[str, str], list[str]]:
+    """Names of layers by operator and what is said of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for layer in report.layers:
+        if layer.note:
+            found.setdefault((layer.op, layer.note), []).append(layer.name)
+    return found
 
 
 def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
