@@ -180,15 +180,15 @@ def recurrent(b: OnnxBuilder, node: OnnxNode) -> None:
         return
     cell = _Cell(b, node)
     x, length = cell.sequence()
-    results = [cell.emit(x, direction) for direction in range(len(cell.reversed))]
+    made = [cell.emit(x, direction) for direction in range(len(cell.reversed))]
     directions, units = len(cell.reversed), cell.units
     steps = shape[1] if cell.batch_first else shape[0]
     for index, out in enumerate(node.outputs):
         if not out:
             continue
-        if index >= len(results[0]):
+        if index >= len(made[0]):
             raise invalid(f"node '{node.name}' ({node.op}) has {len(node.outputs)} results")
-        whole = cell.joined([r[index] for r in results], 2 if index == 0 else 1)
+        whole = cell.joined([r[index] for r in made], 2 if index == 0 else 1)
         if index == 0 and length != steps:
             pads = [0, 0, 0, 0, steps - length, 0]
             attrs = {"pads": pads, "mode": "constant", "value": 0.0}
