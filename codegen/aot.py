@@ -59,6 +59,13 @@ def _header(program: Program) -> str:
                 f"#define {prefix}_SCALE {tensor.scale!r}f",
                 f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
             ]
+    for i, state in enumerate(program.states):
+        tensor, prefix = state.tensor, f"{name.upper()}_STATE{i}"
+        shape = "x".join(str(d) for d in tensor.shape)
+        lines += [
+            f"\n/* State {i}, '{tensor.name}', {shape} {tensor.dtype}. */",
+            f"#define {prefix}_BYTES {tensor.nbytes}u",
+        ]
     lines += [
         "\n/* One inference: copies inputs into the static arena, runs, copies outputs out. */",
         f"{_signature(program)};\n",
@@ -68,6 +75,8 @@ def _header(program: Program) -> str:
         f"void {name}_run(void);",
         "/* Give the states their initial content; call it once before the first inference. */",
         f"void {name}_reset(void);",
+        "/* Where a state lies, to look at it or to carry it over; null where there is none. */",
+        f"void *{name}_state(uint32_t index, uint32_t *nbytes);",
         f"extern const uint8_t {name}_hash[8];",
         "\n#endif\n",
     ]
@@ -94,6 +103,8 @@ def _source(program: Program, model_hash: bytes) -> str:
     parts.append(_reset(name, program))
     parts.append(_access(name, "void *", "input", program.inputs))
     parts.append(_access(name, "const void *", "output", program.outputs))
+    kept = tuple(state.tensor for state in program.states)
+    parts.append(_access(name, "void *", "state", kept))
     body = [
         f"    memcpy(arena + {t.offset}, {_argument('in', i, program.inputs)}, {t.nbytes});"
         for i, t in enumerate(program.inputs)
@@ -188,6 +199,7 @@ def _access(name: str, ctype: str, word: str, tensors: tuple[Tensor, ...]) -> st
         f"        return arena + {t.offset};\n    }}\n"
         for i, t in enumerate(tensors)
     )
+    rows = rows or "    (void)index;\n"
     return (
         f"{ctype}{name}_{word}(uint32_t index, uint32_t *nbytes)\n{{\n{rows}"
         "    *nbytes = 0u;\n    return NULL;\n}\n"

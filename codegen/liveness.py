@@ -174,7 +174,8 @@ def views(graph: Graph, states: bool = True) -> dict[str, Place]:
         if node.op in ("reshape", "rescale"):
             found[node.output] = (node.inputs[0], 0)
         elif node.op == "slice_rows" and x is not None:
-            found[node.output] = (x.name, node.attrs["rows"][0] * (x.nbytes // x.shape[1]))
+            row = x.nbytes // x.shape[node.attrs["axis"]]
+            found[node.output] = (x.name, node.attrs["rows"][0] * row)
         elif node.op == "concat_rows":
             offset = 0
             for name in node.inputs:

@@ -14,7 +14,9 @@ from codegen.liveness import VIEWS, Liveness, views
 from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.schedules._sparse import share_kernels
 from codegen.states import kept_states
+from codegen.subpixel import as_convolutions
 from codegen.thrift import ordered, thrifty
+from codegen.views import as_views
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, State, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
@@ -26,7 +28,7 @@ CHANNEL_MULTIPLE = 4
 #: Dtypes of tensors without quantization: indices and truth values.
 PLAIN = ("int32", "bool")
 #: Operators whose second input is weights.
-WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
+WEIGHTED = ("conv2d", "conv_transpose2d", "depthwise_conv2d", "fully_connected")
 
 
 def build_program(
@@ -46,7 +48,8 @@ def build_program(
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
             accumulator can overflow, E320 where the installed TVM is not the pinned one.
     """
-    smaller, found = reduced(graph)
+    faster = graph if optimize == "size" else as_convolutions(graph)
+    smaller, found = reduced(faster)
 
     def builder(g: Graph, objective: str, most_instructions: int = 0) -> _Builder:
         known = found if g is smaller else intervals(g)
@@ -55,13 +58,22 @@ def build_program(
     if optimize != "ram":
         return builder(smaller, optimize).build()
     most = int(builder(smaller, "balanced").built()[1] * RAM_SLOWDOWN)
-    changed = thrifty(smaller, lambda g: builder(g, "ram", most).built(), most)
-    return builder(changed, "ram", most).build()
+
+    def thrifty_build(g: Graph) -> _Builder:
+        return builder(thrifty(g, lambda h: builder(h, "ram", most).built(), most), "ram", most)
+
+    best = thrifty_build(smaller)
+    if faster is not graph:  # convolutions that spread pixels need room for their blocks
+        other = thrifty_build(reduced(graph)[0])
+        (arena, steps), (least, _) = other.built(), best.built()
+        best = other if steps <= most and arena < least else best
+    return best.build()
 
 
 def reduced(graph: Graph) -> tuple[Graph, Intervals]:
     """The graph that a program runs instead of `graph`, and what its tensors can hold."""
-    smaller = kept_states(ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE)))
+    smaller = as_views(ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE)))
+    smaller = kept_states(smaller)
     return smaller, intervals(smaller)
 
 

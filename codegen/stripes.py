@@ -17,7 +17,11 @@ from edgekit.graph import Graph, Node, Value
 from edgekit.ops import windows as win
 
 WINDOWS = ("conv2d", "depthwise_conv2d", "max_pool2d", "average_pool2d")
-ELEMENTWISE = ("add", "mul", "clip")
+#: Operators whose result's element depends on the operands' elements at its place.
+ELEMENTWISE = (
+    *("unary", "clip", "add", "sub", "mul", "div", "pow", "mod", "squared_difference", "prelu"),
+    *("minimum", "maximum"),
+)
 Rows = tuple[int, int]
 
 
@@ -50,6 +54,11 @@ def chain(graph: Graph, first: int, last: int) -> list[Node]:
             graph.values[i].shape != out.shape for i in node.inputs if not graph.is_constant(i)
         ):
             raise NotStripable(f"'{node.name or node.output}' broadcasts")
+        if node.op in ELEMENTWISE and any(
+            len(shape) == 4 and shape[1] != 1
+            for shape in (graph.values[i].shape for i in node.inputs if graph.is_constant(i))
+        ):
+            raise NotStripable(f"'{node.name or node.output}' has a constant for every row")
         if i and not inside.intersection(node.inputs):
             raise NotStripable(f"'{node.name or node.output}' does not read the chain")
     return nodes
@@ -95,7 +104,7 @@ def stripe(graph: Graph, first: int, last: int, bands: int) -> Graph:
         new.append(Node("mean_rows", (sums,), pool.outputs, attrs, pool.name))
     else:
         name = f"{body[-1].name or body[-1].output} whole"
-        new.append(Node("concat_rows", tuple(parts), body[-1].outputs, {}, name))
+        new.append(Node("concat_rows", tuple(parts), body[-1].outputs, {"axis": 1}, name))
     made.nodes = [*before, *new, *graph.nodes[last + 1 :]]
     made.drop_unused()
     return made.verify()
@@ -195,7 +204,7 @@ def _view(made: Graph, name: str, rows: Rows, new: list[Node]) -> str:
     value = made.values[name]
     out = made.fresh(f"{name} rows {rows[0]}-{rows[1] - 1}")
     made.add_value(replace(value, name=out, shape=(1, rows[1] - rows[0], *value.shape[2:])))
-    new.append(Node("slice_rows", (name,), (out,), {"rows": list(rows)}, out))
+    new.append(Node("slice_rows", (name,), (out,), {"axis": 1, "rows": list(rows)}, out))
     return out
 
 

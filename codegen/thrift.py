@@ -40,9 +40,12 @@ def thrifty(graph: Graph, build: Callable[[Graph], Built], most_instructions: in
     arena, instructions = build(graph)
     most_instructions = max(most_instructions, instructions)
     for _ in range(ROUNDS):
-        peak, step = _peak(graph)
+        peak, step = highest_need(graph)
         tried = sorted(
-            ((_peak(g)[0], extra, i, g) for i, (g, extra) in enumerate(_changes(graph, step))),
+            (
+                (highest_need(g)[0], extra, i, g)
+                for i, (g, extra) in enumerate(_changes(graph, step))
+            ),
             key=lambda t: t[:3],
         )
         better = [(*build(g), i, g) for est, _, i, g in tried[:BUILT] if est < peak]
@@ -106,7 +109,7 @@ def _extra(graph: Graph, first: int, last: int, bands: int) -> int:
     return extra
 
 
-def _peak(graph: Graph) -> tuple[int, int]:
+def highest_need(graph: Graph) -> tuple[int, int]:
     """The most bytes that a step needs, about, and which step."""
     needs = _needs(graph)
     step = max(needs, key=needs.__getitem__, default=0)

@@ -16,7 +16,7 @@ from edgekit.devices.model import FlashParts, flash_parts, model_firmware
 from edgekit.devices.session import connect
 from edgekit.errors import EdgekitError
 from edgekit.output import BUNDLE, SOURCES
-from edgekit.report import LayerReport, Quality, RegionReport, Report
+from edgekit.report import LayerReport, Quality, RegionReport, Report, StateReport
 from edgekit.toolchain.link import STACK_BYTES
 from targets import Board
 
@@ -149,7 +149,22 @@ def report_of(
         logits_sqnr_db=quality.logits_sqnr_db if quality else None,
         calibration_samples=quality.samples if quality else 0,
         ram_regions=ram_regions(program, board, measured.static_ram + stack),
+        states=tuple(
+            StateReport(t.name, t.dtype, t.shape, t.nbytes)
+            for t in (state.tensor for state in program.states)
+        ),
+        wide=_wide(program),
     )
+
+
+def _wide(program: Any) -> tuple[str, ...]:
+    """Layers with int16 results, where there are others too."""
+    results = {
+        call.layer: next(o.dtype for o in call.kernel.spec.operands if o.role == "output")
+        for call in program.calls
+    }
+    wide = tuple(layer for layer, dtype in results.items() if dtype == "int16")
+    return wide if "int8" in results.values() else ()
 
 
 def ram_regions(program: Any, board: Board, used: int) -> tuple[RegionReport, ...]:

@@ -15,6 +15,7 @@ from edgekit.devices.find import find_board, find_target
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.judge import Judge
+from edgekit.kept import keep
 from edgekit.output import Output, check_writable, write_output
 from edgekit.processing import Processing
 from edgekit.processing.pipeline import Around
@@ -56,6 +57,7 @@ def compile(
     optimize: str | None = None,
     require_fast: bool = False,
     stream: Hop | None = None,
+    states: Mapping[str, str] | None = None,
     compiler: str = "zig",
     processing: Processing | Path | None = None,
     progress: Progress | None = None,
@@ -84,6 +86,9 @@ def compile(
         require_fast: refuse a model of which portable kernels take a noticeable share.
         stream: take this many new steps of time in every call instead of a whole window
             (`edgekit.streaming`); samples for calibration and validation are whole windows.
+        states: inputs that the device keeps, with the output that each takes over after an
+            inference (`edgekit.kept`); samples for calibration and validation are then consecutive
+            and have only the other inputs.
         compiler: "zig" or "gcc".
         processing: steps in front of the model and behind it, or a YAML file of them
             (docs/PROCESSING.md).
@@ -105,9 +110,10 @@ def compile(
             help="leave the limit away; the report has exact instructions",
         )
     check_writable(output)
-    around = Around.of(processing, limits)
+    around = Around.of(processing, limits, stream is not None)
     say("import", 0.0)
     graph, name = _graph(model, bind, calibration is not None)
+    graph = keep(graph, states or {})
     if _is_float(graph):
         graph = around.before(graph)
 

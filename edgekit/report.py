@@ -61,6 +61,16 @@ class RegionReport:
 
 
 @dataclass(frozen=True)
+class StateReport:
+    """A tensor that the program keeps from one inference to the next, in bytes of the arena."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Totals of a compiled model for its target's reference board.
 
@@ -74,6 +84,7 @@ class Report:
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
     a budget asked for it.
     `ram_regions` is empty where the board has one RAM. `optimize` is what kernels were chosen for.
+    `wide` names the layers with int16 results where others have int8 ones.
     """
 
     name: str
@@ -95,6 +106,8 @@ class Report:
     ram_regions: tuple[RegionReport, ...] = ()
     not_measured: str = ""
     optimize: str = "balanced"
+    states: tuple[StateReport, ...] = ()
+    wide: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:

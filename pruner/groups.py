@@ -17,7 +17,12 @@ import numpy as np
 from edgekit.graph import Graph, Node
 from edgekit.ops import operator
 
-PASSING = ("average_pool2d", "max_pool2d", "clip")
+PASSING = ("average_pool2d", "max_pool2d", "clip", "unary")
+#: Operators of two operands that meet element by element.
+ELEMENTWISE = (
+    *("add", "sub", "mul", "div", "pow", "mod", "squared_difference", "prelu"),
+    *("minimum", "maximum"),
+)
 
 
 @dataclass(frozen=True)
@@ -187,8 +192,7 @@ RULES = {
     "conv2d": _Tracer.makes,
     "fully_connected": _Tracer.makes,
     "depthwise_conv2d": _Tracer.depthwise,
-    "add": _Tracer.elementwise,
-    "mul": _Tracer.elementwise,
+    **dict.fromkeys(ELEMENTWISE, _Tracer.elementwise),
     "reshape": _Tracer.rearranges,
     "transpose": _Tracer.rearranges,
     **dict.fromkeys(PASSING, _Tracer.passes),

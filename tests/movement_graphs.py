@@ -255,9 +255,11 @@ def one_hot_graphs(draw: st.DrawFn, dtype: str) -> Graph:
 
 @st.composite
 def conv_transpose_graphs(
-    draw: st.DrawFn, x_dtype: str = "int8", dtype: str = "int8", tflite: bool = False
-) -> Graph:
-    """With `tflite`: TFLite's SAME or VALID padding, no groups, dilations or output padding."""
+    draw: st.DrawFn, x_dtype: str = "int8", dtype: str = "int8", tflite: bool = False,
+    plain: bool = False,
+) -> Graph:  # fmt: skip
+    """With `tflite`: TFLite's SAME or VALID padding, no groups, dilations or output padding.
+    `plain` has no groups and dilations."""
     r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     h, w, c = draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 4))
     kernel = [draw(st.integers(1, 4)), draw(st.integers(1, 4))]
@@ -272,9 +274,9 @@ def conv_transpose_graphs(
             max(s - k, 0) if same else 0 for k, s in zip(kernel, strides, strict=True)
         ]
     else:
-        groups = draw(st.sampled_from([1, c]))
+        groups = 1 if plain else draw(st.sampled_from([1, c]))
         attrs["clamp"] = draw(st.sampled_from(CLAMPS))
-        attrs["dilations"] = [draw(st.integers(1, 2)), draw(st.integers(1, 2))]
+        attrs["dilations"] = [1 if plain else draw(st.integers(1, 2)) for _ in range(2)]
         extents = [d * (k - 1) for d, k in zip(attrs["dilations"], kernel, strict=True)]
         attrs["pads"] = [draw(st.integers(0, extents[i % 2] // 2)) for i in range(4)]
         attrs["output_padding"] = [draw(st.integers(0, s - 1)) for s in strides]

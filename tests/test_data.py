@@ -103,6 +103,31 @@ def test_bad_files(tmp_path: Path) -> None:
         assert error.value.code == code, name
 
 
+def header(text: str) -> bytes:
+    """A .npy file of version 1.0 that ends behind its header."""
+    line = text.encode().ljust(54) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line
+
+
+def test_sizes_are_checked_before_anything_is_allocated(tmp_path: Path) -> None:
+    claim = header("{'descr':'<f4','fortran_order':False,'shape':(1099511627776,)}")
+    (tmp_path / "claim.npy").write_bytes(claim)
+    (tmp_path / "nonsense.npy").write_bytes(header("{'descr':'<f4',,}"))
+    np.savez_compressed(tmp_path / "bomb.npz", image=np.zeros((1 << 20, 20), np.float32))
+    words = {"claim.npy": "needs 4398046511104 bytes, 0 are stored", "nonsense.npy": "cannot read",
+             "bomb.npz": "claims to unpack to 83886208"}  # fmt: skip
+    for name, word in words.items():
+        with pytest.raises(EdgekitError, match=word) as error:
+            data.load(tmp_path / name, graph())
+        assert error.value.code == "E200", name
+
+
+def test_compressed_arrays_of_ordinary_size(tmp_path: Path) -> None:
+    zeros = np.zeros((1000, 4, 5, 3), np.float32)
+    np.savez_compressed(tmp_path / "zeros.npz", image=zeros)
+    np.testing.assert_array_equal(data.load(tmp_path / "zeros.npz", graph()).arrays["image"], zeros)
+
+
 def test_int8_is_raw_and_everything_else_is_real() -> None:
     g = graph(quant=True)
     raw = np.array([-128, 5, 127], np.int8)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from edgekit import catalog
 from edgekit.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
@@ -56,3 +57,15 @@ def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / target).exists(), f"{page} links to {target}"
+
+
+def test_the_page_of_operators_is_current() -> None:
+    page = (ROOT / "docs" / "OPERATORS.md").read_text()
+    assert page == catalog.markdown(), "edgekit ops --markdown docs/OPERATORS.md"
+
+
+def test_every_operator_of_a_file_says_what_it_accepts() -> None:
+    for kind, least in (("onnx", 150), ("tflite", 100)):
+        entries = catalog.of_files(kind)
+        assert len(entries) >= least
+        assert not [e.name for e in entries if len(e.meaning.split()) < 2]

@@ -69,9 +69,9 @@ def _cost(s: Settings, frames: int) -> Cost:
     """Fitted to counts on the virtual Cortex-M4, within 5 % there."""
     power = s.spectrum == "power"
     weights = int(tables.integer_filters(s).weights.size) if s.mels else 0
-    count = 13.1 * s.fft_length + 5.0 * s.fft_length * plan_of(s).n
-    count += (25.0 if power else 3.7) * weights + (0.0 if power else 91.0) * s.bins
-    count += (60.0 + (152.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
+    count = 11.8 * s.fft_length + 5.0 * s.fft_length * plan_of(s).n
+    count += (25.0 if power else 7.6) * weights + (0.0 if power else 49.0) * s.bins
+    count += (61.0 + (130.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
     count += 2.2 * s.coefficients * s.mels + (2.1 * s.frame_length if s.preemphasis else 0.0)
     return Cost(round(count * frames), round(1.25 * count * frames))
 
@@ -91,8 +91,18 @@ def _write(spec: KernelSpec) -> Written:
         f"int32_t *const z = (int32_t *)scratch + {words};" if words else
         "int32_t *const z = (int32_t *)scratch;",
     ]  # fmt: skip
+    start = f"x + {s.lead} + f * {s.hop}"
+    after = s.fft_length
     if s.coefficients:
-        lines.append(f"int32_t *const v = z + {s.fft_length};")
+        lines.append(f"int32_t *const v = z + {after};")
+        after += s.mels
+    if s.margin:
+        lines.append(f"int16_t *const room = (int16_t *)(void *)(z + {after});")
+        start = (
+            f"ek_audio_edge(x, {p['samples']}, f * {s.hop} - {s.margin}, {s.frame_length}, "
+            f"{int(s.edges == 'reflect')}, room)"
+        )
+        after += (s.frame_length + 1) // 2
     if stateful:
         lines.append(f"memcpy(later, earlier, {8 * s.bands}u);")
         lines.append("int64_t *const noise = (int64_t *)(void *)later;")
@@ -101,7 +111,7 @@ def _write(spec: KernelSpec) -> Written:
         lines.append(f"memset(noise, 0, {8 * s.bands}u);")
     lines += [
         f"for (int32_t f = 0; f < {p['frames']}; ++f) {{",
-        f"    const int16_t *const frame = x + {s.lead} + f * {s.hop};",
+        f"    const int16_t *const frame = {start};",
         f"    const int32_t k = ek_audio_frame(frame, t, {int(window > 0)}, {s.frame_length}, "
         f"{half}, {a}, {before}, {plan.most_shift}, z);",
         f"    ek_audio_spectrum(z, t + {window}, {half});",
@@ -125,7 +135,7 @@ def _write(spec: KernelSpec) -> Written:
         f"void {spec.name}(const int16_t *restrict x, {earlier}const int16_t *restrict t, "
         f"{C_TYPES[out]} *restrict y, {later}void *restrict scratch)\n{{\n{body}\n}}\n"
     )
-    return Written(text, {}, 4 * (words + s.fft_length + (s.mels if s.coefficients else 0)))
+    return Written(text, {}, 4 * (words + after))
 
 
 def _energy(s: Settings, half: int, filters: int) -> list[str]:

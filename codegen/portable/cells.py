@@ -79,10 +79,12 @@ class Cell:
         found = []
         for p, bias, m in zip((self.x, self.h), self.biases(), self.weights, strict=True):
             most = np.abs(bias) + (32768 if p.wide else 128) * np.abs(m.astype(np.int64)).sum(1)
-            factor = np.ldexp(p.multiplier.astype(np.float64), p.shift.astype(np.int64) - 31)
-            # Sums that leave 32 bits, or do so when shifted left, can become anything.
-            wraps = np.ldexp(most.astype(np.float64), np.maximum(p.shift, 0)) >= 2.0**31
-            bound = np.where(wraps & (not p.wide), 2.0**31, most * factor * (1 + 2.0**-14) + 2)
+            power = -p.shift if p.wide else p.shift.astype(np.int64) - 31
+            bound = most * np.ldexp(p.multiplier.astype(np.float64), power) * (1 + 2.0**-14) + 2
+            if not p.wide:
+                # Sums that leave 32 bits, or do so when shifted left, can become anything.
+                wraps = np.ldexp(most.astype(np.float64), np.maximum(p.shift, 0)) >= 2.0**31
+                bound = np.where(wraps, 2.0**31, bound)
             found.append(float(bound.max()))
         return found[0], found[1]
 
@@ -101,14 +103,11 @@ class Cell:
         }
 
     def _scales(self, p: Product) -> np.ndarray:
-        """[n, 2]: multiplier and shift; of 64-bit sums the reduced multiplier and a right shift."""
+        """[n, 2]: multiplier and shift, which goes to the right where all do."""
         step = self.units if self.per_gate else 1
         multiplier, shift = p.multiplier[::step].astype(np.int64), p.shift[::step].astype(np.int64)
         if not p.wide and self.goes_right:
             return np.stack([multiplier, -shift], 1)
-        if p.wide:
-            reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
-            return np.stack([reduced, 15 - shift], 1)
         return np.stack([multiplier, shift], 1)
 
     @property
@@ -174,11 +173,10 @@ def signature(spec: KernelSpec, scratch: str = "") -> str:
     return f"void {spec.name}({', '.join([*items, *([scratch] if scratch else [])])})"
 
 
-def scaled(p: dict[str, Any], kind: str, acc: str, half: int) -> str:
-    """The requantization of row `row`, gate `g`, from the accumulator `acc` of one product: of the
+def scaled(p: dict[str, Any], kind: str, acc: str, half: int, at: str) -> str:
+    """The requantization by pair `at` of scales from the accumulator `acc` of one product: of the
     input's (`half` 0) or of the recurrent one (1)."""
     count = p["gates"] * (1 if p["per_gate"] else p["units"])
-    at = "g" if p["per_gate"] else "row"
     of_bytes = "ek_rec_right" if p["right"] else "ek_multiply"
     name = {"int8": of_bytes, "int16": "ek_rec_reduced"}[kind]
     scale = f"scales[2 * {at} + {2 * half * count}], scales[2 * {at} + {2 * half * count + 1}]"
@@ -186,21 +184,31 @@ def scaled(p: dict[str, Any], kind: str, acc: str, half: int) -> str:
     return f"(int32_t){text}" if kind == "int16" and p["narrow"] else text
 
 
-def products(p: dict[str, Any], kind: str) -> dict[str, str]:
-    """C expressions of the products of row `row`, gate `g`: "x" of `xt`, "h" of `seen`, and "part"
-    of what a reset gate leaves of it."""
-    dot = {"int8": "ek_rec_dot8", "int16": "ek_rec_dot16"}[kind] + ("_wide" if p["wide"] else "")
-    rows = p["gates"] * p["units"]
+def sums(
+    p: dict[str, Any], kind: str, name: str, half: int, gates: tuple[int, int], vector: str = ""
+) -> str:
+    """C statements: `name`[] has the accumulators of some gates (from, to) of unit `j`, of the
+    input's products (`half` 0) or of the recurrent ones (1), with `vector` in place of what these
+    read."""
+    units, rows = p["units"], p["gates"] * p["units"]
+    matrix, columns = (("w", p["inputs"]), ("r", units))[half]
+    first, count = gates[0], gates[1] - gates[0]
+    dot = {"int8": "ek_rec_rows8", "int16": "ek_rec_rows16"}[kind] + ("_wide" if p["wide"] else "")
+    start = ", ".join(
+        f"bias[j + {half * rows + g * units}]" for g in range(gates[0], gates[1])
+    )  # fmt: skip
+    place = f"{matrix} + j * {columns}" + (f" + {first * units * columns}" if first else "")
+    return f"""\
+            {"int64_t" if p["wide"] else "int32_t"} {name}[{count}] = {{{start}}};
+            {dot}({vector or ("xt", "seen")[half]}, {place}, {units * columns}, {count}, {columns},
+                {name});
+"""
 
-    def text(vector: str, matrix: str, columns: int, half: int) -> str:
-        acc = f"{dot}({vector}, {matrix} + row * {columns}, {columns}, bias[row + {half * rows}])"
-        return scaled(p, kind, acc, half)
 
-    return {
-        "x": text("xt", "w", p["inputs"], 0),
-        "h": text("seen", "r", p["units"], 1),
-        "part": text("part", "r", p["units"], 1),
-    }
+def scaled_sum(p: dict[str, Any], kind: str, name: str, half: int, gate: int, at: int) -> str:
+    """The requantization of gate `gate` of unit `j`, whose accumulator is `name`[`at`]."""
+    row = str(gate) if p["per_gate"] else f"(j + {gate * p['units']})"
+    return scaled(p, kind, f"{name}[{at}]", half, row)
 
 
 def term(p: dict[str, Any]) -> str:

@@ -27,34 +27,44 @@ def _write(spec: KernelSpec) -> Written:
     units = p["units"]
     kind = next(o.dtype for o in spec.operands if o.name == "y")
     c_type = cells.C_TYPES[kind]
-    product = cells.products(p, kind)
+    term = cells.term(p)
 
-    def gate(number: int, name: str) -> str:
+    def gate(number: int, name: str, at: int) -> str:
+        a, b = (cells.scaled_sum(p, kind, n, half, number, at) for half, n in enumerate("ab"))
         return f"""\
             {{
-                const int32_t g = {number}, row = {number * units} + j;
-                const {cells.term(p)} a = {product["x"]};
-                const {cells.term(p)} b = {product["h"]};
-                (void)g;
-                {name} = ek_rec_sigmoid(table, {cells.gate(p, "a", "b")});
+                const {term} of_x = {a};
+                const {term} of_h = {b};
+                {name} = ek_rec_sigmoid(table, {cells.gate(p, "of_x", "of_h")});
             }}
 """
 
+    def sums(first: int, last: int) -> str:
+        return cells.sums(p, kind, "a", 0, (first, last)) + cells.sums(
+            p, kind, "b", 1, (first, last)
+        )
+
     if p["linear_before_reset"]:
-        before, declared = "", "int32_t z, reset, new, now;"
-        gates = gate(0, "z") + gate(1, "reset")
-        recurrent = cells.clamped(p, product["h"])
+        before, declared, sums_of = "", "int32_t z, reset, new, now;", sums(0, 3)
+        gates, at = gate(0, "z", 0) + gate(1, "reset", 1), 2
+        recurrent = cells.clamped(p, cells.scaled_sum(p, kind, "b", 1, 2, 2))
         recurrent = cells.rescaled(f"reset * {recurrent}", p["unit"])
     else:
-        declared, gates, recurrent = "int32_t z, new, now;", gate(0, "z"), product["part"]
+        declared, at = "int32_t z, new, now;", 0
+        sums_of = sums(0, 1) + cells.sums(p, kind, "c", 0, (2, 3))
+        sums_of += cells.sums(p, kind, "d", 1, (2, 3), "part")
+        gates = gate(0, "z", 0)
+        recurrent = cells.scaled_sum(p, kind, "d", 1, 2, 0)
         part = f"reset * (seen[j] - ({p['zero_point']}))"
         before = f"""\
         for (int32_t j = 0; j < {units}; ++j) {{
             int32_t reset;
-{gate(1, "reset")}\
+{sums(1, 2)}\
+{gate(1, "reset", 0)}\
             part[j] = {cells.result(part, p["reset"], kind)};
         }}
 """
+    of_new = cells.scaled_sum(p, kind, "a" if at else "c", 0, 2, at)
     kept = cells.rescaled("z * state[j]", p["keep"])
     written = cells.rescaled("(32768 - z) * ek_rec_tanh(table, new)", p["write"])
     text = f"""\
@@ -75,13 +85,12 @@ def _write(spec: KernelSpec) -> Written:
 {before}\
         for (int32_t j = 0; j < {units}; ++j) {{
             {declared}
+{sums_of}\
 {gates}\
             {{
-                const int32_t g = 2, row = {2 * units} + j;
-                const {cells.term(p)} a = {product["x"]};
-                const {cells.term(p)} b = {recurrent};
-                (void)g;
-                new = {cells.clamped(p, 'a + b')};
+                const {term} of_x = {of_new};
+                const {term} of_h = {recurrent};
+                new = {cells.clamped(p, "of_x + of_h")};
             }}
             now = {kept};
             now = ek_rec_clamp(now + {written});

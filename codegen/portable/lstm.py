@@ -24,10 +24,8 @@ def _write(spec: KernelSpec) -> Written:
     units = p["units"]
     kind = next(o.dtype for o in spec.operands if o.name == "y")
     c_type = cells.C_TYPES[kind]
-    wide = "_wide" if p["wide"] else ""
-    dot = {"int8": "ek_rec_dot8_4", "int16": "ek_rec_dot16_4"}[kind] + wide
-    sums = "int64_t" if p["wide"] else "int32_t"
-    scaled = [cells.scaled(p, kind, f"{name}[g]", half) for half, name in enumerate("ab")]
+    at = "g" if p["per_gate"] else f"(j + g * {units})"
+    scaled = [cells.scaled(p, kind, f"{name}[g]", half, at) for half, name in enumerate("ab")]
     left = 12 + p["cell_power"]
     inner = f"now * {3 << left}" if left >= 0 else f"(3 * now + {1 << (-left - 1)}) >> {-left}"
     clip = ""
@@ -48,18 +46,11 @@ def _write(spec: KernelSpec) -> Written:
         {c_type} *const yt = y + t * {units};
         for (int32_t j = 0; j < {units}; ++j) {{
             int32_t gate[4], now;
-            {sums} a[4], b[4];
+{cells.sums(p, kind, "a", 0, (0, 4))}\
+{cells.sums(p, kind, "b", 1, (0, 4))}\
             for (int32_t g = 0; g < 4; ++g) {{
-                a[g] = bias[g * {units} + j];
-                b[g] = bias[g * {units} + j + {4 * units}];
-            }}
-            {dot}(xt, w + j * {p["inputs"]}, {units * p["inputs"]}, {p["inputs"]}, a);
-            {dot}(seen, r + j * {units}, {units * units}, {units}, b);
-            for (int32_t g = 0; g < 4; ++g) {{
-                const int32_t row = g * {units} + j;
                 const {cells.term(p)} of_x = {scaled[0]};
                 const {cells.term(p)} of_h = {scaled[1]};
-                (void)row;
                 gate[g] = {cells.gate(p, "of_x", "of_h")};
             }}
             now = {kept};

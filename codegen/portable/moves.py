@@ -20,6 +20,7 @@ from codegen.kernel import (
 from codegen.overlap import sharing
 from codegen.portable._moves import C_TYPES, Copy, Loop, along, copy_text, merged, strides_of
 from edgekit.graph import Node, Shape
+from edgekit.ops import windows as win
 from edgekit.ops.gather import batch_dims, inside
 from edgekit.ops.movement import axis_of
 from edgekit.ops.pad import MODES, mode_of, pad_value, widths_of
@@ -88,6 +89,15 @@ def _resize(node: Node, x: Shape, y: Shape) -> Copy:
     return _by_axis(places, x, y)
 
 
+def _pixel_shuffle(node: Node, x: Shape, y: Shape) -> Copy:
+    (sh, sw), (top, left) = win.pair(node, "strides"), node.attrs["crop"]
+    row, column, channels = x[2] * x[3], x[3], y[3]
+    rows, columns = np.arange(y[1]) + top, np.arange(y[2]) + left
+    down, first = along(rows // sh * row + rows % sh * sw * channels, 1, y[2] * channels)
+    across, second = along(columns // sw * column + columns % sw * channels, 1, channels)
+    return Copy(tuple(merged([down, across, Loop(channels, 1, 1)])), first + second)
+
+
 def _gather(node: Node, x: Shape, indices: np.ndarray) -> Copy:
     axis = axis_of(node)
     at = inside(indices, x[axis]).ravel()
@@ -102,6 +112,7 @@ SHAPED: dict[str, Callable[[Node, Shape, Shape], Copy]] = {
     "transpose": _transpose,
     "pad": _pad,
     "resize": _resize,
+    "pixel_shuffle": _pixel_shuffle,
 }
 
 

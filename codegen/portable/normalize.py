@@ -21,7 +21,8 @@ from edgekit.ops.requant import tensor_quant
 OPS = ("layer_norm", "rms_norm", "instance_norm", "group_norm")
 
 
-def _candidates(layer: Layer) -> list[Candidate]:
+def layer_candidate(layer: Layer, family: str, group: Cost, number: Cost) -> Candidate:
+    """The kernel in a family, with what a group and each of its numbers cost."""
     op = operator(layer.node.op)
     assert isinstance(op, Normalization)
     values, out = list(layer.inputs), layer.output
@@ -42,18 +43,21 @@ def _candidates(layer: Layer) -> list[Candidate]:
         "zero": tensor_quant(x)[1],
         "zero_point": tensor_quant(out)[1],
         "bound": _bound(layer, view.members),
+        "spread": _spread(x.dtype, view.members, op.centred, p.epsilon),
         **p._asdict(),
     }
-    groups = view.rows * view.groups
-    # Counted in compiled code: roots and reciprocals by bits, two passes over the numbers.
-    cost = Cost(900 * groups + 52 * x.size, 1100 * groups + 66 * x.size)
-    spec = KernelSpec(layer.node.op, "c99", tuple(operands), params)
+    cost = group * (view.rows * view.groups) + number * x.size
+    spec = KernelSpec(layer.node.op, family, tuple(operands), params)
     candidate = Candidate(spec, (x.name,), constants, cost=cost)
     # A number is read for the last time right before its result is written.
     steps = element_steps(np.arange(x.size), x.dtype, out.dtype) if view.groups == 1 else None
     if steps is not None and view.pixels > 1:
         steps = None
-    return [sharing(candidate, steps, same=x.dtype == out.dtype)]
+    return sharing(candidate, steps, same=x.dtype == out.dtype)
+
+
+def _candidates(layer: Layer) -> list[Candidate]:
+    return [layer_candidate(layer, "c99", Cost(600, 760), Cost(50, 64))]
 
 
 def _bound(layer: Layer, members: int) -> int:
@@ -62,6 +66,14 @@ def _bound(layer: Layer, members: int) -> int:
     gamma, *beta = (np.abs(v).max() for v in vectors)
     largest = math.isqrt(members) + 1 << NORMAL_BITS
     return int(largest * gamma >> GAMMA_BITS) + sum(map(int, beta)) + 2
+
+
+def _spread(dtype: str, members: int, centred: bool, epsilon: int) -> int:
+    """The largest V (SPEC) that there is: no number is farther from the mean than half the range,
+    or from the zero point than all of it (half for int16)."""
+    span = 1 << 16 if dtype == "int16" else 256
+    farthest = span // 2 if centred or dtype == "int16" else span
+    return (members * farthest) ** 2 + epsilon
 
 
 def _loops(p: dict[str, Any], body: str) -> str:
@@ -83,8 +95,10 @@ def _loops(p: dict[str, Any], body: str) -> str:
     return textwrap.indent("\n".join(lines), " " * 12)
 
 
-def _write(spec: KernelSpec) -> Written:
+def write(spec: KernelSpec) -> Written:
+    """The kernel in either family: only what a normalized number and its result are differs."""
     p = spec.params
+    dsp = spec.family == "thumb_dsp"
     rows, pixels, groups, channels = p["view"]
     kind, result = spec.operands[0].dtype, spec.operands[-1].dtype
     count = pixels * channels
@@ -106,9 +120,11 @@ def _write(spec: KernelSpec) -> Written:
     sums = _loops(p, f"{read}{add}squares += ({squares})(v * v);")
     results = _loops(
         p,
-        f"{read}const int32_t n = ek_norm_scaled({deviation}, inverse, right);\n"
-        f"const int32_t acc = ek_norm_affine(n, {affine});\nto[at] = {_requantized(result, p)};",
+        f"{read}const int32_t n = {_scaled(deviation, dsp)};\n"
+        f"const int32_t acc = ek_norm_affine(n, {affine});\n"
+        f"to[at] = {_rescaled(result, p) if dsp else _requantized(result, p)};",
     )
+    right = f"right = {62 - NORMAL_BITS} - pairs"
     text = f"""\
 void {spec.name}(const {C_TYPES[kind]} *x, {declared}, {C_TYPES[result]} *y)
 {{
@@ -124,7 +140,7 @@ void {spec.name}(const {C_TYPES[kind]} *x, {declared}, {C_TYPES[result]} *y)
             int32_t pairs;
             const uint64_t spread = {terms} + UINT64_C({p["epsilon"]});
             const int32_t inverse = ek_norm_inverse_root(spread, &pairs);
-            const int32_t right = {62 - NORMAL_BITS} - pairs;
+            const int32_t {f"left = pairs - {30 - NORMAL_BITS}" if dsp else right};
 {results}
         }}
     }}
@@ -133,12 +149,35 @@ void {spec.name}(const {C_TYPES[kind]} *x, {declared}, {C_TYPES[result]} *y)
     return Written(text, {}, 0)
 
 
+def _scaled(deviation: str, dsp: bool) -> str:
+    """C text of a normalized number; with the DSP extension, shifted so that the product's upper
+    word is the result."""
+    if dsp:
+        return f"ek_smmulr((int32_t)((uint32_t)({deviation}) << left), inverse)"
+    return f"ek_norm_scaled({deviation}, inverse, right)"
+
+
+def _rescaled(dtype: str, p: dict[str, Any]) -> str:
+    """C text of the result with the DSP extension."""
+    bits, power = dtype[3:], 1 << (32 + p["shift"])
+    scaled = f"ek_rescale(2 * acc, {p['multiplier']}, {power}, {p['zero_point']})"
+    info = np.iinfo(dtype)
+    if (p["qmin"], p["qmax"]) == (info.min, info.max):
+        return f"ek_ssat{bits}({scaled})"
+    return f"ek_clamp{bits}({scaled}, {p['qmin']}, {p['qmax']})"
+
+
+def short(p: dict[str, Any]) -> bool:
+    """Whether the accumulator and the shift allow the short requantization."""
+    return p["bound"] < 1 << 30 and -30 <= p["shift"] <= -2
+
+
 def _requantized(dtype: str, p: dict[str, Any]) -> str:
     """C text of the result; the short form where the accumulator and the shift allow it."""
-    if p["bound"] >= 1 << 30 or not -30 <= p["shift"] <= -2:
+    if not short(p):
         return requantize("acc", dtype, p)
     scaled = f"ek_rescaled_right(acc, {p['multiplier']}, {-p['shift'] - 1}, {p['zero_point']})"
     return f"ek_clamp{dtype[3:]}({scaled}, {p['qmin']}, {p['qmax']})"
 
 
-TEMPLATES = (Template("normalize", OPS, _candidates, _write),)
+TEMPLATES = (Template("normalize", OPS, _candidates, write),)

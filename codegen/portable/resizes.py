@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from edgekit.ops.sampling import Q, taps_of
 
 #: Instructions of a tap and of a result; nobody counted them on a core.
 PER_TAP, PER_RESULT = 9, 40
+#: Taps whose places and weights are found once for all channels of a pixel, on the stack.
+MOST_SHARED = 16
 
 
 def _candidates(layer: Layer) -> list[Candidate]:
@@ -76,34 +79,53 @@ def _write(spec: KernelSpec) -> Written:
         *(f"const int16_t *restrict {o.name}" for o in spec.operands[1:-1]),
         f"{C_TYPES[y.dtype]} *restrict y",
     ]
-    lines, places, taps = [], [], []
-    for k, (size, step, count) in enumerate(p["loops"]):
-        lines.append(f"for (int32_t i{k} = 0; i{k} < {size}; ++i{k}) {{")
-        if count:
-            taps.append((k, step, count))
-        else:
-            places.append(f"i{k} * {step}")
-    depth = len(lines)
-    lines.append(f"{total} sum = 0;")
-    product = ""
-    for number, (k, step, count) in enumerate(taps):
-        t = f"t{number}"
-        lines.append(
-            f"for (int32_t {t} = i{k} * {count}; {t} < i{k} * {count} + {count}; ++{t}) {{"
-        )
-        before = f" * {product}" if product else ""
-        lines.append(f"const {total} m{number} = ({total})w{number}[{t}]{before};")
+    suffix = "16" if y.dtype == "int16" else "8"
+    half = (1 << p["shift"]) >> 1
+    result = [
+        f"sum = sum < 0 ? -((-sum + {half}) >> {p['shift']}) : (sum + {half}) >> {p['shift']};",
+        f"*y++ = ek_clamp{suffix}((int32_t)sum, {low}, {high});",
+    ]
+    loops = [(k, *loop) for k, loop in enumerate(p["loops"])]
+    taps = [loop for loop in loops if loop[3]]
+    count = math.prod(loop[3] for loop in taps)
+    shared = bool(loops) and not loops[-1][3] and bool(taps) and count <= MOST_SHARED
+    outer = loops[:-1] if shared else loops
+    lines = [f"for (int32_t i{k} = 0; i{k} < {size}; ++i{k}) {{" for k, size, _, _ in outer]
+    places = [f"i{k} * {step}" for k, _, step, n in outer if not n]
+    depth, product = len(lines), ""
+    if shared:
+        lines += [f"const {C_TYPES[x.dtype]} *from[{count}];", f"{total} m[{count}];",
+                  "int32_t n = 0;"]  # fmt: skip
+    else:
+        lines.append(f"{total} sum = 0;")
+    for number, (k, _, step, n) in enumerate(taps):
+        t, before = f"t{number}", f" * {product}" if product else ""
+        lines += [
+            f"for (int32_t {t} = i{k} * {n}; {t} < i{k} * {n} + {n}; ++{t}) {{",
+            f"const {total} m{number} = ({total})w{number}[{t}]{before};",
+        ]
         product = f"m{number}"
         places.append(f"at{number}[{t}] * {step}")
     at = " + ".join(places) or "0"
-    lines.append(f"sum += {product + ' * ' if product else ''}x[{at}];")
+    if shared:
+        lines += [f"from[n] = x + {at};", f"m[n++] = {product};"]
+    else:
+        lines.append(f"sum += {product + ' * ' if product else ''}x[{at}];")
     lines += ["}"] * len(taps)
-    half = (1 << p["shift"]) >> 1
-    lines.append(
-        f"sum = sum < 0 ? -((-sum + {half}) >> {p['shift']}) : (sum + {half}) >> {p['shift']};"
-    )
-    suffix = "16" if y.dtype == "int16" else "8"
-    lines.append(f"*y++ = ek_clamp{suffix}((int32_t)sum, {low}, {high});")
+    if shared:
+        k, size, step, _ = loops[-1]
+        place = f"i{k}" if step == 1 else f"i{k} * {step}"
+        lines += [
+            f"for (int32_t i{k} = 0; i{k} < {size}; ++i{k}) {{",
+            f"{total} sum = 0;",
+            f"for (n = 0; n < {count}; ++n) {{",
+            f"sum += m[n] * from[n][{place}];",
+            "}",
+            *result,
+            "}",
+        ]
+    else:
+        lines += result
     lines += ["}"] * depth
     body = "\n".join(_indented(lines))
     return Written(f"void {spec.name}({', '.join(parameters)})\n{{\n{body}\n}}\n", {}, 0)

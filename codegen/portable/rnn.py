@@ -18,7 +18,8 @@ def _write(spec: KernelSpec) -> Written:
     units = p["units"]
     kind = next(o.dtype for o in spec.operands if o.name == "y")
     c_type = cells.C_TYPES[kind]
-    product = cells.products(p, kind)
+    scaled = [cells.scaled_sum(p, kind, name, half, 0, 0) for half, name in enumerate("ab")]
+    pre = cells.gate(p, "of_x", "of_h")
     text = f"""\
 {cells.signature(spec)}
 {{
@@ -28,11 +29,11 @@ def _write(spec: KernelSpec) -> Written:
         const {c_type} *const xt = x + t * {p["inputs"]};
         {c_type} *const yt = y + t * {units};
         for (int32_t j = 0; j < {units}; ++j) {{
-            const int32_t g = 0, row = j;
-            const {cells.term(p)} a = {product["x"]};
-            const {cells.term(p)} b = {product["h"]};
-            (void)g;
-            yt[j] = {cells.result(f"ek_rec_tanh(table, {cells.gate(p, 'a', 'b')})", p["y"], kind)};
+{cells.sums(p, kind, "a", 0, (0, 1))}\
+{cells.sums(p, kind, "b", 1, (0, 1))}\
+            const {cells.term(p)} of_x = {scaled[0]};
+            const {cells.term(p)} of_h = {scaled[1]};
+            yt[j] = {cells.result(f"ek_rec_tanh(table, {pre})", p["y"], kind)};
         }}
         seen = yt;
     }}

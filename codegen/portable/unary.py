@@ -52,6 +52,8 @@ def _candidates(layer: Layer) -> list[Candidate]:
             numbers["limits"] = value
         else:
             numbers[key] = [list(line) for line in value] if key == "lines" else value
+    if isinstance(form, forms.InverseSqrt):
+        numbers["largest"] = form.largest
     if isinstance(form, forms.Octaves):
         numbers["sides"] = len(form.table)
     if isinstance(form, forms.Sigmoid16 | forms.Tanh16):
@@ -146,7 +148,8 @@ def _inverse_sqrt(p: dict[str, Any]) -> str:
             f"const int32_t v = x - ({p['zero_point']});",
             "int32_t shift;",
             "const int32_t root = ek_norm_inverse_sqrt(ek_max(v, 1), &shift);",
-            f"const int32_t large = ek_multiply(1, root, shift + {left});",
+            f"const int32_t scaled = ek_multiply(1, root, shift + {left});",
+            f"const int32_t large = ek_min(scaled, {p['largest']});",
             f"const int32_t value = v <= 0 ? {p['limits']['qmax']} : {_clamped(p, y)};",
         ]
     )

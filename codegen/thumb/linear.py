@@ -1,4 +1,4 @@
-"""add and clip of int8 as linear forms: ssat8((c + ((m1 * a) >> 8) + ((m2 * b) >> 8)) >> 16).
+"""add, sub and clip of int8 as linear forms: ssat8((c + ((m1 * a) >> 8) + ((m2 * b) >> 8)) >> 16).
 
 An operator of one or two int8 operands is a function of 256 or 65,536 points. The reference gives
 all of them; numbers m1, m2 and c are searched for that give the same, point by point, and nothing
@@ -88,7 +88,10 @@ def _candidates(layer: Layer) -> list[Candidate]:
     if any(v.shape != layer.output.shape for v in layer.inputs):
         raise NotApplicable("operands broadcast")
     out_scale = tensor_quant(layer.output)[0]
-    found = search(_points(layer), [tensor_quant(v)[0] / out_scale for v in layer.inputs])
+    ratios = [tensor_quant(v)[0] / out_scale for v in layer.inputs]
+    if layer.node.op == "sub":
+        ratios[1] = -ratios[1]
+    found = search(_points(layer), ratios)
     if found is None:
         raise NotApplicable("no linear form gives the reference's results")
     numbers, c = found
@@ -200,4 +203,4 @@ def _write(spec: KernelSpec) -> Written:
     return Written(f"void {spec.name}({arguments})\n{{\n{body}}}\n", parts, 0)
 
 
-TEMPLATES = (Template("linear", ("add", "clip"), _candidates, _write),)
+TEMPLATES = (Template("linear", ("add", "sub", "clip"), _candidates, _write),)

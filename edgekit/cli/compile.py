@@ -120,6 +120,13 @@ def _bits(
     help="Take N new steps of time per call, along axis A of the input.",
 )
 @click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="Keep an input on the device, updated by an output; may be repeated.",
+)
+@click.option(
     "--processing",
     type=click.Path(path_type=Path),
     help="Steps in front of the model and behind it (.yaml).",
@@ -137,6 +144,7 @@ def compile_command(
     sparse_weights: str,
     optimize: str | None,
     stream: tuple[str, str] | None,
+    states: tuple[str, ...],
     processing: Path | None,
     require_fast: bool,
     compiler: str,
@@ -149,6 +157,7 @@ def compile_command(
     searched for.
     """
     from edgekit import pipeline
+    from edgekit.kept import parse_pairs
     from edgekit.streaming import parse_hop
 
     budget = chosen_budget(options)
@@ -166,6 +175,7 @@ def compile_command(
             optimize=optimize,
             require_fast=require_fast,
             stream=parse_hop(stream) if stream else None,
+            states=parse_pairs(states),
             compiler=compiler,
             processing=processing,
             progress=say,
@@ -205,8 +215,8 @@ def print_report(report: Report, output: str) -> None:
         (
             short_name(layer.name),
             layer.op,
-            layer.input_shape[1:],
-            layer.output_shape[1:],
+            _sample(layer.input_shape),
+            _sample(layer.output_shape),
             layer.macs,
             layer.variant or layer.family,
             layer.constant_bytes,
@@ -219,9 +229,9 @@ def print_report(report: Report, output: str) -> None:
     total = ("total", "", "", "", report.macs, "", None, None, spent)
     columns = (*columns, "instructions" if exact else "cycles (est.)")
     table(f"{report.name} for {report.target}", columns, rows, total)
-    for layer in report.layers:
-        if layer.note:
-            click.echo(f"  {short_name(layer.name)}: {layer.note}")
+    for (op, note), names in _notes(report).items():
+        who = short_name(names[0]) if len(names) == 1 else f"{len(names)} layers of {op}"
+        click.echo(f"  {who}: {note}")
     if report.model_macs and report.macs < report.model_macs:
         click.echo(
             f"MACs     {cell(report.macs)} run of {cell(report.model_macs)}: channels that are "
@@ -237,6 +247,12 @@ def print_report(report: Report, output: str) -> None:
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
     if report.ram["arena"] == report.arena_lower_bound:
         click.echo("         the arena is as small as these kernels allow")
+    if report.states:
+        kept = ", ".join(f"{short_name(s.name)} {_b(s.nbytes)}" for s in report.states)
+        click.echo(f"states   kept from call to call until ek_reset: {kept}")
+    if report.wide:
+        wide = ", ".join(short_name(name) for name in report.wide)
+        click.echo(f"widths   int16 results, others int8: {wide}")
     for region in report.ram_regions:
         click.echo(
             f"         {region.name} ({region.wait_states} wait states): {_b(region.arena)} of "
@@ -263,6 +279,20 @@ def print_report(report: Report, output: str) -> None:
             "the float network's class"
         )
     click.echo(f"wrote    {output}")
+
+
+def _notes(report: Report) -> dict[tuple[str, str], list[str]]:
+    """Names of layers by operator and what is said of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for layer in report.layers:
+        if layer.note:
+            found.setdefault((layer.op, layer.note), []).append(layer.name)
+    return found
+
+
+def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the batch axis of 1, where it has one in front."""
+    return shape[1:] if shape[:1] == (1,) else shape
 
 
 def _b(nbytes: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,10 @@ from edgekit.graph import Graph, GraphError, Node, Quant, Shape, State, Value
 from edgekit.ops import operator
 from edgekit.ops.base import sentence
 
+#: What a node raises in an importer whose operands or attributes are damaged: something is missing,
+#: of another type, out of range, or absurdly large.
+DAMAGE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, AssertionError,
+          MemoryError, RecursionError, StopIteration, struct.error, GraphError)  # fmt: skip
 # Far above what any target holds. Shapes of a file are only numbers until something allocates
 # them; the limit keeps an absurd one from becoming an allocation or an overflow further down.
 MAX_ELEMENTS = 1 << 28
@@ -57,6 +62,14 @@ def invalid(
 ) -> EdgekitError:
     """The E103 of a model that contradicts itself."""
     return EdgekitError("E103", message, help=help)
+
+
+def damaged(node: str, op: str, error: BaseException) -> EdgekitError:
+    """The E103 of a node on which an importer fell over with one of DAMAGE."""
+    said = (str(error).strip().splitlines() or [""])[0][:200]
+    return invalid(
+        f"'{node}' ({op}): operands or attributes do not fit it ({type(error).__name__}: {said})"
+    )
 
 
 def printable(name: str | bytes) -> str:

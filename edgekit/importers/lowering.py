@@ -18,6 +18,7 @@ from edgekit.importers.quantized import (
 from edgekit.ops import operator
 from edgekit.ops import windows as win
 from edgekit.ops.base import Operator, sentence
+from edgekit.ops.normalize import Normalization, integer_affine
 from edgekit.ops.pooling import counts_padding
 from edgekit.ops.requant import CHANNEL_AXIS, PARAMETERS
 from edgekit.passes.edit import fresh
@@ -77,6 +78,8 @@ class Lowering:
             self._emit(node, grid)
         elif node.op in KEEPS_GRID:
             self._moved(node, grid)
+        elif isinstance(operator(node.op), Normalization):
+            self._normalization(node, grid)
         else:
             self._general(node, grid)
 
@@ -193,6 +196,19 @@ class Lowering:
                 self._mean(node, grid, count)
                 return
         self._requantized(node, source, grid)
+
+    def _normalization(self, node: Node, grid: Grid) -> None:
+        """layer_norm and its kin, with gamma and beta as SPEC has them."""
+        x, *names = node.inputs
+        if not all(self.source.is_constant(name) for name in names):
+            raise FloatLayer("its gamma or beta is computed at run time")
+        vectors = [self.source.constants[name] for name in names]
+        made = integer_affine(vectors[0], vectors[1] if len(vectors) > 1 else None)
+        pairs = zip(names, made, strict=True)
+        operands = [self._constant(name, data, quant) for name, (data, quant) in pairs]
+        lowered = replace(node, inputs=(x, *operands))
+        self._checked(lowered)
+        self._emit(lowered, grid)
 
     def _mean(self, node: Node, grid: Grid, count: int) -> None:
         """Rule 3: the mean of `count` numbers as a depthwise convolution."""

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.errors import EdgekitError
 from edgekit.graph import Node, Quant, Value
-from edgekit.importers.common import Builder, Refused, Unsupported, invalid
+from edgekit.importers.common import DAMAGE, Builder, Refused, Unsupported, damaged, invalid
 from edgekit.importers.onnx_infer import Known
 from edgekit.importers.onnx_inline import call, check_count, standard_function
 from edgekit.importers.onnx_node import Body, OnnxNode, operand, reads_of
@@ -144,8 +143,8 @@ class OnnxBuilder(Builder):
             move_integers(self, node)
         except Refused as reason:
             return str(reason)
-        except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise _misread(node, error) from error
+        except DAMAGE as error:
+            raise damaged(node.name, node.op, error) from None
         return None
 
     def _stand_in(self, node: OnnxNode) -> None:
@@ -410,17 +409,6 @@ class OnnxBuilder(Builder):
     def unary(self, node: OnnxNode, x: str, function: str, out: str = "", **params: Any) -> str:
         """One function of every element of `x`."""
         return self.emit("unary", [x], {"function": function, **params}, node=node.name, out=out)
-
-
-def _misread(node: OnnxNode, error: Exception) -> EdgekitError:
-    """The error of a node whose operands or attributes fit nothing that a handler expects."""
-    text = (str(error).strip().splitlines() or [""])[0][:200]
-    return EdgekitError(
-        "E130",
-        f"node '{node.name}' ({node.op}) cannot be read: {type(error).__name__}: {text}",
-        help="check the model with onnx.checker; if it runs elsewhere, please report this with the "
-        "model",
-    )
 
 
 def widened(data: np.ndarray) -> np.ndarray:

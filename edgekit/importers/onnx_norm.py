@@ -180,9 +180,8 @@ def local_response_normalization(b: OnnxBuilder, node: OnnxNode) -> None:
     which alpha / size and bias are weight and bias.
     """
     size = node.integer("size", 0)
-    if size < 1:
-        raise invalid(f"node '{node.name}' (LRN): size is {size}")
-    check_made("window", size)
+    if not 1 <= size <= 1 << 16:
+        raise invalid(f"node '{node.name}' (LRN): size is {size}, 1 to 65536 are possible")
     x, value = b.image(node)
     n, height, width, channels = value.shape
     square = b.unary(node, x, "square")

@@ -72,6 +72,7 @@ def _bias(b: OnnxBuilder, node: OnnxNode, at: int, scales: tuple[int, int], fact
 
 @handles("QLinearConv")
 def qlinear_conv(b: OnnxBuilder, node: OnnxNode) -> None:
+    """As Conv on int8, uint8 or int16 with constant scales; weights int8."""
     inputs = [_real(b, node, 0), _real(b, node, 3), _bias(b, node, 8, (1, 4), 1.0)]
     y = _run(b, node, "Conv", inputs, f"{node.outputs[0]}:real", node.attrs)
     _rounded(b, node, y, 6)
@@ -79,12 +80,14 @@ def qlinear_conv(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("QLinearMatMul")
 def qlinear_matmul(b: OnnxBuilder, node: OnnxNode) -> None:
+    """As MatMul on int8, uint8 or int16 with constant scales."""
     inputs = [_real(b, node, 0), _real(b, node, 3, -1)]
     _rounded(b, node, _run(b, node, "MatMul", inputs, f"{node.outputs[0]}:real"), 6)
 
 
 @handles("QGemm")
 def qgemm(b: OnnxBuilder, node: OnnxNode) -> None:
+    """As Gemm on int8 or uint8 with constant scales and weights."""
     alpha = node.number("alpha", 1.0)
     weights = _real(b, node, 3, 0 if node.integer("transB", 0) else 1)
     inputs = [_real(b, node, 0), weights, _bias(b, node, 6, (1, 4), alpha)]
@@ -96,6 +99,7 @@ def qgemm(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("QLinearAdd", "QLinearMul")
 def qlinear_binary(b: OnnxBuilder, node: OnnxNode) -> None:
+    """As Add or Mul on int8, uint8 or int16 with constant scales."""
     inputs = [_real(b, node, 0), _real(b, node, 3)]
     y = _run(b, node, node.op.removeprefix("QLinear"), inputs, f"{node.outputs[0]}:real")
     _rounded(b, node, y, 6)
@@ -110,7 +114,8 @@ def qlinear_binary(b: OnnxBuilder, node: OnnxNode) -> None:
     "QLinearSoftmax",
 )
 def qlinear_unary(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Operand, its scale and zero point, those of the result."""
+    """As the operator without QLinear, on int8 or uint8 with constant scales."""
+    # Operand, its scale and zero point, those of the result.
     if node.integer("channels_last", 0):
         raise Refused("channels_last is not supported")
     real = f"{node.outputs[0]}:real"
@@ -123,7 +128,8 @@ def qlinear_unary(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("QLinearConcat")
 def qlinear_concat(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Scale and zero point of the result, then three operands for each part."""
+    """Any number of tensors, each with its own constant scale."""
+    # Scale and zero point of the result, then three operands for each part.
     parts = [_real(b, node, at) for at in range(2, len(node.inputs), 3)]
     y = _run(b, node, "Concat", parts, f"{node.outputs[0]}:real", node.attrs)
     _rounded(b, node, y, 0)
@@ -134,7 +140,8 @@ def qlinear_concat(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("DynamicQuantizeLinear")
 def dynamic_quantize(b: OnnxBuilder, node: OnnxNode) -> None:
-    """The operand itself, as integers of scale 1 around 0: sums of it are the real sums."""
+    """Any reals: the operand itself stands for its integers, so that the model is a float one."""
+    # As integers of scale 1 around 0 sums of it are the real sums.
     b.alias[node.outputs[0]] = b.x(node)
     b.dynamic.add(node.outputs[0])
     for name, value in zip(node.outputs[1:], (np.float32(1), np.uint8(0)), strict=False):
@@ -181,19 +188,22 @@ def _same_zero_point(b: OnnxBuilder, node: OnnxNode, x: Grid) -> None:
 
 @handles("ConvInteger")
 def conv_integer(b: OnnxBuilder, node: OnnxNode) -> None:
+    """As Conv on integers of a constant scale, or of one found at run time (as reals)."""
     inputs = [operand(node, 0), _unscaled_weights(b, node, 0)]
     _run(b, node, "Conv", inputs, node.outputs[0], node.attrs)
 
 
 @handles("MatMulInteger")
 def matmul_integer(b: OnnxBuilder, node: OnnxNode) -> None:
+    """As MatMul on integers of a constant scale, or of one found at run time."""
     inputs = [operand(node, 0), _unscaled_weights(b, node, 1)]
     _run(b, node, "MatMul", inputs, node.outputs[0])
 
 
 @handles("MatMulIntegerToFloat")
 def matmul_integer_to_float(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Operands A, B, their scales, their zero points, a bias: ONNX Runtime's fused form."""
+    """As MatMul on integers with constant or run-time scales (ONNX Runtime's fused form)."""
+    # Operands A, B, their scales, their zero points, a bias.
     if operand(node, 0) in b.dynamic:
         x = operand(node, 0)
     else:
@@ -204,7 +214,8 @@ def matmul_integer_to_float(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("DynamicQuantizeMatMul")
 def dynamic_quantize_matmul(b: OnnxBuilder, node: OnnxNode) -> None:
-    """Operands A, B, scale and zero point of B, a bias: ONNX Runtime's fused form."""
+    """As MatMul of reals with int8 or uint8 weights (ONNX Runtime's fused form)."""
+    # Operands A, B, scale and zero point of B, a bias.
     weights = [operand(node, i) for i in (1, 2, 3)]
     _matmul_and_bias(b, node, operand(node, 0), weights, operand(node, 4))
 

@@ -259,6 +259,7 @@ def _quantized_dtype(node: OnnxNode) -> str:
 
 @handles("QuantizeLinear")
 def quantize(b: OnnxBuilder, node: OnnxNode) -> None:
+    """To int8, uint8, int16 or uint16 with a constant scale; the result is a rounded tensor."""
     out = node.outputs[0]
     data = b.const(operand(node, 0))
     if data is not None:
@@ -281,6 +282,7 @@ def quantize(b: OnnxBuilder, node: OnnxNode) -> None:
 
 @handles("DequantizeLinear")
 def dequantize(b: OnnxBuilder, node: OnnxNode) -> None:
+    """From integers with constant scales, per channel for constants, blocks refused."""
     out, source = node.outputs[0], operand(node, 0)
     data = b.const(source)
     if data is not None:

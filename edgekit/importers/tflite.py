@@ -22,15 +22,27 @@ from pathlib import Path
 from edgekit import importers
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
-from edgekit.importers.common import Refused, Unsupported, invalid
+from edgekit.importers.common import DAMAGE, Refused, Unsupported, damaged, invalid
+from edgekit.importers.tflite_batches import dilated
 from edgekit.importers.tflite_builder import HANDLERS, TfliteBuilder
-from edgekit.importers.tflite_read import DAMAGE, Subgraph, TfliteModel, TfliteNode, read
+from edgekit.importers.tflite_read import Subgraph, TfliteModel, TfliteNode, read
 from edgekit.importers.tflite_variables import constant_states
 
 FULL_INTEGER = (
     "convert again with full integer quantization (a representative dataset, TFLITE_BUILTINS_INT8, "
     "int8 input and output), or give the float model with --calibration and let edgekit quantize it"
 )
+#: What gives the same for uint8 as for the int8 numbers that stand for the same reals. Other
+#: operators round in another way, or go by tables of their own.
+OF_UINT8 = {
+    "ADD", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_TO_SPACE_ND", "BROADCAST_TO",
+    "CONCATENATION", "CONV_2D", "DEPTH_TO_SPACE", "DEPTHWISE_CONV_2D", "EXPAND_DIMS",
+    "FULLY_CONNECTED", "GATHER", "GATHER_ND", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN",
+    "MINIMUM", "MIRROR_PAD", "MUL", "PACK", "PAD", "PADV2", "QUANTIZE", "RELU", "RELU6", "RESHAPE",
+    "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SLICE", "SOFTMAX", "SPACE_TO_BATCH_ND",
+    "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "SUB", "TANH", "TILE",
+    "TRANSPOSE", "UNPACK",
+}  # fmt: skip
 #: dtypes that say whether a node computes on integers or on floats; others are indices and masks.
 NUMBERS = ("float32", "float16", "int8", "int16", "uint8")
 
@@ -52,7 +64,7 @@ def import_tflite(path: Path, data: bytes) -> tuple[Graph, list[Unsupported]]:
     if kind == "dynamic":
         builder.graph.metadata["quantized"] = kind
     main = model.subgraphs[0]
-    nodes = _edges(builder, main)
+    nodes = dilated(_edges(builder, main), builder.tensors, {*main.inputs, *main.outputs})
     found = import_nodes(builder, nodes)
     if not found:
         for i in main.outputs:
@@ -91,12 +103,15 @@ def _import_node(builder: TfliteBuilder, node: TfliteNode, unknown: set[int]) ->
         return "the operator is not supported"
     if unknown.intersection(node.inputs):
         return ""
+    unsigned = any(builder.tensors[i].unsigned for i in (*node.inputs, *node.outputs) if i >= 0)
+    if unsigned and not builder.floating and node.op not in OF_UINT8:
+        return "it computes on uint8: convert again with int8 input, output and inference type"
     try:
         handler(builder, node)
     except Refused as reason:
         return str(reason)
-    except DAMAGE as error:  # the accessors of a damaged options table
-        raise invalid(f"'{node.name}' ({node.op}): {type(error).__name__}: {error}") from None
+    except DAMAGE as error:
+        raise damaged(node.name, node.op, error) from None
     return None
 
 
@@ -153,14 +168,16 @@ def _edges(builder: TfliteBuilder, main: Subgraph) -> list[TfliteNode]:
 
 def _input(builder: TfliteBuilder, index: int, nodes: list[TfliteNode]) -> None:
     tensor = builder.tensors[index]
-    if tensor.shape[:1] != (1,):
+    readers = [n for n in nodes if index in n.inputs]
+    # Recurrent operators may have time in front and the batch behind it.
+    in_time = tensor.shape[1:2] == (1,) and readers and all("SEQUENCE" in n.op for n in readers)
+    if tensor.shape[:1] != (1,) and not in_time:
         raise EdgekitError(
             "E104",
             f"input '{tensor.name}' has shape {list(tensor.shape)}: its first axis is the "
             "batch, which must be 1",
             help="convert the model with a batch of 1",
         )
-    readers = [n for n in nodes if index in n.inputs]
     converted = [n for n in readers if n.op == "QUANTIZE" and tensor.dtype == "float32"]
     seen = tensor
     if not builder.floating and len(converted) == 1 and len(readers) == 1:

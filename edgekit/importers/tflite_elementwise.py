@@ -18,6 +18,11 @@ UNARY = {
     "ROUND": "round", "RSQRT": "rsqrt", "SIGN": "sign", "SIN": "sin", "SQRT": "sqrt",
     "SQUARE": "square", "TANH": "tanh",
 }  # fmt: skip
+#: Functions of which TFLite has an integer form, by the width of the integers.
+ON_INT8 = {
+    "ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "RSQRT", "TANH",
+}  # fmt: skip
+ON_INT16 = {"ABS", "LEAKY_RELU", "LOGISTIC", "TANH"}
 COMPARISONS = {
     "EQUAL": "equal", "NOT_EQUAL": "not_equal", "LESS": "less", "LESS_EQUAL": "less_equal",
     "GREATER": "greater", "GREATER_EQUAL": "greater_equal",
@@ -126,9 +131,18 @@ def relu(b: TfliteBuilder, node: TfliteNode) -> None:
     b.finish(node, "clip", [b.x(node)], {"clamp": clamp})
 
 
+def _has_integer_form(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Refuse a function of integers that TFLite does not have."""
+    dtype = b.value(b.x(node)).dtype
+    if dtype != "float32" and node.op not in (ON_INT16 if dtype == "int16" else ON_INT8):
+        raise Refused(f"it has no form for {dtype}")
+
+
 @handles(*UNARY)
 def unary(b: TfliteBuilder, node: TfliteNode) -> None:
-    """float32, int8 or int16."""
+    """float32; ABS, ELU, EXP, HARD_SWISH, LOG, LOGISTIC, RSQRT and TANH of int8; ABS, LOGISTIC and
+    TANH of int16."""
+    _has_integer_form(b, node)
     b.finish(node, "unary", [b.x(node)], {"function": UNARY[node.op]})
 
 
@@ -143,9 +157,10 @@ def leaky_relu(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles("GELU")
 def gelu(b: TfliteBuilder, node: TfliteNode) -> None:
-    """float32, int8 or int16, exact or by tanh."""
+    """float32 or int8, exact or by tanh."""
     import tflite
 
+    _has_integer_form(b, node)
     approximate = bool(node.option(tflite.GeluOptions, "Approximate", False))
     attrs: dict[str, Any] = {"approximate": "tanh" if approximate else "none"}
     b.finish(node, "unary", [b.x(node)], {"function": "gelu", **attrs})

@@ -11,7 +11,6 @@ and the zero point lowered by 128. Four-bit constants are unpacked to int8.
 from __future__ import annotations
 
 import math
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Quant, Shape
-from edgekit.importers.common import check_size, invalid, printable
+from edgekit.importers.common import DAMAGE, check_size, invalid, printable
 
 #: TensorType of the TFLite schema to numpy; the others are named but never decoded.
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
@@ -29,8 +28,6 @@ DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bo
 OTHER_TYPES = {5: "string", 8: "complex64", 13: "resource", 14: "variant", 15: "uint32",
                16: "uint16", 17: "int4", 18: "bfloat16"}  # fmt: skip
 INT4 = 17
-DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError,
-          UnicodeDecodeError, AssertionError)  # fmt: skip
 
 
 @dataclass
@@ -50,6 +47,14 @@ class Tensor:
     unsigned: bool = False
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Dilations (rows, columns) and pads (top, left, bottom, right) of a convolution."""
+
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+
 @dataclass
 class TfliteNode:
     """One operator; an absent optional input is -1. `table` is its flatbuffer of options."""
@@ -61,6 +66,8 @@ class TfliteNode:
     table: Any
     #: Tensors that say nothing but the quantization of intermediate results.
     intermediates: list[int] = field(default_factory=list)
+    #: What a pair of SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND around a convolution amounts to.
+    spread: Spread | None = None
 
     def options(self, kind: type) -> Any:
         """The options table as `kind`, an accessor class of the `tflite` package."""

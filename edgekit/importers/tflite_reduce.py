@@ -14,13 +14,15 @@ KINDS = {
 
 @handles(*KINDS)
 def reduce(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Constant axes; extremes of integers keep the operand's scale."""
+    """Constant axes; products of float32 only; extremes of integers keep the operand's scale."""
     import tflite
 
     rank = len(b.value(b.x(node)).shape)
     axes = sorted({b.axis(node, a, rank) for a in b.integers(node, 1, "axes")})
     if KINDS[node.op] in ("max", "min"):
         b.same_quant(node)
+    if KINDS[node.op] == "prod" and not b.floating:
+        raise Refused("it multiplies integers, float32 is supported")
     keepdims = bool(node.option(tflite.ReducerOptions, "KeepDims", False))
     attrs = {"kind": KINDS[node.op], "axes": axes, "keepdims": keepdims}
     b.finish(node, "reduce", [b.x(node)], attrs)

@@ -114,7 +114,7 @@ def split(b: TfliteBuilder, node: TfliteNode) -> None:
     [axis] = b.integers(node, 0, "axis")
     x = b.value(b.x(node, 1))
     axis, parts = b.axis(node, axis, len(x.shape)), len(node.outputs)
-    if x.shape[axis] % max(parts, 1):
+    if not parts or x.shape[axis] % parts:
         raise invalid(f"'{node.name}' splits {list(x.shape)} into {parts} along axis {axis}")
     b.same_quant(node, 1)
     _split(b, node, x.name, axis, [x.shape[axis] // parts] * parts)

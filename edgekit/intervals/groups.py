@@ -18,7 +18,10 @@ from edgekit.graph import Graph, Node
 from edgekit.ops.interval import channels_of
 
 #: Operators whose result's channel c depends on channel c of each operand only.
-BY_CHANNEL = ("add", "mul", "clip", "average_pool2d", "max_pool2d")
+BY_CHANNEL = (
+    *("unary", "clip", "add", "sub", "mul", "div", "pow", "mod", "squared_difference", "prelu"),
+    *("minimum", "maximum", "average_pool2d", "max_pool2d"),
+)
 
 
 def is_dense(graph: Graph, node: Node) -> bool:

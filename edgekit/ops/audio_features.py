@@ -37,8 +37,9 @@ def operands(node: Node, inputs: list[Value]) -> bool:
 
 
 def long_enough(node: Node, inputs: list[Value]) -> bool:
-    """There must be samples for one frame at least."""
-    return Settings.of(node.attrs).frames(inputs[0].shape[1]) >= 1
+    """There must be samples for one frame at least, and more than half a frame to reflect."""
+    s, count = Settings.of(node.attrs), inputs[0].shape[1]
+    return s.frames(count) >= 1 and (s.edges != "reflect" or count > s.margin)
 
 
 def _long(pairs: np.ndarray) -> np.ndarray:

@@ -69,7 +69,7 @@ def squared_difference_params(node: Node, values: list[Value], out: Value) -> Re
     left = SQUARED_LEFT_SHIFT_16 if wide(values) else SQUARED_LEFT_SHIFT
     common, twice_max = _common(values, left)
     ratio = twice_max * twice_max / ((1 << (2 * left)) * tensor_quant(out)[0])
-    return RescaledParams(*common, *_scalar(ratio), *clamp_of_output(node, out))
+    return RescaledParams(*common, *fp.multiplier_of(ratio), *clamp_of_output(node, out))
 
 
 def mod_params(node: Node, values: list[Value], out: Value) -> RescaledParams:
@@ -77,7 +77,7 @@ def mod_params(node: Node, values: list[Value], out: Value) -> RescaledParams:
     left = ADD_LEFT_SHIFT_16 if wide(values) else ADD_LEFT_SHIFT
     common, twice_max = _common(values, left)
     ratio = twice_max / ((1 << left) * tensor_quant(out)[0])
-    return RescaledParams(*common, *_scalar(ratio), *clamp_of_output(node, out))
+    return RescaledParams(*common, *fp.multiplier_of(ratio), *clamp_of_output(node, out))
 
 
 def compare_params(node: Node, values: list[Value]) -> CommonParams:
@@ -96,19 +96,20 @@ def compare_params(node: Node, values: list[Value]) -> CommonParams:
             f"'{node.name or node.op}': a scale of {max(scales):g} cannot be compared in steps of "
             f"1/{1 << left}, scales must be below 1"
         )
-    return CommonParams(left, *_scalar(scales[0]), *_scalar(scales[1]))
+    return CommonParams(left, *fp.multiplier_of(scales[0]), *fp.multiplier_of(scales[1]))
 
 
 def div_params(node: Node, values: list[Value], out: Value) -> Requant:
     """TFLM's preparation of DIV."""
     a, b, y = (tensor_quant(v)[0] for v in (*values, out))
-    return Requant(*_scalar(a / (b * y)), *clamp_of_output(node, out))
+    return Requant(*fp.multiplier_of(a / (b * y)), *clamp_of_output(node, out))
 
 
 def prelu_params(node: Node, values: list[Value], out: Value) -> PreluParams:
     """TFLM's preparation of PRELU."""
     (x, slope), y = (tensor_quant(v)[0] for v in values), tensor_quant(out)[0]
-    return PreluParams(*_scalar(x / y), *_scalar(x * slope / y), *clamp_of_output(node, out))
+    identity, sloped = fp.multiplier_of(x / y), fp.multiplier_of(x * slope / y)
+    return PreluParams(*identity, *sloped, *clamp_of_output(node, out))
 
 
 def moved_params(value: Value, out: Value) -> Requant | None:
@@ -117,16 +118,12 @@ def moved_params(value: Value, out: Value) -> Requant | None:
         return None
     info = np.iinfo(out.dtype)
     ratio = tensor_quant(value)[0] / tensor_quant(out)[0]
-    return Requant(*_scalar(ratio), int(info.min), int(info.max))
+    return Requant(*fp.multiplier_of(ratio), int(info.min), int(info.max))
 
 
 def _common(values: list[Value], left_shift: int) -> tuple[CommonParams, float]:
     """Both operands on the scale T / 2**left_shift, and T, twice the larger scale."""
     a, b = (tensor_quant(v)[0] for v in values)
     twice_max = 2.0 * max(a, b)
-    return CommonParams(left_shift, *_scalar(a / twice_max), *_scalar(b / twice_max)), twice_max
-
-
-def _scalar(real: float) -> tuple[int, int]:
-    multiplier, shift = fp.quantize_multiplier(real)
-    return int(multiplier), int(shift)
+    shares = (*fp.multiplier_of(a / twice_max), *fp.multiplier_of(b / twice_max))
+    return CommonParams(left_shift, *shares), twice_max

@@ -8,7 +8,7 @@ from edgekit.graph import Node, Shape, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops import rules
 from edgekit.ops.base import INTEGERS, Inferred, Operator, result_dtype
-from edgekit.ops.interval import Interval
+from edgekit.ops.interval import Interval, full
 from edgekit.ops.requant import tensor_quant
 from edgekit.ops.tables import by_table
 
@@ -64,6 +64,17 @@ class Arithmetic(Broadcasting):
             wide = [x.astype(np.int64) for x in inputs]
             return self.reference_int32(node, wide[0], wide[1]).astype(np.int32)
         return self.reference_quantized(node, inputs, values, out)
+
+    def interval(
+        self, node: Node, operands: list[Interval], values: list[Value], out: Value
+    ) -> Interval:
+        """One number where both operands are one, else everything; better where overridden."""
+        result = at_ends(self, node, operands, values, out)[0]
+        constant = operands[0].constant & operands[1].constant
+        everything = full(out)
+        return Interval(
+            np.where(constant, result, everything.lo), np.where(constant, result, everything.hi)
+        )
 
     def reference_int32(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """The operator on int32 numbers in int64 arrays; the result wraps to int32."""

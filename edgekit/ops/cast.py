@@ -57,10 +57,10 @@ def cast_params(values: list[Value], out: Value) -> CastParams:
     if out.dtype in INTEGERS:
         scale = tensor_quant(out)[0]
         limit = min(math.ceil(65536 * scale) + 1, (1 << 30) - 1)
-        return CastParams(*_scalar(1.0 / scale), limit, 0)
+        return CastParams(*fp.multiplier_of(1.0 / scale), limit, 0)
     scale = tensor_quant(values[0])[0]
     fraction = int(np.clip(30 - math.ceil(math.log2(65536 * scale)), 0, 30))
-    return CastParams(*_scalar(scale * (1 << fraction)), 0, fraction)
+    return CastParams(*fp.multiplier_of(scale * (1 << fraction)), 0, fraction)
 
 
 class Cast(Operator):
@@ -109,11 +109,6 @@ class Cast(Operator):
         v = x.astype(np.int64) - tensor_quant(value)[1]
         fixed = fp.multiply_by_quantized_multiplier(v, p.multiplier, p.shift)
         return (np.sign(fixed) * (np.abs(fixed) >> p.fraction)).astype(np.int32)
-
-
-def _scalar(real: float) -> tuple[int, int]:
-    multiplier, shift = fp.quantize_multiplier(real)
-    return int(multiplier), int(shift)
 
 
 OPERATOR = Cast()

@@ -6,10 +6,16 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float, require
+from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
 from edgekit.ops.interval import Interval, requantized
 from edgekit.ops.requant import clip_params, tensor_quant
+from edgekit.ops.rules import activation, convertible, one_operand
 from edgekit.ops.tables import by_table
+
+
+def has_clamp(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'clamp' must be an interval [lo, hi]; None is no bound."""
+    return node.attrs.get("clamp") is not None
 
 
 class Clip(Operator):
@@ -17,12 +23,10 @@ class Clip(Operator):
 
     name = "clip"
     converts = True
+    rules = (one_operand, activation, has_clamp, convertible)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        x = inputs[0]
-        require(node.attrs.get("clamp") is not None, node, "has no clamp")
-        return [(x.shape, check_activation(node, x))]
+        return [(inputs[0].shape, result_dtype(node, inputs[0]))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return clamp_float(node, inputs[0])

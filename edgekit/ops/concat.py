@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import Inferred, Operator
+from edgekit.ops.base import Inferred, Operator, Rule
 from edgekit.ops.interval import Interval, requantized
 from edgekit.ops.movement import MAX_RANK, MOVABLE, axis_of
 from edgekit.ops.requant import Requant, clip_params, tensor_quant
@@ -26,6 +26,8 @@ def movable_operands(node: Node, inputs: list[Value]) -> bool:
 
 def alike(node: Node, inputs: list[Value]) -> bool:
     """The operands agree in all axes but 'axis'."""
+    if len({len(v.shape) for v in inputs}) > 1:
+        return False
     axis = axis_of(node)
     kept = {(len(v.shape), *v.shape[:axis], *v.shape[axis + 1 :]) for v in inputs}
     return len(kept) == 1
@@ -43,7 +45,7 @@ class Concat(Operator):
 
     name = "concat"
     grid = "operands"
-    rules = (has_operands, movable_operands, one_dtype, axis_exists, alike)
+    rules: tuple[Rule, ...] = (has_operands, movable_operands, one_dtype, axis_exists, alike)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         axis, shape = axis_of(node), list(inputs[0].shape)

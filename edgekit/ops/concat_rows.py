@@ -1,30 +1,27 @@
-"""concat_rows: images one below the other, each made in its place."""
+"""concat_rows: tensors one behind the other, each made in its place."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.concat import OPERATOR as CONCAT
+from edgekit.ops.concat import Concat
+from edgekit.ops.movement import axis_of
 from edgekit.ops.requant import require_same_quant
 
 
-class ConcatRows(Operator):
-    """Images of one width below one another; made by the compiler, no copy on a device."""
+def in_front(node: Node, inputs: list[Value]) -> bool:
+    """All axes before 'axis' have length 1: the parts lie one behind the other."""
+    return all(d == 1 for d in inputs[0].shape[: axis_of(node)])
+
+
+class ConcatRows(Concat):
+    """A concat of blocks of memory; made by the compiler, no copy on a device."""
 
     name = "concat_rows"
     internal = True
-
-    def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) >= 1, node, "needs an operand")
-        first = inputs[0]
-        alike = all(v.shape[2:] == first.shape[2:] and v.dtype == first.dtype for v in inputs)
-        require(alike and len(first.shape) == 4, node, "operands differ in width, depth or dtype")
-        rows = sum(v.shape[1] for v in inputs)
-        return [((first.shape[0], rows, *first.shape[2:]), first.dtype)]
-
-    def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(inputs, axis=1)
+    rules = (*CONCAT.rules, in_front)
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value

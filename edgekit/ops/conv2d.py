@@ -7,43 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from edgekit.graph import Node, Value
+from edgekit.ops import rules, weighted
 from edgekit.ops import windows as win
-from edgekit.ops.base import (
-    INTEGERS,
-    Inferred,
-    Operator,
-    check_activation,
-    clamp_float,
-    require,
-)
+from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
 from edgekit.ops.requant import requantize_channels, tensor_quant
 
 #: Up to this many products every partial sum of int8 x int8 is an integer below 2**24 in
 #: magnitude (1024 * 128 * 128), so that a float32 matmul is exact whatever its order.
 EXACT_IN_FLOAT32 = 1024
-
-
-def check_weights(node: Node, x: Value, w: Value, bias: Value, channels: int) -> str:
-    """Operand dtypes of conv-like operators; returns the result's dtype.
-
-    All float32, or int8 or int16 activations with int8 weights and int32 biases, which may give
-    either width; int16 ones may have int64 biases. Layers that compute in float32 have float32
-    weights and convert activations.
-    """
-    kinds, real = (x.dtype, w.dtype, bias.dtype), ("float32", "float32")
-    integer = x.dtype in INTEGERS and kinds[1:] == ("int8", "int32")
-    integer |= kinds == ("int16", "int8", "int64")
-    floating = kinds[1:] == real and (x.dtype == "float32" or bool(node.attrs.get("float")))
-    require(
-        integer or floating,
-        node,
-        "operands must be float32, int8 or int16 with int8 weights and int32 biases, or int16 with "
-        "int8 weights and int64 biases; they are "
-        f"{', '.join(kinds)}",
-    )
-    out = check_activation(node, x)
-    require(bias.shape == (channels,), node, f"bias must be [{channels}], it is {bias.shape}")
-    return out
 
 
 def exact_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -70,25 +41,15 @@ class Conv2d(Operator):
 
     name = "conv2d"
     converts = True
+    rules = (
+        weighted.x_w_bias, weighted.x_is_an_image, weighted.filters, weighted.weighted_dtypes,
+        weighted.bias_per_channel, rules.convertible,
+    )  # fmt: skip
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
-        x, w, bias = inputs
-        groups = node.attrs.get("groups", 1)
-        require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
-        require(len(w.shape) == 4, node, f"w must be [O, KH, KW, C/groups], it is {w.shape}")
-        require(
-            isinstance(groups, int) and groups >= 1 and w.shape[0] % groups == 0,
-            node,
-            f"{w.shape[0]} output channels do not split into {groups} groups",
-        )
-        require(
-            w.shape[3] * groups == x.shape[3],
-            node,
-            f"w reads {w.shape[3]} x {groups} channels, x has {x.shape[3]}",
-        )
-        dtype = check_weights(node, x, w, bias, w.shape[0])
-        return [(win.window_shape(node, x, (w.shape[1], w.shape[2]), w.shape[0]), dtype)]
+        x, w, _ = inputs
+        shape = win.window_shape(node, x, (w.shape[1], w.shape[2]), w.shape[0])
+        return [(shape, result_dtype(node, x))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return self._float(node, inputs, lambda a, b: a @ b.T)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.graph import Node, Value
+from edgekit.ops import rules, weighted
 from edgekit.ops import windows as win
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator, require, result_dtype
 from edgekit.ops.conv2d import OPERATOR as CONV2D
-from edgekit.ops.conv2d import check_weights
 from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
@@ -32,29 +32,18 @@ class ConvTranspose2d(Operator):
 
     name = "conv_transpose2d"
     converts = True
+    rules = (
+        weighted.x_w_bias, weighted.x_is_an_image, weighted.filters, weighted.weighted_dtypes,
+        weighted.bias_per_channel, rules.convertible,
+    )  # fmt: skip
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
-        x, w, bias = inputs
-        require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
-        require(len(w.shape) == 4, node, f"w must be [O, KH, KW, C/groups], it is {w.shape}")
-        groups = node.attrs.get("groups", 1)
-        require(
-            isinstance(groups, int) and groups >= 1 and w.shape[0] % groups == 0,
-            node,
-            f"{w.shape[0]} output channels do not split into {groups} groups",
-        )
-        require(
-            w.shape[3] * groups == x.shape[3],
-            node,
-            f"w reads {w.shape[3]} x {groups} channels, x has {x.shape[3]}",
-        )
-        dtype = check_weights(node, x, w, bias, w.shape[0])
+        x, w, _ = inputs
         rows, columns = (
             transposed_size(node, axis, x.shape[axis + 1], w.shape[axis + 1]) for axis in (0, 1)
         )
         require(rows >= 1 and columns >= 1, node, f"pads leave an image of {rows} x {columns}")
-        return [((x.shape[0], rows, columns, w.shape[0]), dtype)]
+        return [((x.shape[0], rows, columns, w.shape[0]), result_dtype(node, x))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs

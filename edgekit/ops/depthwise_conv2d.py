@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
+from edgekit.ops import rules, weighted
 from edgekit.ops import windows as win
-from edgekit.ops.base import Inferred, Operator, clamp_float, require
-from edgekit.ops.conv2d import check_weights
+from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
 from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
@@ -16,19 +16,15 @@ class DepthwiseConv2d(Operator):
 
     name = "depthwise_conv2d"
     converts = True
+    rules = (
+        weighted.x_w_bias, weighted.x_is_an_image, weighted.depthwise_filters,
+        weighted.weighted_dtypes, weighted.bias_per_channel, rules.convertible,
+    )  # fmt: skip
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
-        x, w, bias = inputs
-        require(len(x.shape) == 4, node, f"x must be [1, H, W, C], it is {x.shape}")
-        require(len(w.shape) == 3, node, f"w must be [KH, KW, O], it is {w.shape}")
-        require(
-            w.shape[2] % x.shape[3] == 0,
-            node,
-            f"{w.shape[2]} output channels are no multiple of {x.shape[3]} input channels",
-        )
-        dtype = check_weights(node, x, w, bias, w.shape[2])
-        return [(win.window_shape(node, x, (w.shape[0], w.shape[1]), w.shape[2]), dtype)]
+        x, w, _ = inputs
+        shape = win.window_shape(node, x, (w.shape[0], w.shape[1]), w.shape[2])
+        return [(shape, result_dtype(node, x))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs

@@ -49,7 +49,7 @@ def saturating_left_shift16(x: ArrayLike, exponent: int) -> np.ndarray:
 
 def multiplier16(real: float) -> tuple[int, int]:
     """QuantizeMultiplier, then DownScaleInt32ToInt16Multiplier: ``real ~ m * 2**(shift - 15)``."""
-    multiplier, shift = (int(v) for v in fp.quantize_multiplier(real))
+    multiplier, shift = fp.multiplier_of(real)
     if multiplier >= fp.INT32_MAX - (1 << 15):
         return INT16_MAX, shift
     return (multiplier + (1 << 15)) >> 16, shift

@@ -54,6 +54,12 @@ def quantize_multiplier(real: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def multiplier_of(real: float) -> tuple[int, int]:
+    """`quantize_multiplier` of one factor of either sign, at most 2**30: left shifts fit int32."""
+    multiplier, shift = quantize_multiplier(math.copysign(min(abs(real), 2.0**30), real))
+    return int(multiplier), int(shift)
+
+
 def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """gemmlowp's SRDHM: ``round(a * b / 2**31)`` of int32 operands, as int64 holding int32.
 
@@ -284,12 +290,13 @@ TABLE_STEPS = 512
 
 
 def interpolation_table(
-    function: Callable[[np.ndarray], np.ndarray], lo: float, hi: float
+    function: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, scaling: float = 32768.0
 ) -> np.ndarray:
-    """TFLite's LUTPopulate for int16: `function` over [lo, hi] with results in [-1, 1), Q0.15.
+    """TFLite's LUTPopulate for int16: `function` times `scaling` over [lo, hi].
 
-    int16[513], in float32 arithmetic. Each entry is lowered by half of the error that linear
-    interpolation makes in the middle of its interval.
+    int16[513], in float32 arithmetic; with the default `scaling` results in [-1, 1) are Q0.15. Each
+    entry is lowered by half of the error that linear interpolation makes in the middle of its
+    interval.
     """
     f32 = np.float32
     # The integers -32768..32767 stand for lo..hi, as TFLite derives both ends from a scale.
@@ -297,7 +304,7 @@ def interpolation_table(
     at = f32(lo) + np.arange(TABLE_STEPS + 1, dtype=f32) * step
 
     def scaled(x: np.ndarray) -> np.ndarray:
-        return function(x.astype(np.float64)).astype(f32) * f32(32768)
+        return function(x.astype(np.float64)).astype(f32) * f32(scaling)
 
     start = round_half_away(scaled(at[:-1]))
     interpolated = round_half_away((scaled(at[1:]) + start) / f32(2))
@@ -317,6 +324,10 @@ def interpolate(table: np.ndarray, x: ArrayLike) -> np.ndarray:
     return base + (((wide[index + 1] - base) * (v & 127) + 64) >> 7)
 
 
+#: Beyond every integer of an activation and its zero point.
+FAR = np.float32(1 << 20)
+
+
 def clamp_range(
     clamp: tuple[float, float], scale: float, zero_point: int, qmin: int = -128, qmax: int = 127
 ) -> tuple[int, int]:
@@ -327,8 +338,9 @@ def clamp_range(
     """
 
     def quantized(bound: float) -> int:
-        q = float(round_half_away(np.float32(bound) / np.float32(scale))) + zero_point
-        return int(min(max(q, qmin), qmax))
+        with np.errstate(over="ignore"):  # a quotient beyond float32 is beyond qmin or qmax
+            ratio = np.clip(np.float32(bound) / np.float32(scale), -FAR, FAR)
+        return int(min(max(float(round_half_away(ratio)) + zero_point, qmin), qmax))
 
     lo, hi = clamp
     return (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops.base import Inferred, Operator, clamp_float, require
-from edgekit.ops.conv2d import check_weights, exact_matmul, ordered_matmul
+from edgekit.ops import rules, weighted
+from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
+from edgekit.ops.conv2d import exact_matmul, ordered_matmul
 from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
@@ -15,15 +16,14 @@ class FullyConnected(Operator):
 
     name = "fully_connected"
     converts = True
+    rules = (
+        weighted.x_w_bias, weighted.matrix, weighted.weighted_dtypes, weighted.bias_per_channel,
+        rules.convertible,
+    )  # fmt: skip
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 3, node, f"needs x, w and bias, has {len(inputs)} operands")
-        x, w, bias = inputs
-        require(len(x.shape) >= 2, node, f"x must be [..., K], it is {x.shape}")
-        require(len(w.shape) == 2, node, f"w must be [O, K], it is {w.shape}")
-        require(w.shape[1] == x.shape[-1], node, f"w reads {w.shape[1]} numbers of {x.shape[-1]}")
-        dtype = check_weights(node, x, w, bias, w.shape[0])
-        return [((*x.shape[:-1], w.shape[0]), dtype)]
+        x, w, _ = inputs
+        return [((*x.shape[:-1], w.shape[0]), result_dtype(node, x))]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs

@@ -10,7 +10,12 @@ from edgekit.graph import Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.l2_normalize import check_result
-from edgekit.ops.requant import SOFTMAX_DIFF_BITS, SOFTMAX_SUM_BITS, softmax_scaling
+from edgekit.ops.requant import (
+    PARAMETERS,
+    SOFTMAX_DIFF_BITS,
+    SOFTMAX_SUM_BITS,
+    softmax_scaling,
+)
 from edgekit.ops.rules import activation, one_operand
 from edgekit.ops.softmax import MAX_CHANNELS
 
@@ -90,3 +95,4 @@ class LogSoftmax(Operator):
 
 
 OPERATOR = LogSoftmax()
+PARAMETERS[OPERATOR.name] = log_softmax_params

@@ -8,7 +8,7 @@ from edgekit.graph import Node, Quant, Shape, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, between, full
-from edgekit.ops.requant import softmax16_params, softmax_params
+from edgekit.ops.requant import PARAMETERS, softmax16_params, softmax_params
 from edgekit.ops.rules import activation, two_operands
 from edgekit.ops.softmax import MAX_CHANNELS, PROBABILITIES, shares, shares16
 
@@ -91,3 +91,4 @@ class MaskedSoftmax(Operator):
 
 
 OPERATOR = MaskedSoftmax()
+PARAMETERS[OPERATOR.name] = PARAMETERS["softmax"]

@@ -10,7 +10,7 @@ import numpy as np
 from edgekit.graph import GraphError, Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, check_activation, clamp_float
-from edgekit.ops.requant import clamp_of_output, tensor_quant
+from edgekit.ops.requant import PARAMETERS, clamp_of_output, tensor_quant
 from edgekit.ops.rules import activations, two_operands
 
 #: An accumulator of 64 bits is below 2**47 where no more products than this are added.
@@ -158,3 +158,4 @@ def _upright(node: Node, b: np.ndarray) -> np.ndarray:
 
 
 OPERATOR = Matmul()
+PARAMETERS[OPERATOR.name] = matmul_params

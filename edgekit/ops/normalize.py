@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgekit.graph import Node, Shape, Value
+from edgekit.graph import Node, Quant, Shape, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, Rule, check_activation, clamp_float, require
-from edgekit.ops.requant import Requant, clamp_of_output, quant_of, tensor_quant
+from edgekit.ops.requant import PARAMETERS, clamp_of_output, quant_of, tensor_quant
 from edgekit.ops.rules import activation, three_operands
 
 #: Sums of integers of a group stay in 63 bits, and a normalized number below 2**8.
@@ -25,6 +25,8 @@ NORMAL_BITS = 22
 #: Bits that the product with gamma drops; beta has gamma's scale times 2**(16 - 22).
 GAMMA_BITS = 16
 BETA_STEPS = 2.0 ** (GAMMA_BITS - NORMAL_BITS)
+#: Largest magnitudes that quantizing gives.
+GAMMA_LIMIT, BETA_LIMIT = 32767, 1 << 29
 
 
 class View(NamedTuple):
@@ -77,6 +79,27 @@ def norm_params(node: Node, values: list[Value], out: Value, count: int) -> Norm
         int(shift),
         *clamp_of_output(node, out),
     )
+
+
+def integer_affine(
+    gamma: np.ndarray, beta: np.ndarray | None
+) -> list[tuple[np.ndarray, Quant]]:
+    """Gamma as int16 and beta as int32 with their quantization, from real numbers [C].
+
+    The scale is as small as both allow, so that sums with a normalized number fit into 30 bits.
+    """
+    vectors = [v.astype(np.float64) for v in (gamma, beta) if v is not None]
+    needed = [np.abs(vectors[0]).max() / GAMMA_LIMIT, float(np.finfo(np.float32).tiny)]
+    needed += [np.abs(v).max() / BETA_STEPS / BETA_LIMIT for v in vectors[1:]]
+    scale = np.float32(max(needed))
+    found = []
+    for vector, step, limit, dtype in (
+        (vectors[0], scale, GAMMA_LIMIT, np.int16),
+        (vectors[-1], np.float32(scale * np.float32(BETA_STEPS)), BETA_LIMIT, np.int32),
+    )[: len(vectors)]:
+        q = np.clip(fp.round_half_away(vector / step), -limit, limit)
+        found.append((q.astype(dtype), Quant.make(step)))
+    return found
 
 
 def floor_sqrt(x: np.ndarray) -> np.ndarray:
@@ -206,10 +229,15 @@ def last_axis(shape: Shape) -> View:
     return View(math.prod(shape[:-1]), 1, 1, shape[-1])
 
 
-def params_of(node: Node, values: list[Value], out: Value) -> Requant | NormParams:
+def _params(node: Node, values: list[Value], out: Value) -> NormParams:
     """The integers of any of the normalizations."""
     from edgekit.ops import operator
 
     op = operator(node.op)
     assert isinstance(op, Normalization)
     return norm_params(node, values, out, op.view(node, values[0].shape).members)
+
+
+PARAMETERS.update(
+    dict.fromkeys(("layer_norm", "rms_norm", "instance_norm", "group_norm"), _params)
+)

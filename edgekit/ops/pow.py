@@ -48,7 +48,7 @@ def pow_params(node: Node, values: list[Value], out: Value) -> PowParams:
     # A logarithm has at most 20 bits, an exponent 9 or 17.
     right = 8 if values[1].dtype == "int16" else 0
     ratio = power * (1 << (right + POWER_BITS - LOG2_BITS))
-    multiplier, shift = (int(v) for v in fp.quantize_multiplier(ratio))
+    multiplier, shift = fp.multiplier_of(ratio)
     return PowParams(
         round(math.log2(base) * (1 << LOG2_BITS)),
         right,

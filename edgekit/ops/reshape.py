@@ -7,9 +7,21 @@ import math
 import numpy as np
 
 from edgekit.graph import GraphError, Node, Value
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, channels_of
 from edgekit.ops.requant import require_same_quant
+from edgekit.ops.rules import one_operand
+
+
+def static_shape(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'shape' must be positive integers."""
+    shape = node.attrs.get("shape")
+    return isinstance(shape, list | tuple) and all(isinstance(d, int) and d >= 1 for d in shape)
+
+
+def as_many_elements(node: Node, inputs: list[Value]) -> bool:
+    """The new shape must have as many elements as the operand."""
+    return math.prod(node.attrs["shape"]) == inputs[0].size
 
 
 class Reshape(Operator):
@@ -17,17 +29,10 @@ class Reshape(Operator):
 
     name = "reshape"
     grid = "operand"
+    rules = (one_operand, static_shape, as_many_elements)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        x, shape = inputs[0], node.attrs.get("shape")
-        ok = isinstance(shape, list | tuple) and all(isinstance(d, int) and d >= 1 for d in shape)
-        require(ok, node, f"'shape' must be positive integers, it is {shape}")
-        assert shape is not None
-        require(
-            math.prod(shape) == x.size, node, f"{x.shape} has {x.size} elements, {shape} has not"
-        )
-        return [(tuple(shape), x.dtype)]
+        return [(tuple(node.attrs["shape"]), inputs[0].dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, shape = inputs[0], node.attrs["shape"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops.base import INTEGERS
+from edgekit.ops.base import INTEGERS, result_dtype
 
 #: What activations hold: reals, or their quantized integers.
 ACTIVATIONS = ("float32", *INTEGERS)
@@ -48,6 +48,14 @@ def broadcast(node: Node, inputs: list[Value]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def convertible(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'out_dtype' must be int8 or int16 where operands are, else the operands' own; in a
+    layer with attribute 'float' it may be any of the three."""
+    out = result_dtype(node, inputs[0])
+    known = ACTIVATIONS if node.attrs.get("float") else INTEGERS
+    return out == inputs[0].dtype or {out, inputs[0].dtype} <= set(known)
 
 
 def axis_exists(node: Node, inputs: list[Value]) -> bool:

@@ -6,9 +6,10 @@ import numpy as np
 
 from edgekit.graph import Node, Quant, Value
 from edgekit.ops import fixedpoint as fp
-from edgekit.ops.base import INTEGERS, Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, between, full
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, Softmax16Params, softmax16_params, softmax_params
+from edgekit.ops.rules import activation, one_operand
 
 #: TFLite's quantization of probabilities.
 PROBABILITIES = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 32768, 0)}
@@ -16,31 +17,29 @@ PROBABILITIES = {"int8": Quant.make(1 / 256, -128), "int16": Quant.make(1 / 3276
 MAX_CHANNELS = (1 << SOFTMAX_SUM_BITS) - 1
 
 
+def few_channels(node: Node, inputs: list[Value]) -> bool:
+    """There must be a last axis; on integers it has at most 4095 channels."""
+    x = inputs[0]
+    return len(x.shape) >= 1 and (x.dtype == "float32" or x.shape[-1] <= MAX_CHANNELS)
+
+
+def positive_beta(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'beta' must be positive."""
+    return float(node.attrs.get("beta", 1.0)) > 0
+
+
 class Softmax(Operator):
     """exp(beta * x) over the last axis, normalized to the sum 1."""
 
     name = "softmax"
     grid = "fixed"
+    rules = (one_operand, activation, few_channels, positive_beta)
 
     def fixed_quant(self, node: Node, dtype: str) -> Quant:
         return PROBABILITIES[dtype]
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        x = inputs[0]
-        require(
-            x.dtype in ("float32", *INTEGERS),
-            node,
-            f"x must be float32, int8 or int16, not {x.dtype}",
-        )
-        require(len(x.shape) >= 1, node, "x must have at least one axis")
-        require(
-            x.dtype == "float32" or x.shape[-1] <= MAX_CHANNELS,
-            node,
-            f"an integer softmax takes at most {MAX_CHANNELS} channels, x has {x.shape[-1]}",
-        )
-        require(node.attrs.get("beta", 1.0) > 0, node, "beta must be positive")
-        return [(x.shape, x.dtype)]
+        return [(inputs[0].shape, inputs[0].dtype)]
 
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x = inputs[0] * np.float32(node.attrs.get("beta", 1.0))

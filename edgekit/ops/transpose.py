@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops.base import Inferred, Operator, require
+from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, channels_of
 from edgekit.ops.requant import require_same_quant
+from edgekit.ops.rules import one_operand
+
+
+def permutation(node: Node, inputs: list[Value]) -> bool:
+    """Attribute 'perm' must be a permutation of the operand's axes."""
+    perm = node.attrs.get("perm")
+    return isinstance(perm, list | tuple) and sorted(perm) == list(range(len(inputs[0].shape)))
 
 
 class Transpose(Operator):
@@ -15,17 +22,10 @@ class Transpose(Operator):
 
     name = "transpose"
     grid = "operand"
+    rules = (one_operand, permutation)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
-        require(len(inputs) == 1, node, f"needs one operand, has {len(inputs)}")
-        x, perm = inputs[0], node.attrs.get("perm")
-        require(
-            isinstance(perm, list | tuple) and sorted(perm) == list(range(len(x.shape))),
-            node,
-            f"perm {perm} is no permutation of {len(x.shape)} axes",
-        )
-        assert perm is not None
-        return [(tuple(x.shape[i] for i in perm), x.dtype)]
+        return [(tuple(inputs[0].shape[i] for i in node.attrs["perm"]), inputs[0].dtype)]
 
     def batched(self, node: Node, values: list[Value]) -> bool:
         return bool(node.attrs["perm"][0] == 0)

@@ -7,6 +7,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import rules
 from edgekit.ops.base import Inferred, Operator, result_dtype
+from edgekit.ops.broadcasting import one_scale
 from edgekit.ops.functions import FUNCTIONS, parameters_of, real
 from edgekit.ops.interval import Interval
 from edgekit.ops.unary_params import unary_params
@@ -33,7 +34,7 @@ class Unary(Operator):
 
     name = "unary"
     converts = True
-    rules = (rules.one_operand, rules.activation, known_function, known_parameters)
+    rules = (rules.one_operand, rules.activation, one_scale, known_function, known_parameters)
 
     def infer(self, node: Node, inputs: list[Value]) -> Inferred:
         return [(inputs[0].shape, result_dtype(node, inputs[0]))]

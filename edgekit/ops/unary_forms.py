@@ -159,10 +159,16 @@ class InverseSqrt:
     shift: int
     out: Output
 
+    @property
+    def largest(self) -> int:
+        """What the last multiplication can shift to the left within int32."""
+        return fp.INT32_MAX >> max(self.shift - self.LEFT, 0)
+
     def evaluate(self, x: np.ndarray) -> np.ndarray:
         v = x.astype(np.int64) - self.zero_point
         root, shift = fp.inverse_sqrt(np.maximum(v, 1))
         data = fp.multiply_by_quantized_multiplier(1, root, shift + self.LEFT)
+        data = np.minimum(data, self.largest)
         y = self.out.of(
             fp.multiply_by_quantized_multiplier(data, self.multiplier, self.shift - self.LEFT)
         )

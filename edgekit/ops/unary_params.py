@@ -17,6 +17,7 @@ from edgekit.ops.fixed_functions import (
     saturating_left_shift16,
     tanh,
 )
+from edgekit.ops.float_tables import has_table16, table8, table16, transform_of
 from edgekit.ops.functions import domain_of, parameters_of, real
 from edgekit.ops.requant import tensor_quant
 
@@ -57,8 +58,8 @@ def _lookup(node: Node, x: Value, out: Value) -> np.ndarray:
             return _by_fixed_point(q, x, out, tanh, 7)
         if function == "hard_swish" and (found := _hard_swish(q, x, out)) is not None:
             return found
-        if function == "elu" and parameters_of("elu", node.attrs)["alpha"] == 1.0:
-            return _elu(q, x, out)
+        if transform := transform_of(function, parameters_of(function, node.attrs)):
+            return table8(transform, tensor_quant(x), tensor_quant(out))
         if function in ("abs", "leaky_relu"):
             return _segments(node, x, out).evaluate(q)
         if function == "rsqrt":
@@ -83,7 +84,7 @@ def _by_fixed_point(
     """TFLM's LOGISTIC and TANH of int8: gemmlowp's function of Q4.27 numbers, rounded."""
     assert callable(function)
     scale, zero_point = tensor_quant(x)
-    multiplier, shift = _scalar(scale * (1 << (31 - INPUT_BITS)))
+    multiplier, shift = fp.multiplier_of(scale * (1 << (31 - INPUT_BITS)))
     radius = ((1 << INPUT_BITS) - 1) * (1 << (31 - INPUT_BITS)) // (1 << shift)
     v = q - zero_point
     inside = np.abs(v) < radius
@@ -118,21 +119,12 @@ def _hard_swish(q: np.ndarray, x: Value, out: Value) -> np.ndarray | None:
     return np.clip(y, -128, 127).astype(np.int8)
 
 
-def _elu(q: np.ndarray, x: Value, out: Value) -> np.ndarray:
-    """TFLM's ELU of int8: a table made in float32."""
-    f32 = np.float32
-    (scale, zero_point), (out_scale, out_zero_point) = tensor_quant(x), tensor_quant(out)
-    v = f32(scale) * (q - zero_point).astype(f32)
-    e = np.exp(np.minimum(v, 0).astype(np.float64)).astype(f32) - f32(1.0)
-    rescaled = fp.round_half_away(np.where(v < 0, e, v) * (f32(1.0) / f32(out_scale)))
-    return np.clip(rescaled + f32(out_zero_point), -128, 127).astype(np.int8)
-
-
 # ---- int16
 
 
 def _wide(node: Node, x: Value, out: Value) -> forms.Form:
     function, centred = node.attrs["function"], tensor_quant(x)[1] == 0
+    scales = (tensor_quant(x)[0], tensor_quant(out)[0])
     if out.dtype == "int16" and centred:
         if function == "sigmoid" and tensor_quant(out) == SIGMOID16_QUANT:
             if numbers := _table_scale(x, (0,)):
@@ -142,6 +134,10 @@ def _wide(node: Node, x: Value, out: Value) -> forms.Form:
                 return forms.Tanh16(*numbers)
         elif function == "rsqrt":
             return _inverse_sqrt(x, out)
+        elif has_table16(function, *scales) and tensor_quant(out)[1] == 0:
+            transform = transform_of(function, parameters_of(function, node.attrs))
+            assert transform is not None
+            return forms.Interpolated(table16(transform, *scales), 0, "int16")
     if function in STRAIGHT:
         return _segments(node, x, out)
     if function in ("floor", "ceil", "round"):
@@ -149,7 +145,7 @@ def _wide(node: Node, x: Value, out: Value) -> forms.Form:
     if function == "square" or (function == "pow" and node.attrs.get("exponent", 2.0) == 2):
         scale = tensor_quant(x)[0]
         ratio = scale * scale / tensor_quant(out)[0]
-        return forms.Square(tensor_quant(x)[1], *_scalar(ratio), _output(out))
+        return forms.Square(tensor_quant(x)[1], *fp.multiplier_of(ratio), _output(out))
     if function in STEEP and centred:
         return _octaves(node, x, out)
     scale, zero_point = tensor_quant(x)
@@ -192,9 +188,9 @@ def _whole(node: Node, x: Value, out: Value) -> forms.Whole:
     return forms.Whole(
         zero_point,
         node.attrs["function"],
-        *_scalar(scale * (1 << fraction)),
+        *fp.multiplier_of(scale * (1 << fraction)),
         fraction,
-        *_scalar(1.0 / tensor_quant(out)[0]),
+        *fp.multiplier_of(1.0 / tensor_quant(out)[0]),
         _output(out),
     )
 
@@ -204,7 +200,7 @@ def _whole(node: Node, x: Value, out: Value) -> forms.Whole:
 
 def _inverse_sqrt(x: Value, out: Value) -> forms.InverseSqrt:
     ratio = 1.0 / (math.sqrt(tensor_quant(x)[0]) * tensor_quant(out)[0])
-    multiplier, shift = _scalar(ratio)
+    multiplier, shift = fp.multiplier_of(ratio)
     if shift < forms.InverseSqrt.LEFT - 31:  # So small that every result is the zero point.
         multiplier, shift = 0, 0
     return forms.InverseSqrt(tensor_quant(x)[1], multiplier, shift, _output(out))
@@ -215,7 +211,7 @@ def _segments(node: Node, x: Value, out: Value) -> forms.Segments:
     f32, function = np.float32, node.attrs["function"]
     p = parameters_of(function, node.attrs)
     (scale, zero_point), out_scale = tensor_quant(x), tensor_quant(out)[0]
-    identity = _scalar(scale / out_scale)
+    identity = fp.multiplier_of(scale / out_scale)
     opposite = (-identity[0], identity[1])
     output = _output(out)
 
@@ -234,12 +230,12 @@ def _segments(node: Node, x: Value, out: Value) -> forms.Segments:
     elif function == "sign":
         lines = [(BELOW, 0, 0, units(-1)), (0, 0, 0, 0), (1, 0, 0, units(1))]
     elif function == "leaky_relu":
-        alpha = _scalar(scale * float(f32(p["alpha"])) / out_scale)
+        alpha = fp.multiplier_of(scale * float(f32(p["alpha"])) / out_scale)
         lines = [(BELOW, *alpha, 0), (0, *identity, 0)]
     elif function == "hard_sigmoid":
         low, high = fp.clamp_range((0.0, 1.0), out_scale, output.zero_point, *_limits(out))
         output = forms.Output(output.zero_point, low, high, out.dtype)
-        lines = [(BELOW, *_scalar(p["alpha"] * scale / out_scale), units(p["beta"]))]
+        lines = [(BELOW, *fp.multiplier_of(p["alpha"] * scale / out_scale), units(p["beta"]))]
     elif function == "thresholded_relu":
         lines = [(BELOW, 0, 0, 0), (first_above(p["alpha"]), *identity, 0)]
     else:
@@ -273,8 +269,3 @@ def _output(out: Value) -> forms.Output:
 def _limits(out: Value) -> tuple[int, int]:
     info = np.iinfo(out.dtype)
     return int(info.min), int(info.max)
-
-
-def _scalar(number: float) -> tuple[int, int]:
-    multiplier, shift = fp.quantize_multiplier(number)
-    return int(multiplier), int(shift)

@@ -10,7 +10,10 @@ scales along, and are left alone where they could not.
    right, since zero times c is zero. A reshape in front of fully_connected is looked through.
 3. add of c in front of one of these, where no padding would have to become -c (which a transposed
    convolution has between its pixels): the bias takes up the products of c with the weights.
-4. mul and add (either order) on an image where none of these apply: a 1x1 depthwise_conv2d.
+4. mul and add (either order) on an image where none of these apply: a 1x1 depthwise_conv2d. Behind
+   a normalization they are its gamma and beta instead (`edgekit.passes.normalizations`).
+5. mul by c or add of c behind a reshape that alone reads one of these, where c is one vector along
+   the last axis in front of the reshape too: they change places.
 
 Products are formed in float64 and rounded to float32 once.
 """
@@ -32,19 +35,17 @@ from edgekit.passes.edit import (
     only_reader,
     private_producer,
     replace_node,
+    until_settled,
     with_inputs,
 )
+from edgekit.passes.normalizations import AFFINE
 
 LINEAR = ("conv2d", "conv_transpose2d", "depthwise_conv2d", "fully_connected")
 
 
 def fold_affine(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    while any(rule(graph, n) for rule in (_behind, _in_front, _pair) for n in list(graph.nodes)):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_behind, _in_front, _reshaped, _pair))
 
 
 def _vector(graph: Graph, node: Node) -> np.ndarray | None:
@@ -177,6 +178,9 @@ def _pair(graph: Graph, node: Node) -> bool:
         return False
     if not is_float(graph, first.output):
         return False
+    norm = private_producer(graph, first.inputs[0])
+    if norm is not None and norm.op in AFFINE and node.op == "add":
+        return False
     inner = _vector(graph, first)
     shape = graph.values[node.output].shape
     if inner is None or len(shape) != 4 or shape[0] != 1:
@@ -193,3 +197,27 @@ def _pair(graph: Graph, node: Node) -> bool:
     replace_node(graph, first)
     replace_node(graph, node, replace(conv, outputs=node.outputs))
     return True
+
+
+def _reshaped(graph: Graph, node: Node) -> bool:
+    """Rule 5."""
+    if node.op not in ("add", "mul") or not is_float(graph, node.output):
+        return False
+    for name, other in (node.inputs, node.inputs[::-1]):
+        reshape = private_producer(graph, name)
+        if reshape is None or reshape.op != "reshape" or not graph.is_constant(other):
+            continue
+        linear = private_producer(graph, reshape.inputs[0])
+        shape, data = graph.values[node.output].shape, graph.constants[other]
+        if not _is_linear(graph, linear) or graph.values[name].shape != shape:
+            continue
+        source = graph.values[reshape.inputs[0]].shape
+        rows = np.broadcast_to(data, shape).reshape(-1, source[-1])
+        if not is_real(graph, other) or (rows != rows[0]).any():
+            continue
+        c = add_constant(graph, other, np.ascontiguousarray(rows[0]))
+        moved = make(graph, node.op, (reshape.inputs[0], c), node.attrs, node)
+        replace_node(graph, node, moved, replace(reshape, inputs=(moved.output,),
+                                                 outputs=node.outputs))  # fmt: skip
+        return True
+    return False

@@ -4,7 +4,8 @@ A mask that is added, or chosen by `where`, is a number so low that its exponent
 an integer grid such a number would leave no steps for the scores.
 
 1. softmax of a sum with a constant that has numbers of -10000 and below: masked_softmax, with what
-   the constant has besides still added, where every row keeps something.
+   the constant has besides still added, where every row keeps something. A product in front with a
+   constant that is 1 where the mask keeps goes.
 2. softmax of ``where(mask, x, low)`` or ``where(mask, low, x)``: masked_softmax of x. A row in
    which nothing is kept then gives zeros instead of shares that are all alike.
 """
@@ -54,11 +55,28 @@ def _added(graph: Graph, node: Node) -> bool:
             added = add_constant(graph, name, bias)
             nodes.append(make(graph, "add", (x, added), {}, total))
             x = nodes[-1].output
+        else:
+            x = _unscaled(graph, x, keep)
         mask = add_constant(graph, name, _repeating(keep, shape))
         masked = replace(node, op="masked_softmax", inputs=(x, mask))
         replace_node(graph, node, *nodes, masked)
         return True
     return False
+
+
+def _unscaled(graph: Graph, name: str, keep: np.ndarray) -> str:
+    """The x of ``name = x * c`` where c is 1 wherever `keep` is true, else `name`."""
+    product = graph.producer(name)
+    if product is None or product.op != "mul" or product.attrs.get("clamp"):
+        return name
+    shape = graph.values[name].shape
+    for x, other in (product.inputs, product.inputs[::-1]):
+        c = graph.constants.get(other)
+        if c is None or graph.values[x].shape != shape or not is_float(graph, name):
+            continue
+        if np.all(np.broadcast_to(c == 1, shape) | ~np.broadcast_to(keep, shape)):
+            return x
+    return name
 
 
 def _chosen(graph: Graph, node: Node) -> bool:

@@ -7,8 +7,11 @@ Float graphs only.
 3. A transpose of the right operand, alone or with a reshape behind it that keeps the matrices, and
    read by the matmul alone: it takes over the exchange of rows and columns, so that the product
    reads both operands along their last axis (``transpose_b``). It goes where nothing is left of it.
-4. mul by one number in front of a matmul that alone reads it: the attribute ``scale``.
+4. mul by one number in front of a matmul that alone reads it, maybe through transposes and
+   reshapes: the attribute ``scale``.
 5. mul by one number behind a matmul whose result nothing else reads: the same.
+6. A transpose that exchanges rows and columns of a product with ``transpose_b`` and alone reads it:
+   the product of the exchanged operands.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from edgekit.passes.edit import (
     only_reader,
     private_producer,
     replace_node,
+    until_settled,
     with_inputs,
 )
 from edgekit.passes.match import with_number
@@ -32,12 +36,14 @@ from edgekit.passes.match import with_number
 
 def matrix_products(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    rules = (_constant_right, _constant_left, _transposed, _scaled_operand, _scaled_result)
-    while any(rule(graph, n) for rule in rules for n in list(graph.nodes) if n.op == "matmul"):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_product,))
+
+
+def _product(graph: Graph, node: Node) -> bool:
+    rules = (
+        _constant_right, _constant_left, _transposed, _scaled_operand, _scaled_result, _exchanged,
+    )  # fmt: skip
+    return node.op == "matmul" and any(rule(graph, node) for rule in rules)
 
 
 def _matrix(graph: Graph, name: str) -> np.ndarray | None:
@@ -135,15 +141,23 @@ def _times(node: Node, factor: float) -> Node:
 def _scaled_operand(graph: Graph, node: Node) -> bool:
     """Rule 4."""
     for name in node.inputs:
-        found = with_number(graph, name, "mul")
-        if found is None or only_reader(graph, name) is not node or node.inputs.count(name) > 1:
-            continue
-        x, factor = found
-        if factor <= 0:
-            continue
-        inputs = tuple(x if i == name else i for i in node.inputs)
-        replace_node(graph, node, _times(with_inputs(node, *inputs), factor))
-        return True
+        reader = node
+        while reader.inputs.count(name) == 1 and only_reader(graph, name) is reader:
+            found = with_number(graph, name, "mul")
+            if found is not None and found[1] > 0:
+                x, factor = found
+                inputs = (x if i == name else i for i in reader.inputs)
+                unscaled = with_inputs(reader, *inputs)
+                if reader is node:
+                    replace_node(graph, node, _times(unscaled, factor))
+                else:
+                    replace_node(graph, reader, unscaled)
+                    replace_node(graph, node, _times(node, factor))
+                return True
+            moved = graph.producer(name)
+            if moved is None or moved.op not in ("transpose", "reshape"):
+                break
+            name, reader = moved.inputs[0], moved
     return False
 
 
@@ -157,4 +171,25 @@ def _scaled_result(graph: Graph, node: Node) -> bool:
         return False
     replace_node(graph, node)
     replace_node(graph, reader, replace(_times(node, found[1]), outputs=reader.outputs))
+    return True
+
+
+def _exchanged(graph: Graph, node: Node) -> bool:
+    """Rule 6."""
+    reader = only_reader(graph, node.output)
+    if reader is None or reader.op != "transpose" or not node.attrs.get("transpose_b"):
+        return False
+    perm = list(reader.attrs["perm"])
+    rank = len(perm)
+    if perm[-2:] != [rank - 1, rank - 2]:
+        return False
+    swapped = replace(node, inputs=node.inputs[::-1])
+    rest = [*perm[:-2], rank - 2, rank - 1]
+    replace_node(graph, node)
+    if rest == sorted(rest):
+        replace_node(graph, reader, replace(swapped, outputs=reader.outputs))
+        return True
+    product = make(graph, "matmul", swapped.inputs, node.attrs, node)
+    moved = replace(reader, inputs=(product.output,), attrs={"perm": rest})
+    replace_node(graph, reader, product, moved)
     return True

@@ -14,6 +14,8 @@ in any form, and e is a number.
    normalizations of rules 1 and 2 that nothing else reads: its gamma and beta.
 5. mul(x, k) + (beta - mean(x) * k) with k = gamma / sqrt(variance(x) + e): layer_norm.
 6. log(softmax(x)): log_softmax.
+7. x [1, C, ...] reshaped to [1, G, L], transposed, instance_norm, and both undone: how PyTorch
+   exports GroupNorm. group_norm of x with its channels at the end, between two transposes.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from edgekit.passes.edit import (
     make,
     only_reader,
     replace_node,
+    until_settled,
 )
 from edgekit.passes.match import made_by, number, reduced, squared, unary_of, with_number
 
@@ -42,12 +45,7 @@ LARGEST_EPSILON = 1.0
 
 def normalizations(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    rules = (_quotient, _affine, _folded, _log_softmax)
-    while any(rule(graph, node) for node in list(graph.nodes) for rule in rules):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_quotient, _affine, _folded, _log_softmax, _grouped))
 
 
 @dataclass(frozen=True)
@@ -334,4 +332,35 @@ def _log_softmax(graph: Graph, node: Node) -> bool:
     if softmax is None or softmax.attrs.get("beta", 1.0) != 1.0:
         return False
     replace_node(graph, node, replace(node, op="log_softmax", inputs=softmax.inputs, attrs={}))
+    return True
+
+
+def _grouped(graph: Graph, node: Node) -> bool:
+    """Rule 7."""
+    if node.op != "instance_norm" or node.attrs.get("clamp") or not is_float(graph, node.output):
+        return False
+    there = made_by(graph, node.inputs[0], "transpose", perm=[0, 2, 1])
+    split = made_by(graph, there.inputs[0], "reshape") if there else None
+    back = only_reader(graph, node.output)
+    if split is None or back is None or back.op != "transpose" or back.attrs["perm"] != [0, 2, 1]:
+        return False
+    joined = only_reader(graph, back.output)
+    x = split.inputs[0]
+    shape, (_, groups, _) = graph.values[x].shape, graph.values[split.output].shape
+    if joined is None or joined.op != "reshape" or graph.values[joined.output].shape != shape:
+        return False
+    if len(shape) < 3 or shape[0] != 1 or shape[1] % groups:
+        return False
+    if not all(graph.is_constant(i) for i in node.inputs[1:]):
+        return False
+    rank, each = len(shape), shape[1] // groups
+    last = make(graph, "transpose", (x,), {"perm": [0, *range(2, rank), 1]}, node)
+    vectors = [
+        add_constant(graph, i, np.repeat(graph.constants[i], each)) for i in node.inputs[1:]
+    ]
+    attrs = {"epsilon": node.attrs["epsilon"], "groups": groups}
+    norm = make(graph, "group_norm", (last.output, *vectors), attrs, node)
+    perm = {"perm": [0, rank - 1, *range(1, rank - 1)]}
+    result = Node("transpose", (norm.output,), joined.outputs, perm, joined.name)
+    replace_node(graph, joined, last, norm, result)
     return True

@@ -15,10 +15,10 @@ an ordinary operator of the graph: docs/PROCESSING.md has the settings, docs/SPE
 from __future__ import annotations
 
 from edgekit.processing.attach import attach_input, attach_output
-from edgekit.processing.audio import Audio
-from edgekit.processing.image import Image
+from edgekit.processing.audio_step import Audio
+from edgekit.processing.image_step import Image
 from edgekit.processing.model import Processing
-from edgekit.processing.output import Classify, Detect
+from edgekit.processing.output_step import Classify, Detect
 from edgekit.processing.read import load
 
 #: In the manner of functions, for calls that read as sentences.

@@ -10,14 +10,14 @@ from __future__ import annotations
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, GraphError
 from edgekit.passes import canonicalize
-from edgekit.processing.audio import STEP as AUDIO
-from edgekit.processing.audio import Audio
+from edgekit.processing.audio_step import STEP as AUDIO
+from edgekit.processing.audio_step import Audio
 from edgekit.processing.check import refuse
 from edgekit.processing.front import Front
 from edgekit.processing.image_nodes import image_nodes
 from edgekit.processing.model import Processing
-from edgekit.processing.output import Classify
 from edgekit.processing.output_nodes import classify_nodes, detect_nodes
+from edgekit.processing.output_step import Classify
 
 
 def attach_input(graph: Graph, processing: Processing) -> Graph:
@@ -106,7 +106,8 @@ def _audio(front: Front, step: Audio) -> None:
              f"{list(shape)} ({want.size} numbers, layout {step.layout})"],
             "E183",
         )  # fmt: skip
-    least = s.frame_length + (frames - 1) * s.hop
+    least = max(s.frame_length + (frames - 1) * s.hop - 2 * s.margin, 1)
+    least = max(least, s.margin + 1 if s.edges == "reflect" else 1)
     clip = step.clip_samples or least
     if s.frames(clip) != frames:
         refuse(

@@ -7,7 +7,7 @@ import numpy as np
 from edgekit.graph import Shape
 from edgekit.processing.check import refuse
 from edgekit.processing.front import Front
-from edgekit.processing.image import STEP, Image, area_of, whole_mean
+from edgekit.processing.image_step import STEP, Image, area_of, whole_mean
 
 #: ITU-R BT.601 luma.
 LUMA = {"rgb": (0.299, 0.587, 0.114), "bgr": (0.114, 0.587, 0.299)}

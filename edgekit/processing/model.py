@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgekit.errors import EdgekitError
-from edgekit.processing.audio import Audio
-from edgekit.processing.image import Image
-from edgekit.processing.output import Classify, Detect
+from edgekit.processing.audio_step import Audio
+from edgekit.processing.image_step import Image
+from edgekit.processing.output_step import Classify, Detect
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, Value
 from edgekit.ops import operator
 from edgekit.processing.check import refuse
-from edgekit.processing.output import Classify, Detect
+from edgekit.processing.output_step import Classify, Detect
 
 
 def classify_nodes(graph: Graph, step: Classify) -> None:

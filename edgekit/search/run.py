@@ -105,10 +105,12 @@ def search(
         "16x8": Choice(wide=wide),
         "16x4": Choice(narrow, wide),
     }
+    found_at = []
     for name, choice in anchors.items():
         tell(name)
-        bench.row(name, choice, plain if name == "int8" else None)
-    costs = _costs(bench.builds[:4], sensitivity)
+        found_at.append(bench.row(name, choice, plain if name == "int8" else None))
+    # Anchors may be one and the same: small networks have no layer that may have four bits.
+    costs = _costs([bench.builds[i] for i in found_at], sensitivity)
     for limits, what in _sweep(costs, anchors):
         found = allocate(sensitivity, costs, limits)
         if found is not None:
@@ -209,11 +211,12 @@ def _costs(builds: list[Build], sensitivity: Sensitivity) -> Costs:
 def alive_bytes(
     program: Any, graph: Graph, makers: Mapping[str, str]
 ) -> tuple[tuple[int, dict[str, int]], ...]:
-    """For every call of a `codegen.program.Program`: bytes that do not depend on widths (scratch),
-    and bytes of the buffers that are alive, by the maker of the tensor that lies there. Reshapes
-    share their operand's buffer; of an operand and a result that may lie over each other the larger
-    one counts, and what the other stands out counts as scratch."""
-    root = {node.output: node.inputs[0] for node in graph.nodes if node.op == "reshape"}
+    """For every call of a `codegen.program.Program`: bytes that do not depend on widths (scratch,
+    indices) and bytes of the buffers that are alive, by the maker of the tensor that lies there.
+    Views share their operand's buffer; of an operand and a result that may lie over each other the
+    larger one counts, and what the other stands out counts as scratch."""
+    views = ("reshape", "rescale")
+    root = {node.output: node.inputs[0] for node in graph.nodes if node.op in views}
 
     def home(name: str) -> str:
         while name in root:
@@ -224,10 +227,11 @@ def alive_bytes(
     last: dict[str, int] = {}
     for i, call in enumerate(program.calls):
         reads = [a.value for a in call.arguments if a.role == "input"]
-        (result,) = [a.value for a in call.arguments if a.role == "output"]
-        for name in (*reads, result):
+        results = [a.value for a in call.arguments if a.role == "output"]
+        for name in (*reads, *results):
             last[home(name)] = i
-        first.setdefault(home(result), i)
+        for name in results:
+            first.setdefault(home(name), i)
     for name in graph.outputs:
         last[home(name)] = len(program.calls)
     sharings = {(s.output, s.source): s for s in program.sharings}
@@ -246,8 +250,11 @@ def alive_bytes(
             beyond = min(max(y, apart + x), x + y) - max(x, y)
         for name, start in first.items():
             if start <= i <= last.get(name, -1) and name != hidden:
-                maker = makers[name]
-                alive[maker] = alive.get(maker, 0) + graph.values[name].nbytes
+                nbytes = graph.values[name].nbytes
+                if name in makers:
+                    alive[makers[name]] = alive.get(makers[name], 0) + nbytes
+                else:  # indices, states: of one width
+                    beyond += nbytes
         steps.append((call.scratch_bytes + beyond, alive))
     return tuple(steps)
 

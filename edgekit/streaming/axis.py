@@ -83,7 +83,8 @@ def window_of(graph: Graph, node: Node, axis: int) -> Window | None:
     if node.op == "audio_features":
         s = Settings.of(node.attrs)
         # Preemphasis reads the sample in front of a frame.
-        return Window(s.frame_length + (1 if s.preemphasis else 0), s.hop, 0, 0)
+        reach = s.frame_length + (1 if s.preemphasis else 0)
+        return Window(reach, s.hop, s.margin, s.margin)
     if node.op not in WINDOWS or axis not in (1, 2):
         return None
     if node.op == "conv2d":

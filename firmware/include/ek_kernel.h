@@ -143,10 +143,10 @@ int32_t ek_softmax_shift(int32_t sum);
 
 EK_INLINE int8_t ek_softmax_value(int32_t exponential, int32_t scale, int32_t shift)
 {
-    if (shift > 31) {
-        return -128; /* the sum is so large that every share rounds to nothing */
-    }
-    return ek_clamp8(ek_rounding_shift(ek_srdhm(scale, exponential), shift) - 128, -128, 127);
+    /* Neither factor is negative and the shift is 4 to 31: half up is half away from zero. */
+    const uint32_t share = (uint32_t)ek_high_product(scale, exponential);
+    const uint32_t rounded = (share + (UINT32_C(1) << (shift - 1))) >> shift;
+    return (int8_t)(ek_min((int32_t)rounded, 255) - 128);
 }
 
 /* SPEC "softmax", 16 bits: linear interpolation between two entries of a table, offset 0..127. */

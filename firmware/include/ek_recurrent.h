@@ -79,56 +79,49 @@ EK_INLINE int32_t ek_rec_dot16(const int16_t *x, const int8_t *w, int32_t count,
     return acc;
 }
 
-/* Four rows of weights, `stride` apart, at once: acc[k] += the sum of x[i] * w[k * stride + i]. */
-EK_INLINE void ek_rec_dot8_4(const int8_t *x, const int8_t *w, int32_t stride, int32_t count,
-                             int32_t *acc)
+/* `rows` rows of weights, `stride` apart, at once: acc[k] += the sum of x[i] * w[k * stride + i].
+ * `rows` is a constant of at most 4; compilers unroll what counts to it, so that acc is in registers
+ * and every x is loaded once. */
+EK_INLINE void ek_rec_rows8(const int8_t *x, const int8_t *w, int32_t stride, const int32_t rows,
+                            int32_t count, int32_t *acc)
 {
-    const int8_t *const w1 = w + stride, *const w2 = w1 + stride, *const w3 = w2 + stride;
-    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3], i = 0;
+    int32_t i = 0;
 #if defined(__ARM_FEATURE_DSP)
     for (; i + 4 <= count; i += 4) {
-        const uint32_t v = ek_ld_int8x4(x + i);
-        const int32_t even = ek_rec_even(v), odd = ek_rec_odd(v);
-        uint32_t b = ek_ld_int8x4(w + i);
-        a0 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a0));
-        b = ek_ld_int8x4(w1 + i);
-        a1 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a1));
-        b = ek_ld_int8x4(w2 + i);
-        a2 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a2));
-        b = ek_ld_int8x4(w3 + i);
-        a3 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a3));
+        const uint32_t a = ek_ld_int8x4(x + i);
+        const int32_t even = ek_rec_even(a), odd = ek_rec_odd(a);
+        for (int32_t k = 0; k < rows; ++k) {
+            const uint32_t b = ek_ld_int8x4(w + k * stride + i);
+            acc[k] = ek_rec_smlad(even, ek_rec_even(b), acc[k]);
+            acc[k] = ek_rec_smlad(odd, ek_rec_odd(b), acc[k]);
+        }
     }
 #endif
-    acc[0] = ek_rec_dot8(x + i, w + i, count - i, a0);
-    acc[1] = ek_rec_dot8(x + i, w1 + i, count - i, a1);
-    acc[2] = ek_rec_dot8(x + i, w2 + i, count - i, a2);
-    acc[3] = ek_rec_dot8(x + i, w3 + i, count - i, a3);
+    for (int32_t k = 0; k < rows; ++k) {
+        acc[k] = ek_rec_dot8(x + i, w + k * stride + i, count - i, acc[k]);
+    }
 }
 
-EK_INLINE void ek_rec_dot16_4(const int16_t *x, const int8_t *w, int32_t stride, int32_t count,
-                              int32_t *acc)
+EK_INLINE void ek_rec_rows16(const int16_t *x, const int8_t *w, int32_t stride, const int32_t rows,
+                             int32_t count, int32_t *acc)
 {
-    const int8_t *const w1 = w + stride, *const w2 = w1 + stride, *const w3 = w2 + stride;
-    int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3], i = 0;
+    int32_t i = 0;
 #if defined(__ARM_FEATURE_DSP)
     for (; i + 4 <= count; i += 4) {
-        uint32_t first, second, b = ek_ld_int8x4(w + i);
+        uint32_t first, second;
         memcpy(&first, x + i, sizeof first);
         memcpy(&second, x + i + 2, sizeof second);
         const int32_t even = ek_rec_lower(first, second), odd = ek_rec_upper(first, second);
-        a0 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a0));
-        b = ek_ld_int8x4(w1 + i);
-        a1 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a1));
-        b = ek_ld_int8x4(w2 + i);
-        a2 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a2));
-        b = ek_ld_int8x4(w3 + i);
-        a3 = ek_rec_smlad(odd, ek_rec_odd(b), ek_rec_smlad(even, ek_rec_even(b), a3));
+        for (int32_t k = 0; k < rows; ++k) {
+            const uint32_t b = ek_ld_int8x4(w + k * stride + i);
+            acc[k] = ek_rec_smlad(even, ek_rec_even(b), acc[k]);
+            acc[k] = ek_rec_smlad(odd, ek_rec_odd(b), acc[k]);
+        }
     }
 #endif
-    acc[0] = ek_rec_dot16(x + i, w + i, count - i, a0);
-    acc[1] = ek_rec_dot16(x + i, w1 + i, count - i, a1);
-    acc[2] = ek_rec_dot16(x + i, w2 + i, count - i, a2);
-    acc[3] = ek_rec_dot16(x + i, w3 + i, count - i, a3);
+    for (int32_t k = 0; k < rows; ++k) {
+        acc[k] = ek_rec_dot16(x + i, w + k * stride + i, count - i, acc[k]);
+    }
 }
 
 /* The same where sums leave 32 bits. */
@@ -140,10 +133,10 @@ EK_INLINE int64_t ek_rec_dot16_wide(const int16_t *x, const int8_t *w, int32_t c
     return acc;
 }
 
-EK_INLINE void ek_rec_dot16_4_wide(const int16_t *x, const int8_t *w, int32_t stride, int32_t count,
-                                   int64_t *acc)
+EK_INLINE void ek_rec_rows16_wide(const int16_t *x, const int8_t *w, int32_t stride,
+                                  const int32_t rows, int32_t count, int64_t *acc)
 {
-    for (int32_t k = 0; k < 4; ++k) {
+    for (int32_t k = 0; k < rows; ++k) {
         acc[k] = ek_rec_dot16_wide(x, w + k * stride, count, acc[k]);
     }
 }

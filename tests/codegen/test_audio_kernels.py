@@ -41,13 +41,15 @@ def drawn(draw: st.DrawFn) -> Settings:
     log = draw(st.sampled_from(["none", "e", "2", "10", "db"]))
     tracked = mels > 0 and log != "none" and draw(st.booleans())
     logged = mels > 0 and log != "none"
+    edges = draw(st.sampled_from(["none", "none", "zeros", "reflect"]))
     return Settings(
         frame_length=draw(st.integers(1, fft)),
         hop=draw(st.integers(1, fft)),
         fft_length=fft,
         window=draw(st.sampled_from(["none", "hann", "hamming", "blackman"])),
         periodic=draw(st.booleans()),
-        preemphasis=draw(st.sampled_from([0.0, 0.5, 0.97, 0.99999])),
+        preemphasis=draw(st.sampled_from([0.0, 0.5, 0.97, 0.99999])) if edges == "none" else 0.0,
+        edges=edges,
         spectrum=spectrum,
         factor=draw(st.sampled_from([1.0, 1e-6, 32768.0**2])),
         mels=mels,

@@ -8,6 +8,7 @@ from built import M4, merged, run_host, run_m4
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from integer_graphs import extremes, integer_graphs
+from quantizer_small import Builder
 from shared import SHARED, needs_shared
 
 from codegen import memory_check
@@ -18,6 +19,7 @@ from codegen.thrift import thrifty
 from edgekit import importers, reference
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
+from quantizer import quantize
 
 SETTINGS = settings(
     deadline=None,
@@ -78,6 +80,32 @@ def test_kernels_give_the_same(
 def _compare(program: Program, found: list[np.ndarray], want: dict[str, np.ndarray]) -> None:
     for tensor, y in zip(program.outputs, found, strict=True):
         np.testing.assert_array_equal(y, want[tensor.name])
+
+
+def gates(rows: int = 1) -> Graph:
+    """A residual block with hard_swish, a slope and a constant of one or all rows, quantized."""
+    b = Builder()
+    same = {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1]}
+    x = b.input("x", 1, 8, 8, 3)
+    first = b.node("conv2d", x, b.constant("w0", 6, 3, 3, 3), b.constant("b0", 6), **same)
+    y = b.node("unary", first, function="hard_swish")
+    y = b.node("conv2d", y, b.constant("w1", 6, 3, 3, 6), b.constant("b1", 6), **same)
+    y = b.node("sub", b.node("prelu", y, b.constant("slope", 1, 1, 1, 6)), first)
+    y = b.node("maximum", y, b.constant("least", 1, rows, 1, 6))
+    y = b.node("conv2d", y, b.constant("w2", 2, 3, 3, 6), b.constant("b2", 2), **same)
+    data = {"x": np.random.default_rng(0).normal(0, 1, (16, 8, 8, 3)).astype(np.float32)}
+    return quantize(b.done(y), data).graph
+
+
+def test_elementwise_operators_in_stripes() -> None:
+    graph = gates()
+    changed = stripe(graph, 0, len(graph.nodes) - 1, 2)
+    assert len(changed.nodes) > 2 * len(graph.nodes)
+    feeds = extremes(graph, 3, n=8)
+    want, found = reference.run(graph, feeds), reference.run(changed, feeds)
+    np.testing.assert_array_equal(found[graph.outputs[0]], want[graph.outputs[0]])
+    with pytest.raises(NotStripable, match="every row"):
+        stripe(gates(rows=8), 0, len(graph.nodes) - 1, 2)
 
 
 @needs_shared

@@ -12,9 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from shared import SHARED, needs_shared
 
+from edgekit.data import quantize_inputs
 from edgekit.errors import EdgekitError
+from edgekit.execute import execute
 from edgekit.graph import Graph
 from edgekit.importers import load
+from edgekit.pipeline import compile
 from edgekit.reference import run
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -82,7 +85,7 @@ def loaded(folder: Path, made: onnx.ModelProto) -> Graph:
     return load(folder / "model.onnx")
 
 
-def check(folder: Path, made: onnx.ModelProto, reference: onnx.ModelProto | None = None) -> None:
+def check(folder: Path, made: onnx.ModelProto) -> None:
     """The graph's results are those of onnxruntime."""
     graph = loaded(folder, made)
     rng = np.random.default_rng(3)
@@ -128,6 +131,12 @@ def test_short_sequences(op: str, direction: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_several_sequences(op: str, tmp_path: Path) -> None:
+    """A batch of the model's own, sequence by sequence."""
+    check(tmp_path, model(op, batch=2, states="input", direction="bidirectional"))
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
 def test_batch_first(op: str, direction: str, tmp_path: Path) -> None:
     """onnxruntime has no layout 1: the same weights in layout 0 say what comes out."""
@@ -156,7 +165,6 @@ def test_batch_first(op: str, direction: str, tmp_path: Path) -> None:
         ("GRU", {"clip": 2.0}, "clips"),
         ("LSTM", {"input_forget": 1}, "coupled"),
         ("LSTM", {"peepholes": True, "states": "constant"}, "peepholes"),
-        ("LSTM", {"batch": 20}, "batch of 20"),
     ],
 )
 def test_refusals(op: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -188,3 +196,16 @@ def test_exported_models(name: str) -> None:
     have = run(graph, batched)
     for output, want in zip(session.get_outputs(), session.run(None, feeds), strict=True):
         np.testing.assert_allclose(have[output.name].reshape(want.shape), want, atol=1e-4)
+
+
+@needs_shared
+def test_exported_model_on_the_board(tmp_path: Path) -> None:
+    """An LSTM and a GRU in two directions, int8, on the host and on the virtual M4."""
+    x = np.random.default_rng(0).normal(0, 1, (32, 12, 10)).astype(np.float32)
+    path = SHARED / "models" / "torch213_exp_rnn_ts.onnx"
+    done = compile(path, output=tmp_path / "out", calibration={"x": x})
+    feeds = quantize_inputs(done.graph, {"x": x[:4]})
+    (want,) = run(done.graph, feeds).values()
+    for place in ("host", "virtual-cortex-m4"):
+        (found,) = execute(done.output, feeds, place, mode="aot").values()
+        np.testing.assert_array_equal(found, want)

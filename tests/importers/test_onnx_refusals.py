@@ -292,8 +292,8 @@ def test_external_file_under_another_name(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(source.read_bytes())
     refused(path, "E105", "exp_cnn_dynamo.onnx.data", "missing")
-    data = source.with_suffix(".onnx.data").read_bytes()
-    (tmp_path / "new_exp_cnn_dynamo.onnx.data").write_bytes(data)
+    renamed = tmp_path / "new_exp_cnn_dynamo.onnx.data"
+    renamed.write_bytes(source.with_suffix(".onnx.data").read_bytes())
     assert load(path).inputs == ["x"]
 
 

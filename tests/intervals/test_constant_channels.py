@@ -104,6 +104,25 @@ def test_random_networks_do_lose_channels() -> None:
     assert sum(lost) >= 10
 
 
+ELEMENTWISE = ("sub", "div", "pow", "mod", "squared_difference", "prelu", "minimum", "maximum")
+
+
+@pytest.mark.parametrize("op", ["unary", *ELEMENTWISE])
+def test_elementwise_operators_lose_channels(op: str) -> None:
+    """Constant channels in front of one are cut out of its operands, a constant one too."""
+    b = Builder(1, 3, 3, 2)
+    ends = {0: LOW, 3: HIGH, 4: HIGH, 5: HIGH}
+    x = b.layer("conv2d", "x", (8, 1, 1, 2), ends)
+    if op == "unary":
+        x = b.node("unary", x, function="hard_swish")
+    else:
+        data = b.rng.integers(-128, 128, (1, 1, 1, 8)).astype(np.int8)
+        x = b.node(op, x, b.graph.add_constant("c", data, b.quant))
+    y = b.layer("conv2d", x, (4, 1, 1, 8), {})
+    smaller = check_equal(b.done(y), 1)
+    assert channels(smaller) == [4, 4, 4]
+
+
 def _loses(graph: Graph) -> bool:
     return channels(remove_constant_channels(graph, 1)) != channels(graph)
 

@@ -33,6 +33,13 @@ def test_rule_1_keeps_what_else_is_added() -> None:
     assert ops(applied(f.ended(y), masks)) == ["add", "masked_softmax"]
 
 
+def test_rule_1_without_the_product_of_gpt2() -> None:
+    f = Net(1, 4, 6, 6)
+    kept = f.constant("kept", CAUSAL.astype(np.float32))
+    y = f("softmax", f("add", f("mul", "x", kept), additive(f, -1e4)))
+    assert ops(applied(f.ended(y), masks)) == ["masked_softmax"]
+
+
 def test_rule_1_leaves_rows_without_anything_kept() -> None:
     f = Net(1, 4, 6, 6)
     mask = f.constant("mask", np.full((1, 1, 1, 6), -1e9, np.float32))

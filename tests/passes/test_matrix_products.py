@@ -67,6 +67,33 @@ def test_rule_4_leaves_negative_factors() -> None:
     applied(f.ended(y), matrix_products, changes=False)
 
 
+def test_rule_4_looks_through_movement() -> None:
+    f = Net(1, 6, 4, 8)
+    q = f("transpose", f("mul", "x", f.number(0.5)), perm=[0, 2, 1, 3])
+    k = f("transpose", f("clip", "x", clamp=[-1.0, 1.0]), perm=[0, 2, 3, 1])
+    after = applied(f.ended(f("matmul", q, k)), matrix_products)
+    assert "mul" not in ops(after)
+    assert after.nodes[-1].attrs["scale"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("perm", "rest"), [([0, 1, 3, 2], []), ([1, 0, 3, 2], ["transpose"])])
+def test_rule_6_exchanged_operands(perm: list[int], rest: list[str]) -> None:
+    f = Net(1, 4, 6, 8)
+    product = f("matmul", "x", f("clip", "x", clamp=[-1.0, 1.0]), transpose_b=True)
+    after = applied(f.ended(f("transpose", product, perm=perm)), matrix_products)
+    assert ops(after) == ["clip", "matmul", *rest]
+
+
+def test_rows_fold_behind_a_reshape() -> None:
+    f = Net(1, 5, 12)
+    y = f("reshape", f("fully_connected", "x", f.vector(8, 12), f.vector(8)), shape=[1, 5, 2, 4])
+    y = f("mul", f("add", y, f.vector(2, 4)), f.number(0.5))
+    assert ops(applied(f.ended(y), fold_affine)) == ["fully_connected", "reshape"]
+    f = Net(1, 5, 12)
+    y = f("reshape", f("fully_connected", "x", f.vector(8, 12), f.vector(8)), shape=[1, 5, 2, 4])
+    applied(f.ended(f("add", y, f.vector(5, 2, 4))), fold_affine, changes=False)
+
+
 def test_rows_fold_what_is_one_vector() -> None:
     f = Net(1, 5, 12)
     y = f("matmul", f("mul", "x", f.vector(12)), f.vector(12, 7))

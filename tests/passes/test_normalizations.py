@@ -117,3 +117,14 @@ def test_rule_6_log_softmax() -> None:
     assert ops(applied(f.ended(f.unary("log", f("softmax", "x"))), normalizations)) == [
         "log_softmax"
     ]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 5, 4), (1, 8, 20)])
+def test_rule_7_group_norm(shape: tuple[int, ...]) -> None:
+    f = Net(*shape)
+    y = f("transpose", f("reshape", "x", shape=[1, 4, 40]), perm=[0, 2, 1])
+    y = f("instance_norm", y, f.vector(4), f.vector(4), epsilon=EPSILON)
+    y = f("reshape", f("transpose", y, perm=[0, 2, 1]), shape=list(shape))
+    after = applied(f.ended(y), normalizations)
+    assert ops(after) == ["transpose", "group_norm", "transpose"]
+    assert after.nodes[1].attrs["groups"] == 4

@@ -77,6 +77,24 @@ def test_depthwise_pools_constants_and_flattening_follow() -> None:
     np.testing.assert_array_equal(small.constants["wd"], kept)
 
 
+def test_functions_and_slopes_hand_channels_on() -> None:
+    """Removed channels leave them as well, and the constants that they meet."""
+    b = Builder()
+    x = b.input("x", 1, 4, 4, 2)
+    first = conv(b, x, 5)
+    gate = b.node("unary", first, function="hard_swish")
+    bent = b.node("prelu", gate, b.constant("slope", 1, 1, 1, 5))
+    other = conv(b, x, 5)
+    graph = b.done(conv(b, b.node("sub", bent, b.node("maximum", other, bent)), 2))
+    found = trace(graph)
+    assert sizes(found) == {first: (2, 5)}
+    small = remove(graph, found, {int(found.of[first][1]), int(found.of[first][4])})
+    assert small.values[bent].shape == (1, 4, 4, 3)
+    np.testing.assert_array_equal(
+        small.constants["slope"], graph.constants["slope"][..., [0, 2, 3]]
+    )
+
+
 def test_what_stays_says_why() -> None:
     b = Builder()
     x = b.input("x", 1, 4, 4, 4)

@@ -18,7 +18,8 @@ def features(s: Settings, samples: np.ndarray, noise: np.ndarray | None = None) 
     x = samples.astype(np.float64)
     if s.preemphasis:
         x = np.concatenate([x[:, :1], x[:, 1:] - s.preemphasis * x[:, :-1]], axis=1)
-    starts = s.lead + s.hop * np.arange(s.frames(x.shape[1]))
+    x = tables.with_edges(s, x)
+    starts = s.lead + s.hop * np.arange(s.frames(samples.shape[1]))
     frames = x[:, starts[:, None] + np.arange(s.frame_length)] * tables.window(s)
     y = energies(s, frames)
     if s.tracks_noise:

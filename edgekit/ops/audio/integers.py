@@ -60,6 +60,7 @@ def windowed(s: Settings, x: np.ndarray) -> np.ndarray:
         p = p.copy()
         p[:, 1:] -= min(a, 32767) * x[:, :-1]
     starts = s.lead + s.hop * np.arange(s.frames(x.shape[1]))
+    p = tables.with_edges(s, p)
     p = p[:, starts[:, None] + np.arange(s.frame_length)]
     w = tables.integer_window(s).astype(np.int64)
     if s.preemphasis:

@@ -17,6 +17,7 @@ LOGS = ("none", "e", "2", "10", "db")
 FLOORS = ("max", "add")
 #: Orthonormal, twice the plain sum (scipy), or that times sqrt(1 / (2 mels)) (TensorFlow's MFCCs).
 DCT_NORMS = ("ortho", "none", "tensorflow")
+EDGES = ("none", "zeros", "reflect")
 LEAST_FFT, MOST_FFT = 16, 4096
 MOST_MELS = 128
 MOST_FACTOR_BITS = 64
@@ -48,6 +49,8 @@ class Settings:
         strength, offset: bands are divided by (noise + offset) ^ strength (PCAN).
         mean, std: results are (x - mean) / std.
         lead: samples in front of the first frame, which preemphasis reads.
+        edges: frames are centred on multiples of the hop: half a frame of "zeros", or of samples
+            that are reflected, in front and behind; "none" for frames inside of the samples.
     """
 
     frame_length: int
@@ -78,6 +81,7 @@ class Settings:
     mean: float = 0.0
     std: float = 1.0
     lead: int = 0
+    edges: str = "none"
 
     @staticmethod
     def of(attrs: Mapping[str, Any]) -> Settings:
@@ -105,7 +109,13 @@ class Settings:
 
     def frames(self, samples: int) -> int:
         """How many whole frames there are in so many samples, 0 where not even one."""
-        return max(0, 1 + (samples - self.lead - self.frame_length) // self.hop)
+        whole = samples + 2 * self.margin - self.lead
+        return max(0, 1 + (whole - self.frame_length) // self.hop)
+
+    @property
+    def margin(self) -> int:
+        """Samples that are made up in front of the signal, and behind it."""
+        return 0 if self.edges == "none" else self.frame_length // 2
 
     def mistakes(self) -> list[str]:
         """What is wrong, a sentence each; empty for legal settings."""
@@ -155,6 +165,9 @@ class Settings:
              "noise reduction and PCAN need mel bands and a logarithm"),
             (_positive(s.std), f"std is {s.std}, it must be positive"),
             (math.isfinite(s.mean), f"mean is {s.mean}"),
+            (s.edges in EDGES, f"edges '{s.edges}' are unknown: {', '.join(EDGES)}"),
+            (s.edges == "none" or (s.lead == 0 and s.preemphasis == 0),
+             f"edges '{s.edges}' go without preemphasis and streams"),
             (s.lead >= 0, f"lead is {s.lead}, it must not be negative"),
         ]  # fmt: skip
         return [message for ok, message in checks if not ok]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,14 @@ def window(s: Settings) -> np.ndarray:
     waves = [sign * term * np.cos(2 * np.pi * i * turns)
              for i, (sign, term) in enumerate(zip(signs, terms, strict=False))]  # fmt: skip
     return np.sum(waves, axis=0)
+
+
+def with_edges(s: Settings, x: np.ndarray) -> np.ndarray:
+    """Samples [n, N] with those that are made up in front and behind."""
+    if not s.margin:
+        return x
+    mode: Literal["constant", "reflect"] = "constant" if s.edges == "zeros" else "reflect"
+    return np.pad(x, ((0, 0), (s.margin, s.margin)), mode=mode)
 
 
 @cache

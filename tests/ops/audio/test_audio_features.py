@@ -57,6 +57,22 @@ def test_square_root_and_logarithm() -> None:
     assert np.abs(log - np.log2(v[v > 0].astype(np.float64))).max() < 2.5e-5
 
 
+@pytest.mark.parametrize("edges", ["zeros", "reflect"])
+def test_centred_frames(edges: str) -> None:
+    """As if the signal had been longer: librosa's and torchaudio's center=True."""
+    s = replace(audio.settings("librosa"), edges=edges)
+    x = audio.speech(0.2, 1.0)
+    longer = np.pad(x, ((0, 0), (240, 240)), mode="constant" if edges == "zeros" else "reflect")
+    want = floats.features(replace(s, edges="none"), longer / 32768)
+    have = floats.features(s, x / 32768)
+    assert have.shape[1] == 1 + x.shape[1] // s.hop
+    np.testing.assert_allclose(have, want)
+    grid = audio.grid_of(want, "int8")
+    y = reference.run(audio.features_graph(s, x.shape[1], "int8", grid), {"x": x})["y"]
+    plain = audio.features_graph(replace(s, edges="none"), longer.shape[1], "int8", grid)
+    np.testing.assert_array_equal(y, reference.run(plain, {"x": longer})["y"])
+
+
 def plain_mfcc(x: np.ndarray) -> np.ndarray:
     """TensorFlow's recipe (tf.signal.stft, linear_to_mel_weight_matrix, mfccs_from_log_mel...),
     step by step."""
@@ -138,6 +154,8 @@ def test_noise_is_reduced_and_gain_is_even() -> None:
         ({"mels": 8, "coefficients": 5}, "logarithm"),
         ({"strength": 0.5, "offset": 1.0}, "smoothing"),
         ({"std": 0.0}, "std"),
+        ({"edges": "mirror"}, "mirror"),
+        ({"edges": "zeros", "preemphasis": 0.5}, "without preemphasis"),
         ({"factor": 1e30}, "factor"),
     ],
 )
