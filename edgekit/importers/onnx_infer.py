@@ -53,7 +53,10 @@ def _dtype(kind: int) -> str:
 
 
 def _without_data(proto: Any) -> Any:
-    """The model with large initializers turned into inputs of their shape."""
+    """The model with large initializers turned into inputs of their shape.
+
+    It has no outputs: what the file declares of them need not be complete, and is inferred.
+    """
     import onnx
 
     result = onnx.ModelProto()
@@ -66,7 +69,6 @@ def _without_data(proto: Any) -> Any:
     result.graph.name = "shapes"
     result.graph.node.extend(proto.graph.node)
     result.graph.input.extend(proto.graph.input)
-    result.graph.output.extend(proto.graph.output)
     declared = {v.name for v in proto.graph.input}
     for t in proto.graph.initializer:
         external = t.data_location == onnx.TensorProto.EXTERNAL
