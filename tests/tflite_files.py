@@ -64,6 +64,11 @@ class File:
         self.sub.tensors.append(t)
         return index
 
+    def quant(self, index: int) -> tuple[float, int]:
+        """Scale and zero point of a tensor that has one of each."""
+        q = self.sub.tensors[index].quantization
+        return float(q.scale[0]), int(q.zeroPoint[0])
+
     def ints(self, data: Any) -> int:
         """A constant of int32."""
         array = np.asarray(data, np.int32)

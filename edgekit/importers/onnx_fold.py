@@ -138,7 +138,11 @@ def _affordable(node: OnnxNode, arrays: list[np.ndarray]) -> bool:
 
 def _stated(node: OnnxNode, arrays: list[np.ndarray]) -> list[int]:
     """The result's shape where it is an operand's content."""
+    if len(arrays) < {"Range": 3, "ConstantOfShape": 1}.get(node.op, 2):
+        raise invalid(f"node '{node.name}' ({node.op}) has {len(arrays)} operands")
     if node.op == "Range":
+        if any(not a.size for a in arrays):
+            raise invalid(f"node '{node.name}' (Range) has an empty operand")
         first, last, step = (float(a.reshape(-1)[0]) for a in arrays[:3])
         if not step:
             raise invalid(f"node '{node.name}' (Range) has a step of 0")

@@ -95,7 +95,7 @@ class _Cell:
             x = b.reshape(x, (1, steps, shape[2]), node=node.name)
         length = self._length(steps)
         if length != steps:
-            cut = {"starts": [0, 0, 0], "stops": [1, length, shape[2]], "steps": [1, 1, 1]}
+            cut = {"starts": [0, 0, 0], "stops": [None, length, None], "steps": [1, 1, 1]}
             x = b.emit("slice", [x], cut, node=node.name)
         return x, length
 

@@ -14,6 +14,7 @@ from edgekit.importers.tflite_shared import (
     SAME,
     clamp_attribute,
     clamp_of,
+    dilations_of,
     same_padding,
     strides_of,
     window,
@@ -133,7 +134,7 @@ def conv(b: TfliteBuilder, node: TfliteNode) -> None:
 
     options = node.options(tflite.Conv2DOptions)
     w, quant = _weights(b, node, 4, 0)
-    dilations = [int(options.DilationHFactor()), int(options.DilationWFactor())]
+    dilations = dilations_of(node, options)
     attrs = window(b, node, options, list(w.shape[1:3]), dilations)
     channels = b.value(b.x(node)).shape[3]
     if channels % w.shape[3]:
@@ -151,7 +152,7 @@ def depthwise(b: TfliteBuilder, node: TfliteNode) -> None:
     w, quant = _weights(b, node, 4, 3)
     if w.shape[0] != 1:
         raise invalid(f"'{node.name}': depthwise weights {list(w.shape)} must begin with 1")
-    dilations = [int(options.DilationHFactor()), int(options.DilationWFactor())]
+    dilations = dilations_of(node, options)
     attrs = window(b, node, options, list(w.shape[1:3]), dilations)
     attrs |= {"dilations": dilations, **clamp_of(options)}
     moved = None

@@ -47,6 +47,14 @@ class Tensor:
     unsigned: bool = False
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Dilations (rows, columns) and pads (top, left, bottom, right) of a convolution."""
+
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+
 @dataclass
 class TfliteNode:
     """One operator; an absent optional input is -1. `table` is its flatbuffer of options."""
@@ -58,6 +66,8 @@ class TfliteNode:
     table: Any
     #: Tensors that say nothing but the quantization of intermediate results.
     intermediates: list[int] = field(default_factory=list)
+    #: What a pair of SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND around a convolution amounts to.
+    spread: Spread | None = None
 
     def options(self, kind: type) -> Any:
         """The options table as `kind`, an accessor class of the `tflite` package."""

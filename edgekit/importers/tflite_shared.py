@@ -54,11 +54,22 @@ def window(
     shape = b.value(b.x(node)).shape
     if len(shape) != 4:
         raise invalid(f"'{node.name}' ({node.op}) reads {list(shape)}, 4 axes are needed")
+    if shape[0] != 1:
+        raise Refused(f"it reads a batch of {shape[0]}, 1 is supported")
+    if node.spread is not None:
+        return {"strides": strides, "pads": list(node.spread.pads)}
     pads = [0, 0, 0, 0]
     for i in (0, 1):
         if options.Padding() == SAME:
             pads[i], pads[i + 2] = same_padding(shape[i + 1], kernel[i], strides[i], dilations[i])
     return {"strides": strides, "pads": pads}
+
+
+def dilations_of(node: TfliteNode, options: Any) -> list[int]:
+    """Dilations of a convolution, its own or those of the pair of operators around it."""
+    if node.spread is not None:
+        return list(node.spread.dilations)
+    return [int(options.DilationHFactor()), int(options.DilationWFactor())]
 
 
 def strides_of(

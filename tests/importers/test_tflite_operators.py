@@ -284,19 +284,23 @@ def test_activations(tmp_path: Path, op: str, clamp: list[float]) -> None:
 
 
 def set_in(name: str, **attrs: Any) -> Callable[[Any, Any], None]:
-    return lambda model, sub: [setattr(tensor(sub, name), k, v) for k, v in attrs.items()]  # type: ignore[func-returns-value,return-value]
+    return _setting(lambda sub: tensor(sub, name), attrs)
 
 
 def set_quant(name: str, **attrs: Any) -> Callable[[Any, Any], None]:
-    return lambda model, sub: [  # type: ignore[func-returns-value,return-value]
-        setattr(tensor(sub, name).quantization, k, v) for k, v in attrs.items()
-    ]
+    return _setting(lambda sub: tensor(sub, name).quantization, attrs)
 
 
 def set_options(**attrs: Any) -> Callable[[Any, Any], None]:
-    return lambda model, sub: [  # type: ignore[func-returns-value,return-value]
-        setattr(sub.operators[0].builtinOptions, k, v) for k, v in attrs.items()
-    ]
+    return _setting(lambda sub: sub.operators[0].builtinOptions, attrs)
+
+
+def _setting(where: Callable[[Any], Any], attrs: dict[str, Any]) -> Callable[[Any, Any], None]:
+    def edit(model: Any, sub: Any) -> None:
+        for key, value in attrs.items():
+            setattr(where(sub), key, value)
+
+    return edit
 
 
 def drop_options(model: Any, sub: Any) -> None:
