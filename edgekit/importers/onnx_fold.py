@@ -34,7 +34,7 @@ NOT_FOLDED = (
 #: Reshuffling a constant moves its scales with it.
 _MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 #: Work that folding may cost, in elements of operands and results.
-MAX_FOLDED = 1 << 24
+MAX_FOLDED = 1 << 22
 
 
 @handles(*FOLDED_ONLY)
