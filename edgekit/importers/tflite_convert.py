@@ -82,7 +82,7 @@ def fill(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles("ZEROS_LIKE")
 def zeros_like(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Plain numbers: of quantized ones TFLite gives the integer 0, whatever real that is."""
+    """Any; of quantized numbers it is the integer 0, as TFLite does it."""
     out = b.result(node)
     b.known(node, np.zeros(out.shape))
 
