@@ -1,4 +1,4 @@
-"""What imported models give: .tflite against TFLite Micro byte for byte, ONNX exports against float.
+"""What imported models give: .tflite against TFLite Micro, ONNX exports against float.
 
     PYTHONPATH=tests python -m benchmarks.importing --models DIR [--samples 100] [--update FILE]
 
@@ -6,8 +6,8 @@ Every .tflite file runs on full-range and on plausible random inputs, half of ea
 tensor inside the network that both sides have is compared with TFLite Micro's interpreter. Eight of
 them run on the virtual Cortex-M4 too. Models with states take the samples as consecutive steps.
 
-Every ONNX export is quantized on one set of random inputs and judged on another; the integer network
-then runs on the virtual Cortex-M4 and every byte is compared with the reference.
+Every ONNX export is quantized on one set of random inputs and judged on another; the integer
+network then runs on the virtual Cortex-M4 and every byte is compared with the reference.
 """
 
 from __future__ import annotations

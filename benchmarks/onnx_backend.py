@@ -221,7 +221,7 @@ def _fed(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
         array = np.clip(q, info.min, info.max)
     elif value.quant is not None and array.dtype.kind == "u":
         array = array.astype(np.int64) - (1 << 8 * array.dtype.itemsize - 1)
-    array = array.astype(value.dtype)
+    array = array.astype(value.dtype).reshape(value.shape)
     return array if value.shape[:1] == (1,) else array[None]
 
 
@@ -265,6 +265,8 @@ def _compare(case: Case, got: list[Any]) -> str:
             want = want.astype(np.float64)
             masked = np.isinf(want) & (np.abs(have) >= LARGEST / 2)  # as good as infinite
             have = np.where(masked, want, have) if have.shape == want.shape else have
+        if not want.shape and have.shape == (1,):  # a number is a tensor of one axis here
+            have = have.reshape(())
         if have.shape != want.shape:
             return f"shape {have.shape} instead of {want.shape}"
         if want.dtype.kind == "u" and have.dtype.kind == "i" and have.dtype.itemsize == 1:

@@ -110,7 +110,7 @@ def compile(
             help="leave the limit away; the report has exact instructions",
         )
     check_writable(output)
-    around = Around.of(processing, limits)
+    around = Around.of(processing, limits, stream is not None)
     say("import", 0.0)
     graph, name = _graph(model, bind, calibration is not None)
     graph = keep(graph, states or {})

@@ -53,7 +53,7 @@ class Observer:
         self.numbers = flat.shape[1]
         self.lo = min(self.lo, float(self.minima[-1].min()))
         self.hi = max(self.hi, float(self.maxima[-1].max()))
-        pixels = x.reshape(-1, x.shape[-1])
+        pixels = x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1)
         self.channel_sums = self.channel_sums + pixels.sum(axis=0, dtype=np.float64)
         self.seen += len(pixels)
 

@@ -164,12 +164,12 @@ def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> l
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:3000]
     found, at = {}, 0
     for call in program.calls:
-        result = next(a for a in call.arguments if a.role == "output")
-        operand = next(o for o in call.kernel.spec.operands if o.role == "output")
-        data = np.frombuffer(done.stdout, operand.dtype, operand.count, at)
-        found[result.value] = data.reshape(call.output_shape)
-        at += result.nbytes
-    return [found[t.name] for t in program.outputs]
+        operands = [o for o in call.kernel.spec.operands if o.role == "output"]
+        results = [a for a in call.arguments if a.role == "output"]
+        for operand, result in zip(operands, results, strict=True):
+            found[result.value] = np.frombuffer(done.stdout, operand.dtype, operand.count, at)
+            at += result.nbytes
+    return [found[t.name].reshape(t.shape) for t in program.outputs]
 
 
 #: malloc gives 16-byte aligned memory, as the arena and the constants are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import flatbuffers
@@ -41,7 +42,14 @@ def _weights(
 
 @st.composite
 def cells(
-    draw: st.DrawFn, op: str, dtype: str = "int8", *, tflite: bool = False, reach: float = REACH
+    draw: st.DrawFn,
+    op: str,
+    dtype: str = "int8",
+    *,
+    tflite: bool = False,
+    reach: float = REACH,
+    most_inputs: int = 9,
+    least_inputs: int = 1,
 ) -> Graph:
     """One lstm, gru or rnn, whose pre-activations reach about as far as `reach`.
 
@@ -49,7 +57,8 @@ def cells(
     then states of the graph, elsewhere inputs.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    steps, inputs, units = (draw(st.integers(1, 9)) for _ in range(3))
+    steps, units = (draw(st.integers(1, 9)) for _ in range(2))
+    inputs = draw(st.integers(least_inputs, most_inputs))
     groups = GATES[op]
     rows = groups * units
     x = Value("x", (1, steps, inputs), dtype, draw(quants(1e-2, 0.1, dtype)))
@@ -217,8 +226,14 @@ def _states(out: Writer, graph: Graph, prefix: str = "") -> list[int]:
     return [out.tensor(prefix + v.name, v.shape, v.dtype, v.quant, None, True) for v in values]
 
 
-def lstm_file(graph: Graph) -> bytes:
-    """An integer or float lstm as UNIDIRECTIONAL_SEQUENCE_LSTM."""
+def lstm_file(graph: Graph, *, time_major: bool = False) -> bytes:
+    """An integer or float lstm as UNIDIRECTIONAL_SEQUENCE_LSTM; with `time_major` its x and y are
+    [T, 1, I] and [T, 1, H]."""
+    if time_major:
+        graph = graph.copy()
+        for name in ("x", "y"):
+            v = graph.values[name]
+            graph.values[name] = replace(v, shape=(v.shape[1], 1, v.shape[2]))
     (node,) = graph.nodes
     x, h0, _, w, r, bias = node.inputs
     out = Writer()
@@ -228,7 +243,7 @@ def lstm_file(graph: Graph) -> bytes:
     y = out.value(graph, node.outputs[0])
     options = schema.UnidirectionalSequenceLSTMOptionsT()
     options.fusedActivationFunction = 4
-    options.cellClip, options.timeMajor = float(node.attrs.get("cell_clip", 0.0)), False
+    options.cellClip, options.timeMajor = float(node.attrs.get("cell_clip", 0.0)), time_major
     inner = None
     if graph.values[x].dtype != "float32":
         inner = [out.tensor(f"inner{i}", (0,), "float32", None) for i in range(4)]

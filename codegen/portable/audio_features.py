@@ -69,9 +69,9 @@ def _cost(s: Settings, frames: int) -> Cost:
     """Fitted to counts on the virtual Cortex-M4, within 5 % there."""
     power = s.spectrum == "power"
     weights = int(tables.integer_filters(s).weights.size) if s.mels else 0
-    count = 13.1 * s.fft_length + 5.0 * s.fft_length * plan_of(s).n
-    count += (25.0 if power else 3.7) * weights + (0.0 if power else 91.0) * s.bins
-    count += (60.0 + (152.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
+    count = 11.8 * s.fft_length + 5.0 * s.fft_length * plan_of(s).n
+    count += (25.0 if power else 7.6) * weights + (0.0 if power else 49.0) * s.bins
+    count += (61.0 + (130.0 if s.tracks_noise else 47.0 if s.log != "none" else 0.0)) * s.bands
     count += 2.2 * s.coefficients * s.mels + (2.1 * s.frame_length if s.preemphasis else 0.0)
     return Cost(round(count * frames), round(1.25 * count * frames))
 

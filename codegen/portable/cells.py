@@ -79,10 +79,12 @@ class Cell:
         found = []
         for p, bias, m in zip((self.x, self.h), self.biases(), self.weights, strict=True):
             most = np.abs(bias) + (32768 if p.wide else 128) * np.abs(m.astype(np.int64)).sum(1)
-            factor = np.ldexp(p.multiplier.astype(np.float64), p.shift.astype(np.int64) - 31)
-            # Sums that leave 32 bits, or do so when shifted left, can become anything.
-            wraps = np.ldexp(most.astype(np.float64), np.maximum(p.shift, 0)) >= 2.0**31
-            bound = np.where(wraps & (not p.wide), 2.0**31, most * factor * (1 + 2.0**-14) + 2)
+            power = -p.shift if p.wide else p.shift.astype(np.int64) - 31
+            bound = most * np.ldexp(p.multiplier.astype(np.float64), power) * (1 + 2.0**-14) + 2
+            if not p.wide:
+                # Sums that leave 32 bits, or do so when shifted left, can become anything.
+                wraps = np.ldexp(most.astype(np.float64), np.maximum(p.shift, 0)) >= 2.0**31
+                bound = np.where(wraps, 2.0**31, bound)
             found.append(float(bound.max()))
         return found[0], found[1]
 
@@ -101,14 +103,11 @@ class Cell:
         }
 
     def _scales(self, p: Product) -> np.ndarray:
-        """[n, 2]: multiplier and shift; of 64-bit sums the reduced multiplier and a right shift."""
+        """[n, 2]: multiplier and shift, which goes to the right where all do."""
         step = self.units if self.per_gate else 1
         multiplier, shift = p.multiplier[::step].astype(np.int64), p.shift[::step].astype(np.int64)
         if not p.wide and self.goes_right:
             return np.stack([multiplier, -shift], 1)
-        if p.wide:
-            reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
-            return np.stack([reduced, 15 - shift], 1)
         return np.stack([multiplier, shift], 1)
 
     @property

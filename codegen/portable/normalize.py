@@ -21,8 +21,8 @@ from edgekit.ops.requant import tensor_quant
 OPS = ("layer_norm", "rms_norm", "instance_norm", "group_norm")
 
 
-def layer_candidate(layer: Layer, family: str, each: tuple[int, int]) -> Candidate:
-    """The kernel in a family; `each` is instructions and cycles of a number."""
+def layer_candidate(layer: Layer, family: str, group: Cost, number: Cost) -> Candidate:
+    """The kernel in a family, with what a group and each of its numbers cost."""
     op = operator(layer.node.op)
     assert isinstance(op, Normalization)
     values, out = list(layer.inputs), layer.output
@@ -46,9 +46,7 @@ def layer_candidate(layer: Layer, family: str, each: tuple[int, int]) -> Candida
         "spread": _spread(x.dtype, view.members, op.centred, p.epsilon),
         **p._asdict(),
     }
-    groups = view.rows * view.groups
-    # Counted in compiled code: roots and reciprocals by bits, two passes over the numbers.
-    cost = Cost(900 * groups + each[0] * x.size, 1100 * groups + each[1] * x.size)
+    cost = group * (view.rows * view.groups) + number * x.size
     spec = KernelSpec(layer.node.op, family, tuple(operands), params)
     candidate = Candidate(spec, (x.name,), constants, cost=cost)
     # A number is read for the last time right before its result is written.
@@ -59,7 +57,7 @@ def layer_candidate(layer: Layer, family: str, each: tuple[int, int]) -> Candida
 
 
 def _candidates(layer: Layer) -> list[Candidate]:
-    return [layer_candidate(layer, "c99", (52, 66))]
+    return [layer_candidate(layer, "c99", Cost(600, 760), Cost(50, 64))]
 
 
 def _bound(layer: Layer, members: int) -> int:

@@ -48,11 +48,12 @@ def schedule(p: dict[str, Any], value: Callable[..., Any]) -> Any:
     operands' dtypes."""
     from tvm import s_tir, te
 
-    out = list(p["out"][1:]) or [1]
+    batch = 1 if p["out"][:1] == [1] else 0  # axes in front that are the batch
+    out = list(p["out"][batch:]) or [1]
     tensors = []
     for letter, shape, dtype in zip("ab", p["shapes"], p["dtypes"], strict=False):
         padded = [1] * (len(p["out"]) - len(shape)) + shape
-        tensors.append(te.placeholder(padded[1:] or [1], dtype, name=letter))
+        tensors.append(te.placeholder(padded[batch:] or [1], dtype, name=letter))
 
     def element(*index: Any) -> Any:
         picked = []

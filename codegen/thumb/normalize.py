@@ -6,7 +6,7 @@ shift that lets deviations go left first, and with few numbers in a group they s
 
 from __future__ import annotations
 
-from codegen.kernel import Candidate, Layer, NotApplicable, Template
+from codegen.kernel import Candidate, Cost, Layer, NotApplicable, Template
 from codegen.portable.normalize import OPS, layer_candidate, short, write
 
 #: V of the specification, and numbers of a group, below which shifted deviations fit.
@@ -14,7 +14,7 @@ SPREAD, MEMBERS = 1 << 46, 1 << 13
 
 
 def _candidates(layer: Layer) -> list[Candidate]:
-    found = layer_candidate(layer, "thumb_dsp", (24, 30))
+    found = layer_candidate(layer, "thumb_dsp", Cost(420, 520), Cost(25, 31))
     p = found.spec.params
     _, pixels, _, channels = p["view"]
     if p["spread"] >= SPREAD or pixels * channels > MEMBERS:

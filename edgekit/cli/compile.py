@@ -248,11 +248,11 @@ def print_report(report: Report, output: str) -> None:
     if report.ram["arena"] == report.arena_lower_bound:
         click.echo("         the arena is as small as these kernels allow")
     if report.states:
-        names = ", ".join(f"{short_name(s.name)} {_b(s.nbytes)}" for s in report.states)
-        click.echo(f"states   kept from call to call until ek_reset: {names}")
+        kept = ", ".join(f"{short_name(s.name)} {_b(s.nbytes)}" for s in report.states)
+        click.echo(f"states   kept from call to call until ek_reset: {kept}")
     if report.wide:
-        names = ", ".join(short_name(name) for name in report.wide)
-        click.echo(f"widths   int16 results, others int8: {names}")
+        wide = ", ".join(short_name(name) for name in report.wide)
+        click.echo(f"widths   int16 results, others int8: {wide}")
     for region in report.ram_regions:
         click.echo(
             f"         {region.name} ({region.wait_states} wait states): {_b(region.arena)} of "

@@ -19,7 +19,7 @@ from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.graph import Graph, Node, logits_of
 from edgekit.ops.base import run_node
 from edgekit.ops.convert import dequantize, quantize
-from edgekit.reference import run
+from edgekit.reference import evaluate_samples, run
 
 Progress = Callable[[str, float], None]
 Arrays = dict[str, np.ndarray]
@@ -192,7 +192,9 @@ def _alone(graph: Graph, node: Node, reals: Mapping[str, np.ndarray]) -> np.ndar
         graph.constants[i] if i in graph.constants else quantize(graph.values[i], reals[i])
         for i in node.inputs
     ]
-    return dequantize(graph.values[node.output], run_node(graph, node, operands)[0])
+    count = len(next(iter(reals.values())))
+    results = evaluate_samples(graph, node, operands, count, run_node)
+    return dequantize(graph.values[node.output], results[0])
 
 
 class _Classes:

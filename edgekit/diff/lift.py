@@ -11,6 +11,7 @@ from edgekit.ops import operator
 from edgekit.ops.base import run_node
 from edgekit.ops.convert import dequantize, quantize
 from edgekit.ops.fixedpoint import TABLE_STEPS
+from edgekit.reference import evaluate_samples
 
 #: Operators whose result is their operand's numbers: both are one tensor to the memory.
 SAME_NUMBERS = ("reshape", "transpose")
@@ -38,6 +39,7 @@ class Lifter:
         self, graph: Graph, reals: Mapping[str, np.ndarray], integers: Mapping[str, np.ndarray]
     ) -> None:
         self.graph, self.reals, self.integers = graph, reals, integers
+        self.count = len(next(iter(reals.values())))
         self.constants = {
             name: dequantize(graph.values[name], data) for name, data in graph.constants.items()
         }
@@ -55,26 +57,29 @@ class Lifter:
             if name in lifted
         }
         for node in self.graph.nodes:
-            if node.output in lifted or any(i in changed for i in node.inputs):
-                changed[node.output] = self._step(node, lifted, changed)
-            if node.output == result:
+            if lifted.intersection(node.outputs) or any(i in changed for i in node.inputs):
+                results = self._step(node, lifted, changed)
+                changed.update(zip(node.outputs, results, strict=True))
+            if result in node.outputs:
                 break
         x = changed[result] if result in changed else self.integers[result]
         return x if result in lifted else dequantize(self.graph.values[result], x)
 
     def _step(
         self, node: Node, lifted: frozenset[str], changed: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    ) -> list[np.ndarray]:
         graph = self.graph
-        if not lifted.intersection((*node.inputs, node.output)):
+        if not lifted.intersection((*node.inputs, *node.outputs)):
             have: list[Mapping[str, np.ndarray]] = [graph.constants, changed, self.integers]
             operands = [next(h[i] for h in have if i in h) for i in node.inputs]
-            return run_node(graph, node, operands)[0]
-        out = operator(node.op).reference_float(
-            node, [self._real(i, lifted, changed) for i in node.inputs]
-        )
-        value = graph.values[node.output]
-        return out if node.output in lifted or value.quant is None else quantize(value, out)
+            return evaluate_samples(graph, node, operands, self.count, run_node)
+        operands = [self._real(i, lifted, changed) for i in node.inputs]
+        results = evaluate_samples(graph, node, operands, self.count, _in_reals)
+        return [
+            y if name in lifted or graph.values[name].quant is None
+            else quantize(graph.values[name], y)
+            for name, y in zip(node.outputs, results, strict=True)
+        ]  # fmt: skip
 
     def _real(
         self, name: str, lifted: frozenset[str], changed: Mapping[str, np.ndarray]
@@ -84,6 +89,11 @@ class Lifter:
         if name in lifted:
             return changed[name]
         return dequantize(self.graph.values[name], changed.get(name, self.integers[name]))
+
+
+def _in_reals(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The results of a node on reals, whatever the graph says of its tensors."""
+    return operator(node.op).evaluate_float(node, inputs)
 
 
 def more_flash(graph: Graph, lifted: frozenset[str]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgekit.errors import EdgekitError
+from edgekit.exporters.onnx_rnn import recurrent
 from edgekit.graph import Graph, Node
 from edgekit.ops.base import clamp_of
 
@@ -34,7 +35,8 @@ def to_onnx(graph: Graph) -> Any:
     group are the same thing in ONNX and are imported as the canonical one of the two.
 
     Raises:
-        EdgekitError: E230 where the graph is quantized.
+        EdgekitError: E230 where the graph is quantized, E153 or E154 where it has layers that this
+            writer cannot express.
     """
     integer = [v.name for v in graph.values.values() if v.quant is not None or v.dtype != "float32"]
     if integer:
@@ -43,6 +45,16 @@ def to_onnx(graph: Graph) -> Any:
             f"'{graph.name}' is quantized ('{integer[0]}' is {graph.values[integer[0]].dtype}): "
             "only float graphs are written as ONNX",
             help="give the float model that it was made from",
+        )
+    missing = [n for n in graph.nodes if n.op not in WRITERS]
+    if missing:
+        kinds = sorted({n.op for n in missing})
+        raise EdgekitError(
+            "E154",
+            f"'{graph.name}' has {len(missing)} layers that are not written as ONNX: "
+            f"{', '.join(kinds)}",
+            help="keep the model's own file",
+            details=[f"'{n.name or n.output}' ({n.op})" for n in missing],
         )
     return _Writer(graph).model()
 
@@ -181,11 +193,16 @@ class _Writer:
         return name
 
     def emit(self, op: str, inputs: list[str], output: str, name: str, **attrs: Any) -> None:
+        self.emit_all(op, inputs, [output], name, **attrs)
+
+    def emit_all(
+        self, op: str, inputs: list[str], outputs: list[str], name: str, **attrs: Any
+    ) -> None:
         from onnx import helper
 
         # The standard lets two nodes have one name, onnxruntime does not.
         name = _unique(name, self.node_names)
-        self.nodes.append(helper.make_node(op, inputs, [output], name, **attrs))
+        self.nodes.append(helper.make_node(op, inputs, outputs, name, **attrs))
 
     def clamped(
         self, node: Node, op: str, inputs: list[str], output: str, name: str = "", **attrs: Any
@@ -316,4 +333,7 @@ WRITERS = {
     "softmax": _softmax,
     "reshape": _reshape,
     "transpose": _transpose,
+    "lstm": recurrent,
+    "gru": recurrent,
+    "rnn": recurrent,
 }

@@ -131,7 +131,7 @@ def _of_saved_model(tf: Any, folder: Path) -> tuple[Any, Any, Names]:
             help="save it with model.export(FOLDER), or tf.saved_model.save(..., signatures=...)",
         )
     specs = dict(sorted(serving.structured_input_signature[1].items()))
-    inputs = []
+    inputs: list[Any] = []
     for name, spec in specs.items():
         shape = spec.shape.as_list() if spec.shape.rank else []
         shape = [1, *_static(tuple(shape[1:]), name)]

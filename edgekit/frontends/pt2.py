@@ -34,9 +34,13 @@ _VARIABLES = ("name", "as_name", "forward_arg_names", "user_input_name")
 _KEY = re.compile(r"[\w .:/-]{1,100}")
 #: Modes such as "replicate"; no path, no source.
 _WORD = re.compile(r"[a-z0-9_]{0,32}")
-#: Sizes: a symbol, a number, and sums and products of these.
+#: Sizes: symbols, numbers, and sums, products and quotients of these, as SymPy prints them.
 _TERM = r"(?:[su]\d{1,9}|\d{1,9})"
-_EXPRESSION = re.compile(rf"-?{_TERM}(?: ?[*+-] ?{_TERM}){{0,8}}")
+_CALLS = (
+    r"(?:Symbol\('[su]\d{1,9}'(?:, (?:positive|nonnegative|integer)=True){0,3}\)"
+    r"|Integer\(-?\d{1,9}\)|(?:Add|Mul|FloorDiv|Max|Min)\(|, |\))"
+)
+_EXPRESSION = re.compile(rf"-?{_TERM}(?: ?[*+-] ?{_TERM}){{0,8}}|{_CALLS}{{1,100}}")
 _PAYLOAD = re.compile(r"(?:weight|tensor)_\d{1,6}")
 #: Containers of inputs and outputs. Any other type would be imported by its name.
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
@@ -65,11 +69,11 @@ _LEFT_BEHIND: dict[str, Any] = {
     "guards_code": [],
     "custom_obj_values": {},
     "treespec_namedtuple_fields": {},
-    "verifiers": [],
 }
 _STRINGS = {
     "expr_str": (_EXPRESSION, "a size that is the Python expression"),
     "as_string": (_WORD, "as an operand the string"),
+    "verifiers": (re.compile("TRAINING|ATEN"), "a graph of the kind"),
     **dict.fromkeys(_VARIABLES, (_VARIABLE, "a value with the name")),
 }
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # ScalarType

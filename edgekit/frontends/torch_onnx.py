@@ -111,17 +111,34 @@ def write_onnx(program: ExportedProgram, file: Path) -> None:
 
     with quiet():
         try:
+            program = program.run_decompositions({})  # names what forward changes in place
+            _check_state(program)
             result: Any = torch.onnx.export(
                 program, dynamo=True, external_data=False, verbose=False
             )
             _name_outputs(result.model.graph, output_names(program))
             result.save(str(file), external_data=False)
+        except EdgekitError:
+            raise
         except Exception as error:  # the exporter raises all kinds
             raise EdgekitError(
                 "E162",
                 f"PyTorch's ONNX exporter refused the model: {first_line(error)}",
                 help="replace what it names; torch.onnx.export(..., report=True) says more",
             ) from None
+
+
+def _check_state(program: ExportedProgram) -> None:
+    """Refuse a module whose buffers or inputs change: the exporter would drop the change."""
+    signature = program.graph_signature
+    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    if changed:
+        raise EdgekitError(
+            "E162",
+            f"forward changes {', '.join(repr(name) for name in changed)} in place, which ONNX "
+            "cannot express",
+            help="take the state as an input, and return the new one as an output",
+        )
 
 
 def _name_outputs(graph: Any, names: list[str]) -> None:

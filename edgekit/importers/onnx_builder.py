@@ -319,14 +319,22 @@ class OnnxBuilder(Builder):
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Shape of an ONNX name, constant or not."""
         data = self.data.get(name)
-        return data.shape if data is not None else self.value(self.alias.get(name, name)).shape
+        return data.shape if data is not None else self._value(name).shape
 
     def dtype_of(self, name: str) -> str:
         """Dtype of an ONNX name, constant or not; the graph's for what is computed at run time."""
         data = self.data.get(name)
         if data is not None:
             return str(data.dtype)
-        return self.value(self.alias.get(name, name)).dtype
+        return self._value(name).dtype
+
+    def _value(self, name: str) -> Value:
+        """The value of an ONNX name that is computed at run time."""
+        known = self.graph.values.get(self.alias.get(name, name))
+        if known is None:
+            raise invalid(f"'{name}' is read, and nothing makes it" if name
+                          else "an operand is missing that is needed")  # fmt: skip
+        return known
 
     def image(self, node: OnnxNode, index: int = 0) -> tuple[str, Value]:
         """Operand `index`, NCHW, as NHWC: its name and value. [N, C, L] is an image of one line."""

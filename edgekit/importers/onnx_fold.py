@@ -124,6 +124,7 @@ def _affordable(node: OnnxNode, arrays: list[np.ndarray]) -> bool:
         check_size(f"'{node.outputs[0]}'", [max(1, d) for d in _stated(node, arrays)])
     small = _model(node, arrays)
     try:
+        _check_alone(small)
         done = onnx.shape_inference.infer_shapes(small, data_prop=True)
     except Exception:  # what contradicts itself is found when it is evaluated
         return held <= 1 << 16
@@ -134,9 +135,26 @@ def _affordable(node: OnnxNode, arrays: list[np.ndarray]) -> bool:
     return held <= MAX_FOLDED
 
 
+def _check_alone(model: Any) -> None:
+    """ONNX's check of the one node of a model; raises where it breaks the operator's schema.
+
+    Shape inference needs it: that is C++ which trusts its input.
+    """
+    import onnx
+
+    context = onnx.checker.DEFAULT_CONTEXT.__class__()
+    context.ir_version = model.ir_version
+    context.opset_imports = {"": model.opset_import[0].version}
+    onnx.checker.check_node(model.graph.node[0], context)
+
+
 def _stated(node: OnnxNode, arrays: list[np.ndarray]) -> list[int]:
     """The result's shape where it is an operand's content."""
+    if len(arrays) < {"Range": 3, "ConstantOfShape": 1}.get(node.op, 2):
+        raise invalid(f"node '{node.name}' ({node.op}) has {len(arrays)} operands")
     if node.op == "Range":
+        if any(not a.size for a in arrays):
+            raise invalid(f"node '{node.name}' (Range) has an empty operand")
         first, last, step = (float(a.reshape(-1)[0]) for a in arrays[:3])
         if not step:
             raise invalid(f"node '{node.name}' (Range) has a step of 0")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.importers.common import Refused, invalid
+from edgekit.importers.common import Refused, check_size, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, as_graph_data, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_reduce import sliced
@@ -80,6 +80,9 @@ def gather_elements(b: OnnxBuilder, node: OnnxNode) -> None:
     shape = b.value(x).shape
     axis = axis_of(node, node.integer("axis", 0), len(shape))
     indices = _indices(b, node, 1, shape[axis])
+    if len(b.shape_of(operand(node, 1))) != len(shape):
+        raise invalid(f"node '{node.name}' (GatherElements): indices "
+                      f"{list(b.shape_of(operand(node, 1)))} of {list(shape)}")  # fmt: skip
     if indices is not None:
         places = np.arange(np.prod(shape)).reshape(shape)
         part = places[tuple(slice(d) if i != axis else slice(None)
@@ -215,6 +218,9 @@ def _tensor_scatter(
     axis = axis_of(node, node.integer("axis", -2), len(shape))
     starts = b.const_of(node, 2, "write_indices") if operand(node, 2) else np.zeros(shape[0])
     grid = list(np.indices(updates))
+    if starts.size != updates[0] or len(updates) != len(shape):
+        raise invalid(f"node '{node.name}' (TensorScatter): {starts.size} starts for "
+                      f"{list(updates)} in {list(shape)}")  # fmt: skip
     start = starts.astype(np.int64).reshape(-1, *[1] * (len(shape) - 1))
     grid[axis] = grid[axis] + start
     if node.text("mode", "linear") == "circular":
@@ -253,6 +259,7 @@ def compress(b: OnnxBuilder, node: OnnxNode) -> None:
         kept = places.reshape(-1)[: condition.size][condition[: places.size]]
     else:
         at = axis_of(node, node.integer("axis", 0), len(shape))
+        condition = condition[: shape[at]]
         kept = np.compress(condition, places, axis=at)
     if not kept.size:
         raise invalid(f"node '{node.name}' (Compress) picks nothing")
@@ -265,8 +272,10 @@ def one_hot(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.tensor(node)
     if b.value(x).dtype != "int32":
         x = b.emit("cast", [x], {"to": "int32"}, node=node.name)
-    depth = int(b.const_of(node, 1, "depth").reshape(-1)[0])
+    depths = b.const_of(node, 1, "depth").reshape(-1)
+    depth = int(depths[0]) if depths.size == 1 else 0
     values = b.const_of(node, 2, "values").reshape(-1)
+    check_size(f"'{node.name}'", [max(depth, 1)])
     if values.size != 2 or depth < 1:
         raise invalid(f"node '{node.name}' (OneHot): depth {depth}, values {values}")
     rank = len(b.value(x).shape) + 1

@@ -181,8 +181,10 @@ def standard_function(
     from onnx import helper
 
     try:
-        schema = onnx.defs.get_schema(node.op, node.opset, node.domain)
+        schema = onnx.defs.get_schema(node.op, min(node.opset, 1 << 30), node.domain)
     except onnx.defs.SchemaError:
+        return None
+    if any(isinstance(v, Body) for v in node.attrs.values()):
         return None
     defaults = {
         name: helper.get_attribute_value(a.default_value)

@@ -70,7 +70,8 @@ def instance_normalization(b: OnnxBuilder, node: OnnxNode) -> None:
 @handles("GroupNormalization")
 def group_normalization(b: OnnxBuilder, node: OnnxNode) -> None:
     """Constant scale and bias, one for each group (opset 18) or channel (21)."""
-    groups, channels = node.integer("num_groups", 0), b.shape_of(operand(node, 0))[1]
+    shape = b.shape_of(operand(node, 0))
+    groups, channels = node.integer("num_groups", 0), shape[1] if len(shape) > 1 else 0
     if groups < 1 or channels % groups:
         raise invalid(f"node '{node.name}': {groups} groups of {channels} channels")
     inputs = []

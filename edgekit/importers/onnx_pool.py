@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.importers.common import Refused
+from edgekit.importers.common import Refused, check_size, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_windows import ceil_pads, pads_of, pair
@@ -19,6 +19,7 @@ def _windows(b: OnnxBuilder, node: OnnxNode) -> tuple[str, dict[str, Any], list[
     kernel = pair(node, "kernel_shape", 0, axes)
     strides = pair(node, "strides", 1, axes)
     dilations = pair(node, "dilations", 1, axes)
+    check_size(f"the window of '{node.name}'", kernel)
     size = (value.shape[1], value.shape[2])
     pads = pads_of(node, size, kernel, strides, dilations, axes)
     extra = [0, 0]
@@ -55,7 +56,7 @@ def average_pool(b: OnnxBuilder, node: OnnxNode) -> None:
 @handles("LpPool")
 def lp_pool(b: OnnxBuilder, node: OnnxNode) -> None:
     """1-D or 2-D, any padding, dilations and ceil_mode."""
-    p = node.integer("p", 2)
+    p = _exponent(node)
     x, attrs, _ = _windows(b, node)
     x = _power(b, node, x, p)
     kernel, channels = attrs.pop("kernel"), b.value(x).shape[3]
@@ -64,6 +65,13 @@ def lp_pool(b: OnnxBuilder, node: OnnxNode) -> None:
     bias = b.constant(f"{node.name}:bias", np.zeros(channels, np.float32))
     y = b.emit("depthwise_conv2d", [x, weights, bias], attrs, node=node.name)
     b.image_result(node, _root(b, node, y, p))
+
+
+def _exponent(node: OnnxNode) -> int:
+    p = node.integer("p", 2)
+    if p < 1:
+        raise invalid(f"node '{node.name}' ({node.op}): p is {p}, it is 1 or more")
+    return p
 
 
 def _power(b: OnnxBuilder, node: OnnxNode, x: str, p: int) -> str:
@@ -100,7 +108,7 @@ def global_pool(b: OnnxBuilder, node: OnnxNode) -> None:
 @handles("GlobalLpPool")
 def global_lp_pool(b: OnnxBuilder, node: OnnxNode) -> None:
     """Any number of spatial axes."""
-    x, p = b.x(node), node.integer("p", 2)
+    x, p = b.x(node), _exponent(node)
     axes = list(range(2, len(b.value(x).shape)))
     x = b.emit(
         "reduce", [_power(b, node, x, p)], {"kind": "sum", "axes": axes, "keepdims": True},

@@ -251,7 +251,10 @@ def _quantized_dtype(node: OnnxNode) -> str:
         return "uint8"
     import onnx
 
-    return str(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+    try:
+        return str(onnx.helper.tensor_dtype_to_np_dtype(wanted))
+    except (KeyError, ValueError):
+        raise invalid(f"node '{node.name}' ({node.op}): output_dtype {wanted}") from None
 
 
 @handles("QuantizeLinear")

@@ -95,7 +95,7 @@ class _Cell:
             x = b.reshape(x, (1, steps, shape[2]), node=node.name)
         length = self._length(steps)
         if length != steps:
-            cut = {"starts": [0, 0, 0], "stops": [1, length, shape[2]], "steps": [1, 1, 1]}
+            cut = {"starts": [0, 0, 0], "stops": [None, length, None], "steps": [1, 1, 1]}
             x = b.emit("slice", [x], cut, node=node.name)
         return x, length
 
@@ -180,15 +180,15 @@ def recurrent(b: OnnxBuilder, node: OnnxNode) -> None:
         return
     cell = _Cell(b, node)
     x, length = cell.sequence()
-    results = [cell.emit(x, direction) for direction in range(len(cell.reversed))]
+    made = [cell.emit(x, direction) for direction in range(len(cell.reversed))]
     directions, units = len(cell.reversed), cell.units
     steps = shape[1] if cell.batch_first else shape[0]
     for index, out in enumerate(node.outputs):
         if not out:
             continue
-        if index >= len(results[0]):
+        if index >= len(made[0]):
             raise invalid(f"node '{node.name}' ({node.op}) has {len(node.outputs)} results")
-        whole = cell.joined([r[index] for r in results], 2 if index == 0 else 1)
+        whole = cell.joined([r[index] for r in made], 2 if index == 0 else 1)
         if index == 0 and length != steps:
             pads = [0, 0, 0, 0, steps - length, 0]
             attrs = {"pads": pads, "mode": "constant", "value": 0.0}

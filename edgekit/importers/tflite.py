@@ -168,14 +168,16 @@ def _edges(builder: TfliteBuilder, main: Subgraph) -> list[TfliteNode]:
 
 def _input(builder: TfliteBuilder, index: int, nodes: list[TfliteNode]) -> None:
     tensor = builder.tensors[index]
-    if tensor.shape[:1] != (1,):
+    readers = [n for n in nodes if index in n.inputs]
+    # Recurrent operators may have time in front and the batch behind it.
+    in_time = tensor.shape[1:2] == (1,) and readers and all("SEQUENCE" in n.op for n in readers)
+    if tensor.shape[:1] != (1,) and not in_time:
         raise EdgekitError(
             "E104",
             f"input '{tensor.name}' has shape {list(tensor.shape)}: its first axis is the "
             "batch, which must be 1",
             help="convert the model with a batch of 1",
         )
-    readers = [n for n in nodes if index in n.inputs]
     converted = [n for n in readers if n.op == "QUANTIZE" and tensor.dtype == "float32"]
     seen = tensor
     if not builder.floating and len(converted) == 1 and len(readers) == 1:

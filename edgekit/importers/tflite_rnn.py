@@ -70,8 +70,14 @@ def _data(tensor: Tensor) -> np.ndarray:
     return tensor.data
 
 
-def _bias(b: TfliteBuilder, node: TfliteNode, places: Sequence[int], rows: int) -> str:
-    """The biases of all gates; zeros where the file has none."""
+def _bias(
+    b: TfliteBuilder,
+    node: TfliteNode,
+    places: Sequence[int],
+    rows: int,
+    scale: np.ndarray | None = None,
+) -> str:
+    """The biases of all gates, in steps of `scale`; zeros where the file has none."""
     parts = []
     for i in places:
         tensor = b.tensor(node, i)
@@ -87,7 +93,19 @@ def _bias(b: TfliteBuilder, node: TfliteNode, places: Sequence[int], rows: int) 
     data = np.concatenate(parts)
     if not b.floating and (np.abs(data) >= 1 << 31).any():
         raise Refused("a bias leaves 32 bits")
-    return b.constant(f"{node.name}:bias", data.astype(np.float32 if b.floating else np.int32))
+    quant = None
+    if scale is not None:
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise invalid(f"'{node.name}': its bias scale leaves the range of float32")
+        quant = Quant.make(scale, 0, 0 if scale.size > 1 else None)
+    data = data.astype(np.float32 if b.floating else np.int32)
+    return b.constant(f"{node.name}:bias", data, quant)
+
+
+def _product_scale(b: TfliteBuilder, x: str, w: str) -> np.ndarray | None:
+    """The scale of products, by row of `w`; None for floats."""
+    of_x, of_w = b.value(x).quant, b.value(w).quant
+    return None if of_x is None or of_w is None else of_x.scale * of_w.scale
 
 
 def _sequence(b: TfliteBuilder, node: TfliteNode, time_major: bool) -> str:
@@ -135,12 +153,10 @@ def _lstm(
     dtype = b.value(x).dtype
     h = _state(b, node, states, units, dtype)
     c = _state(b, node, states + 1, units, "float32" if b.floating else "int16")
-    operands = [
-        x, h, c,
-        _weights(b, node, range(first, first + 4), "W"),
-        _weights(b, node, range(first + 4, first + 8), "R"),
-        _bias(b, node, range(first + 11, first + 15), units),
-    ]  # fmt: skip
+    w = _weights(b, node, range(first, first + 4), "W")
+    r = _weights(b, node, range(first + 4, first + 8), "R")
+    bias = _bias(b, node, range(first + 11, first + 15), units, _product_scale(b, x, w))
+    operands = [x, h, c, w, r, bias]
     attrs: dict[str, Any] = {"cell_clip": clip, "clamp_terms": not b.floating, "reverse": reverse}
     of_h, of_c = b.value(h).quant, b.value(c).quant
     y, *after = b.emit_all(
@@ -299,7 +315,6 @@ def svdf(b: TfliteBuilder, node: TfliteNode) -> None:
         raise invalid(f"'{node.name}' has {feature.shape[0]} filters of rank {rank}")
     memory = b.operand(node, 4)
     state = _state(b, node, 4, int(np.prod(time.shape)), memory.dtype)
-    bias = _bias(b, node, [3], feature.shape[0] // rank)
     attrs: dict[str, Any] = {"rank": rank}
     if b.floating:
         names = [
@@ -313,6 +328,8 @@ def svdf(b: TfliteBuilder, node: TfliteNode) -> None:
             b.constant(f"{node.name}:feature", _data(feature), Quant.make(_scale(feature))),
             b.constant(f"{node.name}:time", _data(time), _quant_of_time(time)),
         ]
+    scale = _product_scale(b, state, names[1])
+    bias = _bias(b, node, [3], feature.shape[0] // rank, scale)
     y, after = b.emit_all(
         "svdf", [x, state, *names, bias], attrs, node=node.name, outs=[out.name, ""],
         quants=[b.kind_of(out)[1], b.value(state).quant],

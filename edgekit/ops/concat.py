@@ -29,7 +29,8 @@ def alike(node: Node, inputs: list[Value]) -> bool:
     if len({len(v.shape) for v in inputs}) > 1:
         return False
     axis = axis_of(node)
-    return len({(*v.shape[:axis], -1, *v.shape[axis + 1 :]) for v in inputs}) == 1
+    kept = {(len(v.shape), *v.shape[:axis], *v.shape[axis + 1 :]) for v in inputs}
+    return len(kept) == 1
 
 
 def rescale(node: Node, value: Value, out: Value) -> Requant | None:

@@ -290,12 +290,13 @@ TABLE_STEPS = 512
 
 
 def interpolation_table(
-    function: Callable[[np.ndarray], np.ndarray], lo: float, hi: float
+    function: Callable[[np.ndarray], np.ndarray], lo: float, hi: float, scaling: float = 32768.0
 ) -> np.ndarray:
-    """TFLite's LUTPopulate for int16: `function` over [lo, hi] with results in [-1, 1), Q0.15.
+    """TFLite's LUTPopulate for int16: `function` times `scaling` over [lo, hi].
 
-    int16[513], in float32 arithmetic. Each entry is lowered by half of the error that linear
-    interpolation makes in the middle of its interval.
+    int16[513], in float32 arithmetic; with the default `scaling` results in [-1, 1) are Q0.15. Each
+    entry is lowered by half of the error that linear interpolation makes in the middle of its
+    interval.
     """
     f32 = np.float32
     # The integers -32768..32767 stand for lo..hi, as TFLite derives both ends from a scale.
@@ -303,7 +304,7 @@ def interpolation_table(
     at = f32(lo) + np.arange(TABLE_STEPS + 1, dtype=f32) * step
 
     def scaled(x: np.ndarray) -> np.ndarray:
-        return function(x.astype(np.float64)).astype(f32) * f32(32768)
+        return function(x.astype(np.float64)).astype(f32) * f32(scaling)
 
     start = round_half_away(scaled(at[:-1]))
     interpolated = round_half_away((scaled(at[1:]) + start) / f32(2))

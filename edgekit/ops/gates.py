@@ -78,22 +78,3 @@ def _between(place: np.ndarray, rest: np.ndarray, bits: int) -> np.ndarray:
     low = table[np.minimum(place, STEPS - 1)]
     high = table[np.minimum(place + 1, STEPS - 1)]
     return (low << bits) + rest * (high - low)
-
-
-def multiply_by_reduced_multiplier(
-    x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike
-) -> np.ndarray:
-    """TFLM's MultiplyByQuantizedMultiplier of 64-bit accumulators: one rounding, 15 bits.
-
-    Args:
-        x: integers of magnitude below 2**47; `multiplier`, `shift` as `quantize_multiplier` gives
-            them, shifts below 15.
-
-    Returns:
-        int64 array of ``x * multiplier * 2**(shift - 31)``, halves rounded up, with the multiplier
-        rounded to its upper 15 bits.
-    """
-    m = np.asarray(multiplier, np.int64)
-    reduced = np.where(m < 0x7FFF0000, (m + (1 << 15)) >> 16, 0x7FFF)
-    right = 15 - np.asarray(shift, np.int64)
-    return (np.asarray(x, np.int64) * reduced + (np.int64(1) << (right - 1))) >> right

@@ -20,9 +20,15 @@ from edgekit.ops.base import INTEGERS, require
 from edgekit.ops.conv2d import exact_matmul
 from edgekit.ops.requant import quant_of, tensor_quant
 
+#: The furthest that an int32 is shifted left.
+MOST_SHIFT = 30
+
 
 class Product(NamedTuple):
-    """Integers of one matrix times vector: the scales are int32 [rows]; `wide` is 64-bit."""
+    """Integers of one matrix times vector: multipliers and shifts are [rows].
+
+    `wide` says that sums have 64 bits; then multipliers have 15 and shifts go to the right.
+    """
 
     zero_point: int
     multiplier: np.ndarray
@@ -63,14 +69,20 @@ def product_params(x: Value, w: Value, scale: float = 2.0**-gates.GATE_BITS) -> 
     wide = quant_of(w).scale.astype(np.float64) * np.float64(np.float32(s))
     rows = np.broadcast_to(wide / np.float64(scale), (w.shape[0],))
     multiplier, shift = fp.quantize_multiplier(rows)
-    if x.dtype == "int16" and int(shift.max()) > 14:
-        raise GraphError(f"'{w.name}' x '{x.name}': the scale of a product is 2**14 or above")
+    most = 14 if x.dtype == "int16" else MOST_SHIFT
+    if int(shift.max()) > most:
+        raise GraphError(f"'{w.name}' x '{x.name}': the scale of a product is 2**{most} or above")
+    if x.dtype == "int16":
+        multiplier, shift = fp.reduced_multipliers(multiplier, shift)
     return Product(zero_point, multiplier, shift, x.dtype == "int16")
 
 
 def rescale_params(real: float, out: Value | None = None) -> Rescale:
     """A requantization by the factor `real` into `out`, into Q-numbers of int16 without it."""
     multiplier, shift = fp.quantize_multiplier(real)
+    if int(shift) > MOST_SHIFT:
+        where = f"'{out.name}'" if out is not None else "a gate"
+        raise GraphError(f"{where}: the scale of a product is 2**{MOST_SHIFT} or above")
     info = np.iinfo(out.dtype if out is not None else "int16")
     zero_point = tensor_quant(out)[1] if out is not None else 0
     return Rescale(int(multiplier), int(shift), zero_point, int(info.min), int(info.max))
@@ -89,7 +101,7 @@ def product(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, p: Product) -
         folded = folded + bias
     acc = exact_matmul(x, w) + folded
     if p.wide:
-        return gates.multiply_by_reduced_multiplier(acc, p.multiplier, p.shift)
+        return fp.multiply_wide(acc, p.multiplier, p.shift)
     return fp.multiply_by_quantized_multiplier(fp.wrap32(acc), p.multiplier, p.shift)
 
 

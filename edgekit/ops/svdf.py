@@ -10,7 +10,7 @@ from edgekit.graph import GraphError, Node, Value
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator, clamp_float, require
 from edgekit.ops.conv2d import exact_matmul
-from edgekit.ops.recurrent import Rescale, rescale, spread
+from edgekit.ops.recurrent import MOST_SHIFT, Rescale, rescale, spread
 from edgekit.ops.requant import clamp_of_output, quant_of, tensor_quant
 
 
@@ -119,6 +119,8 @@ def svdf_params(node: Node, values: list[Value], outs: list[Value]) -> SvdfParam
     info = np.iinfo(state.dtype)
     first = fp.quantize_multiplier(np.float64(s_x * s_f / s_m))
     second = fp.quantize_multiplier(np.float64(s_m * s_t / s_y))
+    if max(int(first[1]), int(second[1])) > MOST_SHIFT:
+        raise GraphError(f"'{node.name}': the scale of a product is 2**{MOST_SHIFT} or above")
     return SvdfParams(
         tensor_quant(x)[1],
         tensor_quant(state)[1],

@@ -17,6 +17,7 @@ from edgekit.ops.fixed_functions import (
     saturating_left_shift16,
     tanh,
 )
+from edgekit.ops.float_tables import has_table16, table8, table16, transform_of
 from edgekit.ops.functions import domain_of, parameters_of, real
 from edgekit.ops.requant import tensor_quant
 
@@ -57,8 +58,8 @@ def _lookup(node: Node, x: Value, out: Value) -> np.ndarray:
             return _by_fixed_point(q, x, out, tanh, 7)
         if function == "hard_swish" and (found := _hard_swish(q, x, out)) is not None:
             return found
-        if function == "elu" and parameters_of("elu", node.attrs)["alpha"] == 1.0:
-            return _elu(q, x, out)
+        if transform := transform_of(function, parameters_of(function, node.attrs)):
+            return table8(transform, tensor_quant(x), tensor_quant(out))
         if function in ("abs", "leaky_relu"):
             return _segments(node, x, out).evaluate(q)
         if function == "rsqrt":
@@ -118,21 +119,12 @@ def _hard_swish(q: np.ndarray, x: Value, out: Value) -> np.ndarray | None:
     return np.clip(y, -128, 127).astype(np.int8)
 
 
-def _elu(q: np.ndarray, x: Value, out: Value) -> np.ndarray:
-    """TFLM's ELU of int8: a table made in float32."""
-    f32 = np.float32
-    (scale, zero_point), (out_scale, out_zero_point) = tensor_quant(x), tensor_quant(out)
-    v = f32(scale) * (q - zero_point).astype(f32)
-    e = np.exp(np.minimum(v, 0).astype(np.float64)).astype(f32) - f32(1.0)
-    rescaled = fp.round_half_away(np.where(v < 0, e, v) * (f32(1.0) / f32(out_scale)))
-    return np.clip(rescaled + f32(out_zero_point), -128, 127).astype(np.int8)
-
-
 # ---- int16
 
 
 def _wide(node: Node, x: Value, out: Value) -> forms.Form:
     function, centred = node.attrs["function"], tensor_quant(x)[1] == 0
+    scales = (tensor_quant(x)[0], tensor_quant(out)[0])
     if out.dtype == "int16" and centred:
         if function == "sigmoid" and tensor_quant(out) == SIGMOID16_QUANT:
             if numbers := _table_scale(x, (0,)):
@@ -142,6 +134,10 @@ def _wide(node: Node, x: Value, out: Value) -> forms.Form:
                 return forms.Tanh16(*numbers)
         elif function == "rsqrt":
             return _inverse_sqrt(x, out)
+        elif has_table16(function, *scales) and tensor_quant(out)[1] == 0:
+            transform = transform_of(function, parameters_of(function, node.attrs))
+            assert transform is not None
+            return forms.Interpolated(table16(transform, *scales), 0, "int16")
     if function in STRAIGHT:
         return _segments(node, x, out)
     if function in ("floor", "ceil", "round"):

@@ -22,6 +22,7 @@ from edgekit.passes.matrix_products import matrix_products
 from edgekit.passes.narrow import narrow
 from edgekit.passes.normalizations import normalizations
 from edgekit.passes.recurrent_cells import recurrent_cells
+from edgekit.passes.scalars import scalars
 from edgekit.passes.several_rows import several_rows
 from edgekit.passes.tidy_names import tidy_names
 
@@ -32,7 +33,7 @@ Pass = Callable[[Graph], bool]
 # bars the way for a scale. Rows become pixels at the end: until then a reshape would stand between
 # a product and what folds into it.
 PASSES: tuple[Pass, ...] = (
-    fold_constants, identities, gates, normalizations, masks, recurrent_cells, narrow,
+    scalars, fold_constants, identities, gates, normalizations, masks, recurrent_cells, narrow,
     matrix_products, layout, global_pools, fold_pad, fold_affine, fuse_clamp, several_rows,
 )  # fmt: skip
 

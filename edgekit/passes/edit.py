@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.ops import operator
 
+#: An edit around one node.
+Rule = Callable[[Graph, Node], bool]
 # How generated names end, see `fresh`.
 GENERATED = re.compile(r"~\d+$")
 
@@ -20,6 +22,29 @@ def replace_node(graph: Graph, old: Node, *new: Node) -> None:
     """Put `new` where `old` stands in the execution order."""
     at = next(i for i, n in enumerate(graph.nodes) if n is old)
     graph.nodes[at : at + 1] = new
+
+
+def until_settled(graph: Graph, rules: Sequence[Rule]) -> bool:
+    """Apply the first of `rules` that changes anything to all nodes, then start again with the
+    first one, until none does; returns whether anything changed.
+
+    A rule edits the graph around one node and says whether it did.
+    """
+    changed = False
+    while any(_everywhere(graph, rule) for rule in rules):
+        graph.drop_unused()
+        changed = True
+    return changed
+
+
+def _everywhere(graph: Graph, rule: Rule) -> bool:
+    changed = False
+    present = {id(node) for node in graph.nodes}
+    for node in list(graph.nodes):
+        if id(node) in present and rule(graph, node):
+            changed = True
+            present = {id(n) for n in graph.nodes}
+    return changed
 
 
 def base_name(name: str) -> str:

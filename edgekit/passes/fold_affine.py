@@ -35,6 +35,7 @@ from edgekit.passes.edit import (
     only_reader,
     private_producer,
     replace_node,
+    until_settled,
     with_inputs,
 )
 from edgekit.passes.normalizations import AFFINE
@@ -44,12 +45,7 @@ LINEAR = ("conv2d", "conv_transpose2d", "depthwise_conv2d", "fully_connected")
 
 def fold_affine(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    rules = (_behind, _in_front, _reshaped, _pair)
-    while any(rule(graph, n) for rule in rules for n in list(graph.nodes)):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_behind, _in_front, _reshaped, _pair))
 
 
 def _vector(graph: Graph, node: Node) -> np.ndarray | None:

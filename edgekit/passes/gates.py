@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Graph, Node
-from edgekit.passes.edit import is_float, replace_node
+from edgekit.passes.edit import is_float, replace_node, until_settled
 from edgekit.passes.match import number
 
 #: Coefficients by the powers of (x, g).
@@ -64,11 +64,7 @@ GATES = (
 
 def gates(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    while any(_once(graph, node) for node in list(graph.nodes)):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_once,))
 
 
 def _once(graph: Graph, node: Node) -> bool:

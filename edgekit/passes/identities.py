@@ -1,4 +1,4 @@
-"""Remove nodes that change nothing.
+"""Remove nodes that change nothing, or put simpler ones in their place.
 
 1. A reshape to the shape it already has.
 2. A transpose with the identity permutation.
@@ -7,6 +7,7 @@
 5. A transpose of a transpose becomes one with the composed permutation.
 6. A float add of zeros or mul by ones that does not broadcast its operand.
 7. A float clip moves in front of the reshape that it alone reads, next to what it may fuse with.
+8. A float prelu with one slope for all channels becomes a leaky_relu, which is a table for int8.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def identities(graph: Graph) -> bool:
         if _changes_nothing(graph, node):
             changed |= bypass(graph, node)
         else:
-            changed |= _merge(graph, node) or _clip_before_reshape(graph, node)
+            changed |= (
+                _merge(graph, node) or _clip_before_reshape(graph, node) or _one_slope(graph, node)
+            )
     if changed:
         graph.drop_unused()
     return changed
@@ -86,4 +89,19 @@ def _clip_before_reshape(graph: Graph, node: Node) -> bool:
     clip = make(graph, "clip", reshape.inputs, node.attrs, node)
     after = with_inputs(replace(reshape, outputs=node.outputs), clip.output)
     replace_node(graph, node, clip, after)
+    return True
+
+
+def _one_slope(graph: Graph, node: Node) -> bool:
+    if node.op != "prelu" or node.attrs.get("clamp") is not None:
+        return False
+    x, slope = node.inputs
+    same_shape = graph.values[x].shape == graph.values[node.output].shape
+    if not same_shape or not all(is_float(graph, name) for name in (x, slope, node.output)):
+        return False
+    slopes = np.unique(graph.constants.get(slope, np.zeros(0)))
+    if slopes.size != 1:
+        return False
+    attrs = {"function": "leaky_relu", "alpha": float(slopes[0])}
+    replace_node(graph, node, replace(node, op="unary", inputs=(x,), attrs=attrs))
     return True

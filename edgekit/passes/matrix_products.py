@@ -28,6 +28,7 @@ from edgekit.passes.edit import (
     only_reader,
     private_producer,
     replace_node,
+    until_settled,
     with_inputs,
 )
 from edgekit.passes.match import with_number
@@ -35,14 +36,14 @@ from edgekit.passes.match import with_number
 
 def matrix_products(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
+    return until_settled(graph, (_product,))
+
+
+def _product(graph: Graph, node: Node) -> bool:
     rules = (
         _constant_right, _constant_left, _transposed, _scaled_operand, _scaled_result, _exchanged,
     )  # fmt: skip
-    while any(rule(graph, n) for rule in rules for n in list(graph.nodes) if n.op == "matmul"):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return node.op == "matmul" and any(rule(graph, node) for rule in rules)
 
 
 def _matrix(graph: Graph, name: str) -> np.ndarray | None:

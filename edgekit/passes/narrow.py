@@ -21,7 +21,14 @@ from typing import Any
 import numpy as np
 
 from edgekit.graph import Graph, Node, Shape
-from edgekit.passes.edit import add_constant, is_float, make, replace_node, with_inputs
+from edgekit.passes.edit import (
+    add_constant,
+    is_float,
+    make,
+    replace_node,
+    until_settled,
+    with_inputs,
+)
 
 LINEAR = ("conv2d", "fully_connected")
 #: Elements of a tensor up to which blocks of it are looked for.
@@ -31,11 +38,7 @@ Block = list[tuple[int, int]]
 
 def narrow(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    while any(_once(graph, node) for node in list(graph.nodes)):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_once,))
 
 
 def _once(graph: Graph, node: Node) -> bool:

@@ -34,6 +34,7 @@ from edgekit.passes.edit import (
     make,
     only_reader,
     replace_node,
+    until_settled,
 )
 from edgekit.passes.match import made_by, number, reduced, squared, unary_of, with_number
 
@@ -44,12 +45,7 @@ LARGEST_EPSILON = 1.0
 
 def normalizations(graph: Graph) -> bool:
     """Apply the rules until nothing changes; returns whether anything did."""
-    changed = False
-    rules = (_quotient, _affine, _folded, _log_softmax, _grouped)
-    while any(rule(graph, node) for node in list(graph.nodes) for rule in rules):
-        graph.drop_unused()
-        changed = True
-    return changed
+    return until_settled(graph, (_quotient, _affine, _folded, _log_softmax, _grouped))
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,14 @@ def _once(graph: Graph, node: Node) -> bool:
 
 
 def linear(graph: Graph, name: str, depth: int = DEPTH) -> Linear | None:
-    """`name` as a sum of weighted vectors, None where it is more than that."""
+    """A vector as a sum of weighted vectors, None where it is more than that."""
+    value = graph.values[name]
+    if not is_float(graph, name) or value.shape[-1:] != (value.size,):
+        return None
+    if graph.is_constant(name):
+        return Linear({}, graph.constants[name].reshape(-1))
     node = graph.producer(name)
-    if node is None or not is_float(graph, name) or depth == 0 or node.attrs.get("clamp"):
+    if node is None or depth == 0 or node.attrs.get("clamp"):
         return None
     if node.op == "fully_connected" and all(graph.is_constant(i) for i in node.inputs[1:]):
         w, bias = (graph.constants[i] for i in node.inputs[1:])
@@ -76,12 +81,12 @@ def linear(graph: Graph, name: str, depth: int = DEPTH) -> Linear | None:
         a, b = (linear(graph, i, depth - 1) for i in node.inputs)
         same = a is not None and b is not None and a.bias.shape == b.bias.shape
         return a + b if same and a is not None and b is not None else None
+    if node.op == "reshape":
+        return linear(graph, node.inputs[0], depth - 1)
     if node.op == "slice":
         inner = linear(graph, node.inputs[0], depth - 1)
-        starts, stops, steps = (node.attrs[k] for k in ("starts", "stops", "steps"))
-        if inner is None or len(starts) != 2 or graph.values[name].shape[0] != 1:
-            return None
-        return inner.part(slice(starts[1], stops[1], steps[1]))
+        cut = slice(*(node.attrs[k][-1] for k in ("starts", "stops", "steps")))
+        return inner.part(cut) if inner is not None else None
     return None
 
 

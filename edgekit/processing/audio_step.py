@@ -43,6 +43,7 @@ class Audio:
 
     sample_rate: int = 16000
     clip_ms: float | None = None
+    every_ms: float | None = None
     window_ms: float = 30.0
     hop_ms: float = 20.0
     fft: int | None = None
@@ -77,8 +78,9 @@ class Audio:
         number(STEP, "sample_rate", self.sample_rate, 1, MOST_RATE, whole=True)
         for name in ("window_ms", "hop_ms"):
             number(STEP, name, getattr(self, name), 1e-3, 10_000, whole=False)
-        if self.clip_ms is not None:
-            number(STEP, "clip_ms", self.clip_ms, 1e-3, 3_600_000, whole=False)
+        for name in ("clip_ms", "every_ms"):
+            if getattr(self, name) is not None:
+                number(STEP, name, getattr(self, name), 1e-3, 3_600_000, whole=False)
         number(STEP, "mels", self.mels, 0, MOST_MELS, whole=True)
         number(STEP, "mfcc", self.mfcc, 0, MOST_MELS, whole=True)
         if self.fft is not None:
@@ -114,6 +116,7 @@ class Audio:
                 "E182",
             )
         refuse(STEP, self._empty_filters(), "E182")
+        self._check_every()
 
     def _samples(self, ms: float) -> int:
         return round(ms * self.sample_rate / 1000)
@@ -125,6 +128,21 @@ class Audio:
     @property
     def clip_samples(self) -> int | None:
         return None if self.clip_ms is None else self._samples(self.clip_ms)
+
+    @property
+    def every_samples(self) -> int | None:
+        """New samples per call, None for whole clips."""
+        return None if self.every_ms is None else self._samples(self.every_ms)
+
+    def _check_every(self) -> None:
+        every, hop = self.every_samples, self.settings.hop
+        if every is not None and (every < 1 or every % hop):
+            refuse(
+                STEP,
+                [f"every_ms of {self.every_ms:g} is {every} samples, no multiple of the hop of "
+                 f"{hop} samples ({self.hop_ms:g} ms)"],
+                "E182",
+            )  # fmt: skip
 
     @property
     def settings(self) -> Settings:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 from edgekit.errors import EdgekitError
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    return reprlib.repr(value)
 
 
 def refuse(step: str, mistakes: Iterable[str], code: str = "E181") -> None:
@@ -26,17 +32,17 @@ def number(step: str, name: str, value: Any, least: float, most: float, *, whole
     ok = isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most
     if not ok:
         kind = "a whole number" if whole else "a number"
-        refuse(step, [f"{name} is {value!r}, {kind} from {least:g} to {most:g} is needed"])
+        refuse(step, [f"{name} is {shown(value)}, {kind} from {least:g} to {most:g} is needed"])
 
 
 def flag(step: str, name: str, value: Any) -> None:
     if not isinstance(value, bool):
-        refuse(step, [f"{name} is {value!r}, true or false is needed"])
+        refuse(step, [f"{name} is {shown(value)}, true or false is needed"])
 
 
 def word(step: str, name: str, value: Any) -> None:
     if not isinstance(value, str) or not value:
-        refuse(step, [f"{name} is {value!r}, a name is needed"])
+        refuse(step, [f"{name} is {shown(value)}, a name is needed"])
 
 
 def choice(step: str, name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -44,5 +50,5 @@ def choice(step: str, name: str, value: Any, known: tuple[str, ...]) -> None:
 
     if value not in known:
         raise EdgekitError(
-            "E181", f"{step}: {name} is {value!r}", help=did_you_mean(str(value), list(known))
+            "E181", f"{step}: {name} is {shown(value)}", help=did_you_mean(str(value), list(known))
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgekit.processing.check import choice, number, refuse
+from edgekit.processing.check import choice, number, refuse, shown
 
 STEP = "image"
 COLORS = ("rgb", "bgr", "gray")
@@ -55,7 +55,7 @@ class Image:
         elif self.crop is not None:
             ok = isinstance(self.crop, tuple | list) and len(self.crop) == 4
             if not ok:
-                refuse(STEP, [f"crop is {self.crop!r}, expected top, left, height, width"])
+                refuse(STEP, [f"crop is {shown(self.crop)}, expected top, left, height, width"])
             object.__setattr__(self, "crop", tuple(self.crop))
             for name, value in zip(("top", "left", "height", "width"), self.crop, strict=True):
                 least = 0 if name in ("top", "left") else 1

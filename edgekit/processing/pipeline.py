@@ -8,10 +8,12 @@ from pathlib import Path
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.processing.attach import attach_input, attach_output
+from edgekit.processing.audio_step import Audio
 from edgekit.processing.model import Processing
 from edgekit.processing.read import load
 from edgekit.report import Quality
 from edgekit.search.budget import Budget
+from edgekit.streaming import Hop, stream
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,31 @@ class Around:
     processing: Processing | None
 
     @staticmethod
-    def of(processing: Processing | str | Path | None, limits: Budget) -> Around:
-        """From a processing, or a YAML file of one.
+    def of(processing: Processing | str | Path | None, limits: Budget, streamed: bool) -> Around:
+        """From a processing, or a YAML file of one; `streamed` says that the model is, too.
 
         Raises:
-            EdgekitError: E187 where a budget wants a search that calibration on features rules out.
+            EdgekitError: E187 where a budget wants a search that calibration on features or
+                streams rule out, and for two ways of streaming at once.
         """
         if isinstance(processing, str | Path):
             processing = load(processing)
-        if limits and processing and processing.before and processing.calibrate == "features":
+        before = processing.before if processing else None
+        every = before.every_ms if isinstance(before, Audio) else None
+        if every and streamed:
             raise EdgekitError(
                 "E187",
-                "a budget is kept by comparing networks on raw inputs, and the processing says "
-                "'calibrate: features'",
-                help="calibrate on raw samples or pixels, or leave the budget away",
+                f"the processing says 'every_ms: {every:g}', and --stream is given too",
+                help="every_ms keeps features and runs the network on all of them, --stream keeps "
+                "what the network's layers need: take one of them",
+            )
+        features = processing and before and processing.calibrate == "features"
+        if limits and (features or every):
+            raise EdgekitError(
+                "E187",
+                "a budget is kept by comparing networks on raw clips, and the processing says "
+                + ("'calibrate: features'" if features else f"'every_ms: {every:g}'"),
+                help="leave that or the budget away",
             )
         return Around(processing)
 
@@ -51,4 +64,10 @@ class Around:
         if p.before and "raw_inputs" not in graph.metadata:
             graph = attach_input(graph, p)
             quality = replace(quality, sample={}) if quality else None
-        return attach_output(graph, p), quality
+        graph = attach_output(graph, p)
+        every = p.before.every_samples if isinstance(p.before, Audio) else None
+        if every is not None:
+            name = next(iter(graph.metadata["raw_inputs"]))
+            graph = stream(graph, Hop(1, every), name, features=True)
+            quality = replace(quality, sample={}) if quality else None
+        return graph, quality

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.errors import EdgekitError, did_you_mean
 from edgekit.processing.audio_step import Audio
+from edgekit.processing.check import shown
 from edgekit.processing.image_step import Image
 from edgekit.processing.model import Processing
 from edgekit.processing.output_step import Classify, Detect
@@ -47,7 +48,7 @@ def load(path: str | Path) -> Processing:
     at = content.get("input")
     if at is not None and not isinstance(at, str):
         raise EdgekitError(
-            "E181", f"{path.name}: input is {at!r}", help="the name of an input of the model"
+            "E181", f"{path.name}: input is {shown(at)}", help="the name of an input of the model"
         )
     return Processing(
         before=steps.get("audio", steps.get("image")),
@@ -68,6 +69,9 @@ def _content(path: Path) -> dict[Any, Any]:
             raise EdgekitError(
                 "E184", f"{path.name} has more than {MOST_BYTES} bytes", help=help
             )
+        # Aliases of aliases are the bombs of this format, and settings need none.
+        if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(raw, Loader=yaml.SafeLoader)):
+            raise EdgekitError("E184", f"{path.name} has aliases (*name)", help=help)
         content = yaml.safe_load(raw)
     except OSError as error:
         raise EdgekitError(
@@ -89,7 +93,7 @@ def _step(path: Path, key: str, value: Any) -> Any:
     if not isinstance(settings, dict):
         raise EdgekitError(
             "E185",
-            f"{path.name}: '{key}' is {settings!r}, not settings",
+            f"{path.name}: '{key}' is {shown(settings)}, not settings",
             help=f"write '{key}:' and its settings in indented lines below",
         )
     known = [f.name for f in fields(STEPS[key])]
@@ -109,9 +113,10 @@ def _step(path: Path, key: str, value: Any) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """A number such as 1e-6, which is text in YAML 1.1 for want of a point, as a number."""
+    """A number such as 1e-6, which is text in YAML 1.1 for want of a point, as a number; so in a
+    list."""
     if isinstance(value, list):
-        return [_read(v) for v in value]
+        return [v if isinstance(v, list) else _read(v) for v in value]
     if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]{1,3}", value):
         return float(value)
     return value

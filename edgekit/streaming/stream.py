@@ -25,6 +25,7 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Node, State, Value
 from edgekit.ops import operator
 from edgekit.ops.audio.settings import Settings
+from edgekit.reference import run
 from edgekit.streaming.axis import Window, axis_after, window_of
 
 REMEDY = "see docs/STREAMING.md for what a network over time needs to be streamed"
@@ -67,23 +68,26 @@ class _Flow:
     window: int
 
 
-def stream(graph: Graph, hop: Hop, name: str = "") -> Graph:
+def stream(graph: Graph, hop: Hop, name: str = "", *, features: bool = False) -> Graph:
     """The streaming form of a float or integer graph without states.
 
     Args:
         name: the input that arrives step by step; the only one where empty. Other inputs are given
             whole in every call.
+        features: rule 2 for features of audio alone; the network reads a whole window of them in
+            every call, whatever it pads. That window begins as silence.
 
     Raises:
         EdgekitError: E190 for an axis or a hop that does not fit the input, E191 with every layer
             that cannot be streamed.
     """
-    return _Streamer(graph, hop, name).run()
+    return _Streamer(graph, hop, name, features).run()
 
 
 class _Streamer:
-    def __init__(self, graph: Graph, hop: Hop, name: str) -> None:
+    def __init__(self, graph: Graph, hop: Hop, name: str, features: bool) -> None:
         self.source = graph
+        self.features = features
         self.hop = hop
         self.name = name or graph.inputs[0]
         self.graph = Graph(graph.name, metadata=dict(graph.metadata))
@@ -167,7 +171,8 @@ class _Streamer:
         flow = self.flows[flowing[0]]
         window = window_of(self.source, node, flow.axis)
         slides = window is not None and self.source.values[node.output].shape[flow.axis] > 1
-        if window is not None and slides and self._slides(node, flow, window):
+        may = not self.features or node.op == "audio_features"
+        if window is not None and slides and may and self._slides(node, flow, window):
             return
         if window is None and self._by_step(node, flow):
             return
@@ -289,7 +294,20 @@ class _Streamer:
                 if flow.new == flow.window
                 else self._with_past(name, flow, flow.window - flow.new, name)
             )
+            if self.features and flow.new < flow.window:
+                self._begin_silent(name, flow)
         return self.whole[name]
+
+    def _begin_silent(self, name: str, flow: _Flow) -> None:
+        """The state made last begins with what the source makes of an input of zeros."""
+        feeds = {}
+        for i in self.source.inputs:
+            value = self.source.values[i]
+            zero = 0 if value.quant is None else int(value.quant.zero_point[0])
+            feeds[i] = np.full(value.shape, zero, value.dtype)
+        made = run(self.source, feeds, keep={name})[name]
+        initial = np.take(made, range(flow.window - flow.new), axis=flow.axis)
+        self.graph.states[-1] = replace(self.graph.states[-1], initial=initial)
 
     def _copy(self, node: Node, inputs: list[str]) -> None:
         self._emit(node, tuple(inputs))

@@ -81,15 +81,15 @@ EK_AUDIO int32_t ek_audio_log2(uint64_t v)
     return whole * 65536 + low + (((high - low) * rest + 32768) >> 16);
 }
 
-/* floor(sqrt(v)). */
-EK_INLINE uint32_t ek_audio_root32(uint32_t v)
+/* floor(sqrt(x)) of x from 2^30 on. */
+EK_INLINE uint32_t ek_audio_long_root(uint32_t x)
 {
 #if defined(EK_SHORT_MULTIPLY)
     /* No divider: bit by bit. */
     uint32_t root = 0u;
     for (uint32_t bit = UINT32_C(1) << 30; bit != 0u; bit >>= 2) {
-        if (v >= root + bit) {
-            v -= root + bit;
+        if (x >= root + bit) {
+            x -= root + bit;
             root = (root >> 1) + bit;
         } else {
             root >>= 1;
@@ -97,31 +97,29 @@ EK_INLINE uint32_t ek_audio_root32(uint32_t v)
     }
     return root;
 #else
-    if (v == 0u) {
-        return 0u;
-    }
-    /* As a number from 2^30 on, whose root is as many bits longer as half of the shift. */
-    const int32_t up = (32 - ek_audio_bits(v)) & ~1;
-    const uint32_t x = v << up;
-    /* A straight line is right to 3 %, two steps of Newton to 1e-7 (65536 at most, then floor). */
+    /* A straight line is right to 3 %, two steps of Newton to 1e-7; they come from above. */
     uint32_t root = 22900u + (x >> 17) + (x >> 19) + (x >> 20);
     root = (root + x / root) >> 1;
     root = (root + x / root) >> 1;
     root = root > 65535u ? 65535u : root;
-    root -= root * root > x ? 1u : 0u;
-    root += root < 65535u && (root + 1u) * (root + 1u) <= x ? 1u : 0u;
-    return root >> (up >> 1);
+    return root - (root * root > x ? 1u : 0u);
 #endif
 }
 
 /* The square root of v with 16 bits: floor(sqrt(v >> 2 e)) << e, e the least for 32 bits. */
-EK_AUDIO uint32_t ek_audio_root(uint64_t v)
+EK_INLINE uint32_t ek_audio_root(uint64_t v)
 {
-    int32_t e = 0;
-    if ((v >> 32) != 0u) {
-        e = (ek_audio_bits64(v) - 31) >> 1;
+    const uint32_t high = (uint32_t)(v >> 32), low = (uint32_t)v;
+    if (high != 0u) {
+        const int32_t e = (ek_audio_bits(high) + 1) >> 1;
+        return ek_audio_long_root((high << (32 - 2 * e)) | ((low >> e) >> e)) << e;
     }
-    return ek_audio_root32((uint32_t)(v >> (2 * e))) << e;
+    if (low == 0u) {
+        return 0u;
+    }
+    /* As a number from 2^30 on, whose root is as many bits longer as half of the shift. */
+    const int32_t up = (32 - ek_audio_bits(low)) & ~1;
+    return ek_audio_long_root(low << up) >> (up >> 1);
 }
 
 /* A windowed sample. */

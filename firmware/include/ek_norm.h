@@ -1,7 +1,7 @@
 /* ek_norm.h - square roots and logarithms behind normalizations (SPEC "Attention and
  * normalization").
  *
- * Everything here runs once per row or group: as few bytes as possible. No 64-bit division.
+ * Everything here runs once per row or group: few bytes before few instructions. No 64-bit division.
  */
 #ifndef EK_NORM_H
 #define EK_NORM_H
@@ -10,7 +10,9 @@
 
 #define EK_NORM EK_SMALL static __attribute__((unused))
 
-/* The whole part of the square root, one bit of it per step. */
+#if defined(EK_SHORT_MULTIPLY)
+
+/* Cores without a division and with short products: bit by bit. x is 2^62 or more. */
 EK_NORM uint32_t ek_norm_floor_sqrt(uint64_t x)
 {
     uint64_t root = 0;
@@ -44,14 +46,62 @@ EK_NORM int32_t ek_norm_reciprocal(uint32_t root)
     return (int32_t)quotient;
 }
 
+#else
+
+/* The whole part of the square root of x >= 2^62: sixteen bits one by one, the others by a division
+ * that gives them or a little more. */
+EK_NORM uint32_t ek_norm_floor_sqrt(uint64_t x)
+{
+    uint32_t rest = (uint32_t)(x >> 32), root = 0;
+    for (uint32_t bit = UINT32_C(1) << 30; bit != 0u; bit >>= 2) {
+        const uint32_t trial = root + bit;
+        root >>= 1;
+        if (rest >= trial) {
+            rest -= trial;
+            root += bit;
+        }
+    }
+    const uint32_t more = ((rest << 15) | ((uint32_t)x >> 17)) / root;
+    root = (root << 16) + (more < 65536u ? more : 65535u);
+    while ((uint64_t)root * root > x) {
+        --root;
+    }
+    return root;
+}
+
+/* Sixteen bits of a quotient of 48 bits by 32: `rest` < root, followed by 16 zeros. */
+EK_INLINE uint32_t ek_norm_digit(uint32_t rest, uint32_t root)
+{
+    uint32_t digit = rest / (root >> 16);
+    uint64_t product = (uint64_t)digit * root;
+    while (product > (uint64_t)rest << 16) {
+        --digit;
+        product -= root;
+    }
+    return digit;
+}
+
+/* 2^62 / root for root >= 2^31, in two digits of sixteen bits; at most INT32_MAX. */
+EK_NORM int32_t ek_norm_reciprocal(uint32_t root)
+{
+    const uint32_t high = ek_norm_digit(UINT32_C(1) << 30, root);
+    const uint32_t rest = 0u - high * root; /* 2^46 less that, modulo 2^32 */
+    const uint32_t quotient = (high << 16) + ek_norm_digit(rest, root);
+    return quotient > (uint32_t)INT32_MAX ? INT32_MAX : (int32_t)quotient;
+}
+
+#endif
+
 /* 1 / sqrt(v) as inverse * 2^(pairs - 62) for v >= 1; a v of 0 counts as 1. Returns the inverse. */
 EK_NORM int32_t ek_norm_inverse_root(uint64_t v, int32_t *pairs)
 {
     v = v != 0u ? v : 1u;
     *pairs = 0;
-    while (v < UINT64_C(1) << 62) {
-        v <<= 2;
-        ++*pairs;
+    for (int32_t step = 16; step != 0; step >>= 1) {
+        if (v >> (64 - 2 * step) == 0u) {
+            v <<= 2 * step;
+            *pairs += step;
+        }
     }
     return ek_norm_reciprocal(ek_norm_floor_sqrt(v));
 }

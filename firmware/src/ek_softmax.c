@@ -5,6 +5,9 @@
 EK_SMALL static int32_t high(int32_t a, int32_t b) { return ek_srdhm(a, b); }
 
 /* At most 31, so that a sum of 0, which only a corrupted table can give, shifts by what C allows. */
+#if defined(__ARM_FEATURE_CLZ)
+EK_INLINE int32_t leading_zeros(uint32_t x) { return __builtin_clz(x | 1u); }
+#else
 EK_SMALL static int32_t leading_zeros(uint32_t x)
 {
     int32_t n = 0;
@@ -14,6 +17,7 @@ EK_SMALL static int32_t leading_zeros(uint32_t x)
     }
     return n;
 }
+#endif
 
 EK_SMALL static int32_t saturating_left(int32_t x, int32_t bits)
 {

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from attention_graphs import NORMALIZATIONS, ROW_OPERATORS, graphs_of
+from attention_nets import Net
 from exactness import CHECKED, PER_BUILD, compare
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgekit.graph import Quant, Value
 
 MATMULS = ("int8", "int16", "int16,int8>int8", "int8>int16", "int8,int16>int16")
 NORMS = ("int8", "int16", "int8>int16", "int16>int8")
@@ -50,3 +53,22 @@ def test_masked_softmax(tmp_path: Path) -> None:
 
 def test_rows(tmp_path: Path) -> None:
     exact([f"{op} {kind}" for op in ROW_OPERATORS for kind in ("int8", "int16")], tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_sums_and_products_without_a_batch_axis(dtype: str, tmp_path: Path) -> None:
+    """Tokens come to stand in front: [T, 1, C] meets [T, 1, C], and [1, 1, C]."""
+    found = []
+    for op in ("add", "mul"):
+        for other in ((5, 1, 4), (1, 1, 4)):
+            f = Net(1, 5, 1, 4)
+            quant = Quant.make(0.05 if dtype == "int8" else 0.0002)
+            f.graph.values["x"] = Value("x", (1, 5, 1, 4), dtype, quant)
+            f.add_input("z", (1, *other[1:]) if other[0] == 1 else (1, *other), dtype, quant)
+            x = f.emit("reshape", ["x"], {"shape": [5, 1, 4]}, node="x", quant=quant)
+            z = f.emit("reshape", ["z"], {"shape": list(other)}, node="z", quant=quant)
+            wide = Quant.make(0.1 if dtype == "int8" else 0.0004)
+            y = f.emit(op, [x, z], node="y", quant=wide)
+            f.graph.outputs = [f.emit("reshape", [y], {"shape": [1, 5, 4]}, node="o", quant=wide)]
+            found.append(f.graph.verify())
+    compare(found, 3, ("c99",), tmp_path)

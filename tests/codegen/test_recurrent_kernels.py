@@ -22,6 +22,8 @@ CASES = {
     **{f"{op} {dtype}": cells(op, dtype) for op in ("lstm", "gru", "rnn")
        for dtype in ("int8", "int16")},
     "lstm of TFLite": cells("lstm", tflite=True),
+    # Products that leave int32 when they are shifted left, whose sums leave it as well.
+    **{f"{op} beyond int32": cells(op, reach=1e6) for op in ("lstm", "gru", "rnn")},
     "svdf int8": svdfs("int8"),
     "svdf int16": svdfs("int16"),
 }  # fmt: skip
@@ -79,3 +81,24 @@ def test_sanitized(case: str, tmp_path: Path, data: st.DataObject) -> None:
     want = reference.run(graph, feeds)
     found = run_sanitized(program, tmp_path, feeds)
     assert found == b"".join(want[name].tobytes() for name in graph.outputs)
+
+
+@pytest.mark.parametrize("op", ["lstm", "gru", "rnn"])
+@FEW
+@given(data=st.data())
+def test_sums_of_more_than_32_bits(op: str, tmp_path: Path, data: st.DataObject) -> None:
+    """Of int16 inputs, with the most that one row of weights can make of them."""
+    drawn = data.draw(cells(op, "int16", least_inputs=1200, most_inputs=1210))
+    graph = opened(drawn)
+    feeds = feeds_of(graph, 1)
+    row = graph.constants["w"][0]
+    feeds["x"][0, 0] = np.where(row < 0, -32767, 32767)
+    assert int(feeds["x"][0, 0].astype(np.int64) @ row) >= 1 << 31
+    program = build_program(graph, replace(M4.target, families=("c99",)))
+    assert program.calls[0].kernel.spec.params["wide"]
+    want = reference.run(graph, feeds)
+    expected = b"".join(want[name].tobytes() for name in graph.outputs)
+    assert run_sanitized(program, tmp_path, feeds) == expected
+    on_m4, _ = run_m4(program, tmp_path, feeds)
+    for tensor, m4 in zip(program.outputs, on_m4, strict=True):
+        np.testing.assert_array_equal(m4, want[tensor.name], err_msg=f"m4 {tensor}")

@@ -15,7 +15,7 @@ from edgekit import data
 from edgekit.diff import Diff, compare, page
 from edgekit.diff.lift import Lifter, group, more_flash, peak_bytes
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, Node, Quant, Value
+from edgekit.graph import Graph, Node, Quant, State, Value
 from edgekit.importers import load
 from edgekit.ops import convert
 from edgekit.reference import run
@@ -247,3 +247,37 @@ def test_refusals(graphs) -> None:  # type: ignore[no-untyped-def]
     assert part.unmatched == (hidden,)
     assert hidden not in [t.name for t in part.tensors]
     assert part.tensors[1].local_sqnr_db is None  # its operand has no counterpart
+
+
+@pytest.mark.parametrize("states", [False, True])
+def test_operators_with_several_results(states: bool) -> None:
+    """An lstm, whose first result is judged and lifted, with what it keeps beside it."""
+    rng = np.random.default_rng(0)
+    g = Graph("cell", ["x"], ["z"])
+    names = ["x", "h0", "c0"]
+    g.add_value(Value("x", (1, 5, 3)))
+    for name in ("h0", "c0"):
+        if states:
+            g.add_value(Value(name, (1, 4)))
+        else:
+            g.add_constant(name, np.zeros((1, 4), np.float32))
+    for name, shape in (("w", (16, 3)), ("r", (16, 4)), ("bias", (16,))):
+        names.append(g.add_constant(name, rng.normal(0, 0.7, shape).astype(np.float32)))
+    for value in (Value("y", (1, 5, 4)), Value("h", (1, 4)), Value("c", (1, 4)),
+                  Value("z", (1, 1, 4))):  # fmt: skip
+        g.add_value(value)
+    last = {"starts": [0, 4, 0], "stops": [1, 5, 4], "steps": [1, 1, 1]}
+    g.nodes = [
+        Node("lstm", tuple(names), ("y", "h", "c"), {}, "cell"),
+        Node("slice", ("y",), ("z",), last, "last"),
+    ]
+    if states:
+        g.states = [State(f"{n}0", n, np.zeros((1, 4), np.float32)) for n in ("h", "c")]
+    x = rng.normal(0, 1, (24, 5, 3)).astype(np.float32)
+    integer = quantize(g.verify(), {"x": x}).graph
+    found = compare(g, integer, {"x": x})
+    by_name = {t.name: t for t in found.tensors}
+    assert found.logits_sqnr_db > 25 and by_name["y"].sqnr_db > 25
+    assert all(abs(t.lift.gain_db) < 10 for t in found.tensors if t.lift)
+    local = by_name["z"].local_sqnr_db
+    assert local is not None and local > 30

@@ -27,6 +27,11 @@ def halves(x: np.ndarray) -> np.ndarray:
 
 def test_floor_sqrt(call: Call) -> None:
     x = wide_numbers()
+    x = x[x >= np.uint64(2**62)]
+    x = np.concatenate([x, *([k + np.uint64(2**62)] for k in np.arange(64, dtype=np.uint64))])
+    roots = np.random.default_rng(7).integers(2**31, 2**32, 2000, dtype=np.uint64)
+    x = np.concatenate([x, roots**2, roots**2 - np.uint64(1), roots**2 + np.uint64(1)])
+    x = x[x >= np.uint64(2**62)]
     found = call("each_norm_floor_sqrt", [halves(x)], zeros(len(x)), len(x))
     np.testing.assert_array_equal(found.view(np.uint32), floor_sqrt(x))
 

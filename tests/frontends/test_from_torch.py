@@ -130,6 +130,22 @@ def test_refusals(module: Any, example: Any, word: str) -> None:
     assert refusal.value.code == "E165"
 
 
+class Counting(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1, 4))
+
+    def forward(self, x: Any) -> Any:
+        self.seen.copy_(self.seen + x)
+        return self.seen * 2.0
+
+
+def test_state_is_refused_not_dropped() -> None:
+    with pytest.raises(EdgekitError, match="changes 'seen' in place") as refusal:
+        edgekit.from_torch(Counting(), torch.zeros(1, 4))
+    assert refusal.value.code == "E162"
+
+
 class Determinant(nn.Module):  # type: ignore[misc, name-defined]
     def forward(self, x: Any) -> Any:
         return torch.linalg.det(x.reshape(1, 2, 2))

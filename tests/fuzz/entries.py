@@ -25,8 +25,10 @@ from edgekit.errors import EdgekitError
 from edgekit.frontends import keras_file, recognise
 from edgekit.frontends import pt2 as pt2_file
 from edgekit.frontends.archive import pack
-from edgekit.graph import Graph, Value
+from edgekit.graph import Graph, Quant, Value
 from edgekit.importers import load, unsupported
+from edgekit.processing import attach_input, attach_output
+from edgekit.processing import load as load_processing
 
 Entry = Callable[[bytes, Path], None]
 
@@ -139,6 +141,17 @@ def keras(data: bytes, folder: Path) -> None:
             keras_file.cleaned(archive, "model.keras")
 
 
+def processing(data: bytes, folder: Path) -> None:
+    """A file of settings, in front of a small network and behind it."""
+    path = folder / "processing.yaml"
+    path.write_bytes(data)
+    with suppress(EdgekitError):
+        found = load_processing(path)
+        graph = Graph("small", ["x"], ["x"])
+        graph.add_value(Value("x", (1, 6, 6, 3), "int8", Quant.make(0.1, 3)))
+        attach_output(attach_input(graph, found), found)
+
+
 PT2 = {
     "m/archive_format": b"pt2", "m/archive_version": b"0",
     "m/models/model.json": b'{"graph_module": {}}', "m/data/weights/weight_0": bytes(16),
@@ -161,4 +174,5 @@ ENTRIES: dict[str, Entry] = {
     "npy": npy,
     "pt2": pt2,
     "keras": keras,
+    "processing": processing,
 }

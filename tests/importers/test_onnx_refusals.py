@@ -287,13 +287,13 @@ def test_external_data_through_a_link(tmp_path: Path) -> None:
 
 @needs_shared
 def test_external_file_under_another_name(tmp_path: Path) -> None:
-    """The exporter's name for the weights is inside the model. A renamed model finds them under
-    its own new name, and no other."""
+    """The exporter's name for the weights is inside the model; a longer one is found too."""
     source = SHARED / "models" / "torch213_exp_cnn_dynamo.onnx"
     path = tmp_path / "m.onnx"
     path.write_bytes(source.read_bytes())
     refused(path, "E105", "exp_cnn_dynamo.onnx.data", "missing")
-    (tmp_path / "m.onnx.data").write_bytes(source.with_suffix(".onnx.data").read_bytes())
+    renamed = tmp_path / "new_exp_cnn_dynamo.onnx.data"
+    renamed.write_bytes(source.with_suffix(".onnx.data").read_bytes())
     assert load(path).inputs == ["x"]
 
 

@@ -90,6 +90,17 @@ def test_lstm(dtype: str, tmp_path: Path) -> None:
     check()
 
 
+@FEW
+@given(graph=cells("lstm", tflite=True), seed=SEEDS)
+def test_time_in_front(graph: Graph, seed: int, tmp_path: Path) -> None:
+    file = lstm_file(graph, time_major=True)
+    imported, peer = loaded(tmp_path, file), Tflm(file)
+    x = integers(np.random.default_rng(seed), (3, *imported.values["x"].shape), "int8")
+    ours = run(imported, {"x": x if x.shape[1] > 1 else x[:, 0]})["y"]
+    for i in range(3):
+        np.testing.assert_array_equal(ours[i].ravel(), peer.run(x[i]).ravel())
+
+
 @pytest.mark.parametrize("memory", ["int8", "int16"])
 def test_svdf(memory: str, tmp_path: Path) -> None:
     @FEW
@@ -183,6 +194,23 @@ def test_cells_of_odd_scale_are_refused(tmp_path: Path) -> None:
         for name in ("c0", "c"):
             graph.values[name] = replace(graph.values[name], quant=Quant.make(0.003, 0))
         with pytest.raises(EdgekitError, match="not a power of two") as refused:
+            loaded(tmp_path, lstm_file(graph))
+        assert refused.value.code == "E103"
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["x", "h0"])
+def test_absurd_scales_are_refused(name: str, tmp_path: Path) -> None:
+    """Products whose scale no multiplier and shift of 32 bits represent."""
+
+    @settings(FEW, max_examples=1)
+    @given(cells("lstm", tflite=True))
+    def check(graph: Graph) -> None:
+        scale = 1e20 if name == "x" else 1e-30
+        for other in (name,) if name == "x" else ("h0", "h", "y"):
+            graph.values[other] = replace(graph.values[other], quant=Quant.make(scale, 0))
+        with pytest.raises(EdgekitError, match="scale of a product") as refused:
             loaded(tmp_path, lstm_file(graph))
         assert refused.value.code == "E103"
 

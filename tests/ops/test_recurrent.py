@@ -13,7 +13,6 @@ from recurrent_models import cells, integers
 from edgekit.graph import Graph, GraphError, Quant, Value
 from edgekit.ops import gates, operator
 from edgekit.ops.convert import dequantize, quantize
-from edgekit.ops.fixedpoint import multiply_by_quantized_multiplier, quantize_multiplier
 
 EVERY = np.arange(-32768, 32768)
 FEW = settings(
@@ -38,18 +37,6 @@ def test_tanh_of_every_number(power: int) -> None:
     # Numbers finer than Q3.12 are rounded to it first.
     slack = 5 + (8 if power < -12 else 0)
     assert np.abs(y - 32768 * want).max() < slack
-
-
-@given(st.integers(-(2**46), 2**46), st.floats(1e-6, 8.0))
-@settings(max_examples=50, deadline=None)
-def test_reduced_multiplier(x: int, real: float) -> None:
-    """Fifteen bits of the multiplier, one rounding."""
-    y = int(gates.multiply_by_reduced_multiplier(x, *quantize_multiplier(real)))
-    assert abs(y - x * real) <= abs(x) * real * 2.0**-14 + 1
-    small = x % 1000
-    near = int(multiply_by_quantized_multiplier(small, *quantize_multiplier(real)))
-    mine = int(gates.multiply_by_reduced_multiplier(small, *quantize_multiplier(real)))
-    assert abs(near - mine) <= 1 + small * real * 2.0**-14
 
 
 def reals(graph: Graph, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:

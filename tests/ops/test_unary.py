@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from elementwise_graphs import FIXED, unary_graphs
+from graphs import one_node
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tflm import run_graph
@@ -23,6 +24,7 @@ IN_TFLM = [
     *((f, "int8") for f in ("sigmoid", "tanh", "hard_swish", "leaky_relu", "elu", "abs", "rsqrt")),
     *((f, "int16") for f in ("sigmoid", "tanh", "leaky_relu", "abs", "rsqrt")),
 ]
+IN_FLOAT32 = ("exp", "log", "gelu")
 
 
 def every(value: Value) -> np.ndarray:
@@ -68,7 +70,7 @@ def test_tflm(function: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - {f for f, _ in IN_TFLM}))
 def test_int8_is_the_rounded_function(function: str) -> None:
-    """Every entry is the integer next to the function's value in float64."""
+    """Every entry is the integer next to the function's value."""
 
     @FEW
     @given(unary_graphs(function, "int8", "int8", 256))
@@ -81,7 +83,8 @@ def test_int8_is_the_rounded_function(function: str) -> None:
         at = np.float64(x.quant.scale[0]) * (every(x).astype(int) - x.quant.zero_point[0])
         ideal = real(function, node.attrs, np.clip(at, lo, hi))
         units = np.clip(ideal / np.float64(y.quant.scale[0]) + y.quant.zero_point[0], -128, 127)
-        assert (np.abs(found - units) <= 0.5 + 1e-9).all()
+        # Tables made in float32 may round numbers close to a half the other way.
+        assert (np.abs(found - units) <= 0.5 + (2e-2 if function in IN_FLOAT32 else 1e-9)).all()
 
     check()
 
@@ -105,6 +108,19 @@ def covering(x: np.ndarray, dtype: str) -> Quant:
         return Quant.make(4 * max(-lo, hi) / 32767)
     scale = (hi - lo) / 255
     return Quant.make(scale, int(np.clip(round(-128 - lo / scale), -128, 127)))
+
+
+def test_exp_of_int16_saturates() -> None:
+    """TFLite's table would have an entry far below in front of the first that saturates."""
+    graph = one_node(
+        "unary",
+        [Value("x", (1, 65536), "int16", Quant.make(20 / 32768))],
+        Value("y", (1, 65536), "int16", Quant.make(10 / 32768)),
+        {},
+        function="exp",
+    )
+    found = reference.run(graph, {"x": every(graph.values["x"])})["y"].astype(int)
+    assert (np.diff(found) >= 0).all() and found[0, -1] == 32767
 
 
 @pytest.mark.parametrize(

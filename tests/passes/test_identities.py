@@ -96,3 +96,13 @@ def test_constants_are_dropped_with_their_node() -> None:
     g = graph(X, floats("w", 4), CLIP, 'node reshape "n" ("h") -> "y": float32[1, 2, 3, 4] '
               '{"shape": [1, 2, 3, 4]}', 'output "y"')  # fmt: skip
     assert "w" not in applied(g, identities).values
+
+
+@pytest.mark.parametrize(("slopes", "op"), [([0.25] * 4, "unary"), ([0.25, 0.5] * 2, "prelu")])
+def test_rule_8_one_slope_is_a_leaky_relu(slopes: list[float], op: str) -> None:
+    g = graph(X, f'constant "s": float32[4] = {slopes}',
+              'node prelu "n" ("x", "s") -> "y": float32[1, 2, 3, 4]', 'output "y"')  # fmt: skip
+    after = applied(g, identities, changes=op == "unary")
+    assert ops(after) == [op]
+    if op == "unary":
+        assert after.nodes[0].attrs == {"function": "leaky_relu", "alpha": 0.25}

@@ -74,6 +74,18 @@ def lstm_cell(m: Model, x: str, h: str, c: str, order: str = "ifgo") -> tuple[st
     return m.node("Mul", o, m.node("Tanh", after)), after
 
 
+def keras_lstm_cell(m: Model, x: str, h: str, c: str) -> tuple[str, str]:
+    """An unrolled step of Keras: vectors without the batch, and the bias apart."""
+    flat = m.node("Squeeze", m.gemm(h, 4 * UNITS, "h"))
+    total = m.node("Add", m.gemm(x, 4 * UNITS, "x"), flat)
+    total = m.node("Add", total, m.constant(m.rng.normal(0, 0.3, 4 * UNITS)))
+    gates = m.split(total, 4)
+    i, f, o = (m.node("Sigmoid", gates[k]) for k in (0, 1, 3))
+    g = m.node("Tanh", gates[2])
+    after = m.node("Add", m.node("Mul", f, c), m.node("Mul", i, g))
+    return m.node("Mul", o, m.node("Tanh", after)), after
+
+
 def gru_cell(m: Model, x: str, h: str, form: str) -> str:
     """torch's GRUCell, its textbook form, or the one that resets before its product."""
     xr, xz, xn = m.split(m.gemm(x, 3 * UNITS, "x"), 3)
@@ -103,6 +115,15 @@ def check(made: onnx.ModelProto, graph: Graph) -> None:
 def test_rule_1(order: str, tmp_path: Path) -> None:
     m = Model()
     h, c = lstm_cell(m, "x", "h", "c", order)
+    made = m.save({"x": INPUTS, "h": UNITS, "c": UNITS}, [h, c], tmp_path / "m.onnx")
+    graph = load(tmp_path / "m.onnx")
+    assert [n.op for n in graph.nodes] == ["reshape", "lstm"]
+    check(made, graph)
+
+
+def test_rule_1_of_keras(tmp_path: Path) -> None:
+    m = Model()
+    h, c = keras_lstm_cell(m, "x", "h", "c")
     made = m.save({"x": INPUTS, "h": UNITS, "c": UNITS}, [h, c], tmp_path / "m.onnx")
     graph = load(tmp_path / "m.onnx")
     assert [n.op for n in graph.nodes] == ["reshape", "lstm"]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import audio
 import numpy as np
 import pytest
+from onnx import helper
+from onnx_models import model, save
 from processed import clips, network
 
 from edgekit import data, pipeline
 from edgekit.errors import EdgekitError
 from edgekit.execute import execute
-from edgekit.processing import Audio, Classify, Image, Processing
+from edgekit.processing import Audio, Classify, Detect, Image, Processing
 from edgekit.search.budget import Budget
+from edgekit.streaming import Hop
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +91,7 @@ def test_calibrated_on_features(tmp_path: Path) -> None:
     done = compiled(tmp_path, path, features, Processing(SPEECH, calibrate="features"))
     assert done.graph.inputs == ["audio"]
     check_everywhere(done, raw[-2:], ("virtual-cortex-m4",))
-    with pytest.raises(EdgekitError, match="raw inputs"):
+    with pytest.raises(EdgekitError, match="raw clips"):
         compiled(tmp_path, path, features, Processing(SPEECH, calibrate="features"),
                  budget=Budget(max_flash=10))  # fmt: skip
 
@@ -107,3 +111,56 @@ def test_from_pixels_to_scores(tmp_path: Path) -> None:
 def test_the_wrong_calibration_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdgekitError, match="1600"):
         compiled(tmp_path, network(tmp_path, 1, 9, 10), clips(12, 1500), Processing(SPEECH))
+
+
+def test_in_hops(tmp_path: Path) -> None:
+    """20 ms per call of a network that could not be streamed as a whole."""
+    raw = clips(12, 1600)
+    step = replace(SPEECH, every_ms=20)
+    path = network(tmp_path, 1, 9, 10)
+    done = compiled(tmp_path, path, raw, Processing(step, Classify()))
+    assert done.graph.values["audio"].shape == (1, 320)
+    whole = np.concatenate([np.zeros(1600, np.int16), raw[-1], audio.extremes(1600)[0]])
+    check_everywhere(done, whole[1600:].reshape(-1, 320), ("virtual-cortex-m4",))
+    # What the whole clip gives in one call.
+    plain = compiled(tmp_path, path, raw, Processing(SPEECH, Classify()))
+    ends = np.arange(1920, len(whole) + 1, 320)
+    want = execute(
+        plain.output, {"audio": np.stack([whole[e - 1600 : e] for e in ends])}, "reference"
+    )
+    have = execute(done.output, {"audio": whole[1600:].reshape(-1, 320)}, "reference")
+    np.testing.assert_array_equal(have["class"], want["class"])
+    with pytest.raises(EdgekitError, match="every_ms: 20"):
+        compiled(tmp_path, path, raw, Processing(step), stream=Hop(1, 320))
+
+
+def test_boxes_of_a_detector(tmp_path: Path) -> None:
+    """Two heads of one convolution, as detectors are exported: [1, N, 4] and [1, N, C]."""
+    r = np.random.default_rng(0)
+    constants = {
+        "w": r.normal(0, 0.2, (10, 3, 3, 3)).astype(np.float32),
+        "b": r.normal(0, 0.1, 10).astype(np.float32),
+        "four": np.array([1, 16, 4], np.int64),
+        "classes": np.array([1, 16, 6], np.int64),
+        "zero": np.array([0], np.int64),
+        "middle": np.array([4], np.int64),
+        "end": np.array([10], np.int64),
+        "axis": np.array([3], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["h"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Transpose", ["h"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Slice", ["t", "zero", "middle", "axis"], ["t4"]),
+        helper.make_node("Slice", ["t", "middle", "end", "axis"], ["t6"]),
+        helper.make_node("Reshape", ["t4", "four"], ["boxes"]),
+        helper.make_node("Reshape", ["t6", "classes"], ["raw"]),
+        helper.make_node("Sigmoid", ["raw"], ["scores"]),
+    ]
+    path = save(model(nodes, {"x": [1, 3, 8, 8]}, ["boxes", "scores"], constants), tmp_path)
+    raw = r.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    step = Detect("boxes", "scores", most=5, iou=0.3, threshold=0.5)
+    done = compiled(tmp_path, path, raw, Processing(Image(std=255), step))
+    assert done.graph.outputs == ["detections", "boxes", "scores"]
+    check_everywhere(done, raw[:4], ("virtual-cortex-m4",))
+    found = execute(done.output, {"image": (raw.astype(int) - 128).astype(np.int8)}, "reference")
+    assert found["detections"].shape == (12, 5, 2) and (found["detections"][:, 0] >= 0).any()

@@ -100,3 +100,26 @@ def test_streams_on_boards(
         have = execute(out, inputs, where, mode=mode)
         for key, y in want.items():
             np.testing.assert_array_equal(have[key], y, err_msg=f"{where} {mode} {key}")
+
+
+@pytest.mark.parametrize("hop", [1, 3])
+def test_only_features_are_kept(hop: int) -> None:
+    """A network that pads in time gets the features of the last window in every call; the window
+    begins as silence, so that this holds from the first call on."""
+    graph = window(PLAIN, 6)
+    pool = graph.nodes[-1]
+    attrs = {"kernel": [3, 1], "strides": [1, 1], "pads": [1, 0, 1, 0]}
+    graph.nodes[-1] = replace(pool, attrs=attrs)
+    graph.values["best"] = replace(graph.values["best"], shape=(1, 6, 1, 6))
+    graph.outputs = ["best"]
+    graph.verify()
+    with pytest.raises(EdgekitError, match="pads time"):
+        stream(graph, Hop(1, hop * PLAIN.hop))
+    flowing = stream(graph, Hop(1, hop * PLAIN.hop), features=True)
+    x = recording(12 * PLAIN.hop)
+    y = run(flowing, {"x": x.reshape(-1, hop * PLAIN.hop)})["best"]
+    samples = graph.values["x"].shape[1]
+    whole = np.concatenate([np.zeros((1, samples), np.int16), x], 1)
+    ends = samples + hop * PLAIN.hop * np.arange(1, len(y) + 1)
+    windows = np.concatenate([whole[:, end - samples : end] for end in ends])
+    np.testing.assert_array_equal(y, run(graph, {"x": windows})["best"])

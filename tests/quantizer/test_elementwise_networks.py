@@ -64,5 +64,5 @@ def test_network(bits: int, least: float, tmp_path: Path) -> None:
 
     program = build_program(integer, C99)
     on_host = run_host(program, tmp_path, {name: x[:1] for name, x in feeds.items()})
-    for tensor, found in zip(program.outputs, on_host, strict=True):
-        np.testing.assert_array_equal(found, have[tensor.name][:1])
+    for tensor, made in zip(program.outputs, on_host, strict=True):
+        np.testing.assert_array_equal(made, have[tensor.name][:1])
