@@ -15,7 +15,6 @@ from edgekit.devices.find import find_board, find_target
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.judge import Judge
-from edgekit.kept import keep
 from edgekit.output import Output, check_writable, write_output
 from edgekit.processing import Processing
 from edgekit.processing.pipeline import Around
@@ -24,6 +23,7 @@ from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
 from edgekit.streaming import Hop
 from edgekit.streaming import stream as streamed
+from edgekit.streaming.kept import keep
 
 Progress = Callable[[str, float], None]
 #: Options of `quantizer.quantize` that leave no widths to choose.

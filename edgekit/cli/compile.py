@@ -157,8 +157,8 @@ def compile_command(
     searched for.
     """
     from edgekit import pipeline
-    from edgekit.kept import parse_pairs
     from edgekit.streaming import parse_hop
+    from edgekit.streaming.kept import parse_pairs
 
     budget = chosen_budget(options)
     with progress() as say:
