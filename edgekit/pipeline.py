@@ -87,8 +87,8 @@ def compile(
         stream: take this many new steps of time in every call instead of a whole window
             (`edgekit.streaming`); samples for calibration and validation are whole windows.
         states: inputs that the device keeps, with the output that each takes over after an
-            inference (`edgekit.kept`); samples for calibration and validation are then consecutive
-            and have only the other inputs.
+            inference (`edgekit.streaming.kept`); samples for calibration and validation are then
+            consecutive and have only the other inputs.
         compiler: "zig" or "gcc".
         processing: steps in front of the model and behind it, or a YAML file of them
             (docs/PROCESSING.md).
