@@ -22,6 +22,8 @@ DAMAGE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, A
 # Far above what any target holds. Shapes of a file are only numbers until something allocates
 # them; the limit keeps an absurd one from becoming an allocation or an overflow further down.
 MAX_ELEMENTS = 1 << 28
+# Masks, tables of places and the like that a file of a few bytes can ask for.
+MAX_MADE = 1 << 20
 # Converters join the names of all fused operators; several hundred characters do occur.
 MAX_NAME = 2000
 
@@ -94,6 +96,17 @@ def check_size(what: str, shape: Sequence[int]) -> None:
             f"{what} has {elements} elements {list(shape)}, at most {MAX_ELEMENTS} are accepted",
             help="check the input shape: no microcontroller holds such a tensor",
         )
+
+
+def check_made(what: str, *shape: int) -> None:
+    """Refuse data that an importer would have to make up and that is large beyond any use.
+
+    Raises:
+        Refused: above MAX_MADE elements.
+    """
+    elements = math.prod(shape)
+    if elements > MAX_MADE:
+        raise Refused(f"its {what} has {elements} elements, at most {MAX_MADE} are supported")
 
 
 class Builder:

@@ -75,7 +75,7 @@ class OnnxBuilder(Builder):
         #: Data of every name known at import time, of any dtype; a copy enters the graph on use.
         self.data = {k: widened(v) for k, v in model.constants.items()}
         self.alias: dict[str, str] = {}
-        self._operands: dict[tuple[str, bool], str] = {}
+        self._operands: dict[str, str] = {}
         self._readers: dict[str, list[OnnxNode | None]] = {}
         self._count = 0
         self._inferred: Known | None = None
@@ -295,10 +295,10 @@ class OnnxBuilder(Builder):
             if name not in self.graph.values:
                 raise invalid(f"node '{node.name}' ({node.op}) reads '{name}', which nothing makes")
             return name
-        if (name, True) not in self._operands:
+        if name not in self._operands:
             data = as_graph_data(self.data[name], f"operand '{name}'")
-            self._operands[name, True] = self.constant(name, data, self.grids.get(name))
-        return self._operands[name, True]
+            self._operands[name] = self.constant(name, data, self.grids.get(name))
+        return self._operands[name]
 
     def grid(self, node: OnnxNode, index: int, axis: int = 0, to: int = 0) -> Grid | None:
         """The grid of a constant operand whose axis `axis`, its output channels, becomes `to`.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.importers.common import Refused, check_size, invalid
+from edgekit.importers.common import Refused, check_made, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, as_graph_data, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_reduce import sliced
@@ -84,6 +84,7 @@ def gather_elements(b: OnnxBuilder, node: OnnxNode) -> None:
         raise invalid(f"node '{node.name}' (GatherElements): indices "
                       f"{list(b.shape_of(operand(node, 1)))} of {list(shape)}")  # fmt: skip
     if indices is not None:
+        check_made("operand", *shape)
         places = np.arange(np.prod(shape)).reshape(shape)
         part = places[tuple(slice(d) if i != axis else slice(None)
                             for i, d in enumerate(indices.shape))]  # fmt: skip
@@ -127,8 +128,10 @@ def scatter(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.tensor(node, 0)
     shape, size = b.value(x).shape, b.value(x).size
     kind = node.text("reduction", "none")
+    check_made("operand", size)
     if node.op == "TensorScatter":
         updates = b.tensor(node, 1)
+        check_made("second operand", *b.value(updates).shape)
         place = _tensor_scatter(b, node, shape, b.value(updates).shape)
     else:
         updates = b.tensor(node, 2)
@@ -236,6 +239,7 @@ def reverse_sequence(b: OnnxBuilder, node: OnnxNode) -> None:
     """Any tensor, with constant lengths."""
     x = b.tensor(node)
     shape = b.value(x).shape
+    check_made("operand", *shape)
     lengths = b.const_of(node, 1, "sequence_lens").astype(np.int64).reshape(-1)
     batch = axis_of(node, node.integer("batch_axis", 1), len(shape))
     time = axis_of(node, node.integer("time_axis", 0), len(shape))
@@ -253,6 +257,7 @@ def compress(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.tensor(node)
     condition = b.const_of(node, 1, "condition").astype(bool).reshape(-1)
     shape = b.value(x).shape
+    check_made("operand", *shape)
     places = np.arange(b.value(x).size).reshape(shape)
     axis = node.attrs.get("axis")
     if axis is None:
@@ -275,7 +280,7 @@ def one_hot(b: OnnxBuilder, node: OnnxNode) -> None:
     depths = b.const_of(node, 1, "depth").reshape(-1)
     depth = int(depths[0]) if depths.size == 1 else 0
     values = b.const_of(node, 2, "values").reshape(-1)
-    check_size(f"'{node.name}'", [max(depth, 1)])
+    check_made("depth", max(depth, 1))
     if values.size != 2 or depth < 1:
         raise invalid(f"node '{node.name}' (OneHot): depth {depth}, values {values}")
     rank = len(b.value(x).shape) + 1

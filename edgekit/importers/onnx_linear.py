@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekit.importers.common import Refused, invalid
+from edgekit.importers.common import Refused, check_made, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_index import picked
 from edgekit.importers.onnx_node import OnnxNode, operand
@@ -199,6 +199,7 @@ def _diagonal(b: OnnxBuilder, node: OnnxNode, index: int, term: str) -> tuple[st
     kept = "".join(dict.fromkeys(term))
     letters = {c: chr(ord("a") + i) for i, c in enumerate(kept)}
     equation = "".join(letters[c] for c in term) + "->" + "".join(letters[c] for c in kept)
+    check_made("operand", b.value(x).size)
     places = np.einsum(equation, np.arange(b.value(x).size).reshape(b.value(x).shape))
     name = f"{node.outputs[0]}:diagonal{index}"
     b.alias[name] = picked(b, node, x, places)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgekit.importers.common import Refused, invalid
+from edgekit.importers.common import Refused, check_made, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, as_float, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_shape import axis_of
@@ -165,6 +165,7 @@ def mean_variance_normalization(b: OnnxBuilder, node: OnnxNode) -> None:
         b.expand(node)
         return
     x, back = _channels_last(b, node)
+    check_made("number of channels", shape[1])
     inputs = [b.constant(f"{node.name}:{n}", np.full(shape[1], v, np.float32))
               for n, v in (("scale", 1), ("bias", 0))]  # fmt: skip
     y = b.emit("instance_norm", [x, *inputs], {"epsilon": 1e-9}, node=node.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.importers.common import Refused, check_size, invalid
+from edgekit.importers.common import Refused, check_made, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_windows import ceil_pads, pads_of, pair
@@ -19,7 +19,6 @@ def _windows(b: OnnxBuilder, node: OnnxNode) -> tuple[str, dict[str, Any], list[
     kernel = pair(node, "kernel_shape", 0, axes)
     strides = pair(node, "strides", 1, axes)
     dilations = pair(node, "dilations", 1, axes)
-    check_size(f"the window of '{node.name}'", kernel)
     size = (value.shape[1], value.shape[2])
     pads = pads_of(node, size, kernel, strides, dilations, axes)
     extra = [0, 0]
@@ -27,6 +26,9 @@ def _windows(b: OnnxBuilder, node: OnnxNode) -> tuple[str, dict[str, Any], list[
         wider = ceil_pads(size, kernel, strides, dilations, pads)
         extra = [wider[2] - pads[2], wider[3] - pads[3]]
         pads = wider
+    for i in (0, 1):
+        count = (size[i] + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1
+        check_made("set of windows", max(count, 1), kernel[i])
     attrs: dict[str, Any] = {"kernel": kernel, "strides": strides, "pads": pads}
     if dilations != [1, 1]:
         attrs["dilations"] = dilations
@@ -60,6 +62,7 @@ def lp_pool(b: OnnxBuilder, node: OnnxNode) -> None:
     x, attrs, _ = _windows(b, node)
     x = _power(b, node, x, p)
     kernel, channels = attrs.pop("kernel"), b.value(x).shape[3]
+    check_made("window", *kernel, channels)
     ones = np.ones((*kernel, channels), np.float32)
     weights = b.constant(f"{node.name}:weights", ones)
     bias = b.constant(f"{node.name}:bias", np.zeros(channels, np.float32))

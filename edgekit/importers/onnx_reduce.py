@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgekit.importers.common import Refused, invalid
+from edgekit.importers.common import Refused, check_made, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
 from edgekit.importers.onnx_shape import axis_of
@@ -197,6 +197,7 @@ def cumprod(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.x(node)
     parts: dict[int, str] = {}
     product = ""
+    check_made("operand", *shape)
     ones = np.ones([1 if i == at else d for i, d in enumerate(shape)], np.float32)
     if node.integer("exclusive", 0):
         product = b.constant(f"{node.name}:ones", ones)

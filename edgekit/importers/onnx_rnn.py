@@ -175,8 +175,8 @@ def recurrent(b: OnnxBuilder, node: OnnxNode) -> None:
     axis = 0 if node.integer("layout", 0) else 1
     if len(shape) == 3 and shape[axis] > 1:
         operands = {0: axis, 4: 0, 5: axis, 6: axis}
-        results = {0: 0 if axis == 0 else 2, 1: axis, 2: axis}
-        sample_by_sample(b, node, shape[axis], operands, results)
+        joined = {0: 0 if axis == 0 else 2, 1: axis, 2: axis}
+        sample_by_sample(b, node, shape[axis], operands, joined)
         return
     cell = _Cell(b, node)
     x, length = cell.sequence()

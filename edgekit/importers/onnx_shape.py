@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
-from edgekit.importers.common import Refused, invalid
+from edgekit.importers.common import Refused, check_made, invalid
 from edgekit.importers.onnx_builder import OnnxBuilder, handles
 from edgekit.importers.onnx_node import OnnxNode, operand
+
+#: numpy has twice as many.
+MAX_AXES = 32
 
 
 def axis_of(node: OnnxNode, axis: int, rank: int) -> int:
@@ -32,7 +35,7 @@ def dropout(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.x(node)
     b.rename(node, x)
     if len(node.outputs) > 1 and node.outputs[1]:
-        b.data[node.outputs[1]] = np.ones(b.value(x).shape, np.bool_)
+        b.data[node.outputs[1]] = np.broadcast_to(np.True_, b.value(x).shape)
 
 
 @handles("Reshape")
@@ -108,6 +111,8 @@ def transpose(b: OnnxBuilder, node: OnnxNode) -> None:
     shape = b.value(x).shape
     perm = node.integers("perm")
     perm = list(reversed(range(len(shape)))) if perm is None else perm
+    if len(shape) > MAX_AXES:
+        raise Refused(f"its operand has {len(shape)} axes, at most {MAX_AXES} are supported")
     if sorted(perm) != list(range(len(shape))):
         raise invalid(f"node '{node.name}' (Transpose): perm {perm} for {len(shape)} axes")
     order = [p for p in perm if shape[p] != 1]
@@ -189,6 +194,7 @@ def eye_like(b: OnnxBuilder, node: OnnxNode) -> None:
     shape = b.shape_of(operand(node, 0))
     if len(shape) != 2:
         raise invalid(f"node '{node.name}' (EyeLike): {list(shape)} is no matrix")
+    check_made("result", *shape)
     default = np.dtype(b.dtype_of(operand(node, 0)))
     to = node.integer("dtype", 0)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(to) if to else default
@@ -201,6 +207,7 @@ def trilu(b: OnnxBuilder, node: OnnxNode) -> None:
     x = b.tensor(node)
     shape = b.value(x).shape
     k = b.integers(node, 1, "k")
+    check_made("mask", *shape[-2:])
     ones = np.ones(shape[-2:], np.bool_)
     cut = np.triu if node.integer("upper", 1) else np.tril
     mask = cut(ones, k[0] if k else 0)

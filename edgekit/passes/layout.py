@@ -127,7 +127,9 @@ def _outputs(graph: Graph) -> bool:
     changed = False
     for name in list(graph.outputs):
         node = graph.producer(name)
-        if node is None or node.op != "transpose" or node.attrs["perm"] != TO_NCHW:
+        if name in graph.metadata.get("layout", {}):
+            continue  # another transpose that arrives here counts
+        if node is None or node.op != "transpose" or list(node.attrs["perm"]) != TO_NCHW:
             continue
         source = node.inputs[0]
         if source in graph.sources or source in graph.outputs or graph.is_constant(source):

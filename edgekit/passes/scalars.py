@@ -3,6 +3,8 @@
 1. A value of no axes has one of one element: inputs, results of reshapes, and all that is computed
    element by element from such values.
 2. A reduction that would leave no axis keeps its axes, and a reshape to one axis follows.
+3. Behind an operator whose result gets an axis more from such an operand, indices for instance, a
+   reshape takes it away.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def scalars(graph: Graph) -> bool:
     nodes: list[Node] = []
     for node in graph.nodes:
         if all(graph.values[o].shape for o in node.outputs):
-            nodes.append(node)
+            nodes += _reshaped(graph, node)
             continue
         if node.op == "reshape":
             nodes.append(replace(node, attrs={**node.attrs, "shape": [1]}))
@@ -39,6 +41,23 @@ def scalars(graph: Graph) -> bool:
             _widen(graph, name)
     graph.nodes = nodes
     return True
+
+
+def _reshaped(graph: Graph, node: Node) -> list[Node]:
+    """Rule 3; the node itself where its result stays as it is."""
+    inferred = operator(node.op).infer(node, [graph.values[i] for i in node.inputs])
+    result = [node]
+    for i, (shape, _) in enumerate(inferred):
+        value = graph.values[node.outputs[i]]
+        if shape == value.shape:
+            continue
+        name = fresh(graph, value.name)
+        graph.add_value(replace(value, name=name, shape=shape))
+        outputs = [name if k == i else o for k, o in enumerate(result[0].outputs)]
+        result[0] = replace(result[0], outputs=tuple(outputs))
+        attrs = {"shape": list(value.shape)}
+        result.append(Node("reshape", (name,), (value.name,), attrs, node.name))
+    return result
 
 
 def _widen(graph: Graph, name: str) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import onnx
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from onnx import helper
 from onnx_models import check, model
@@ -207,4 +208,8 @@ def chains(draw: st.DrawFn) -> tuple[Any, str]:
 @given(chains())
 def test_a_chain_computes_what_onnx_runtime_computes(chain: tuple[Any, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        check(chain[0], Path(folder))
+        try:
+            check(chain[0], Path(folder))
+        except AssertionError:
+            note(onnx.printer.to_text(chain[0]))
+            raise

@@ -21,6 +21,14 @@ def test_rules_1_and_2_inputs_and_outputs() -> None:
     assert after.values["c"].shape == (1, 2, 2, 3)
 
 
+def test_rule_2_holds_once() -> None:
+    """The second of two transposes to NCHW that reach an output is no layout any more."""
+    again = 'node transpose "again" ("c") -> "d": float32[1, 2, 3, 2] {"perm": [0, 3, 1, 2]}'
+    shape = 'node reshape "r" ("d") -> "e": float32[1, 2, 3, 2] {"shape": [1, 2, 3, 2]}'
+    after = applied(graph(X, IN, POOL, OUT, again, shape, 'output "e"'), layout)
+    assert ops(after).count("transpose") <= 1
+
+
 def test_rule_1_behind_elementwise_operators() -> None:
     lines = [
         floats("k", 3, 1, 1),
