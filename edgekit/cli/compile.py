@@ -273,6 +273,11 @@ def print_report(report: Report, output: str) -> None:
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "
             f"{report.calibration_samples} calibration samples"
         )
+    if report.judged_sqnr_db is not None:
+        click.echo(
+            f"         {report.judged_sqnr_db:.1f} dB on {report.agreement_samples} samples that "
+            "judge the budget"
+        )
     if report.agreement is not None:
         click.echo(
             f"         {100 * report.agreement:.2f} % of {report.agreement_samples} samples have "
