@@ -154,7 +154,7 @@ def _unary(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles(*OF_FLOAT)
 def unary_of_float(b: TfliteBuilder, node: TfliteNode) -> None:
-    """float32."""
+    """An operand of float32."""
     _only(b, node, "float32")
     _unary(b, node)
 
