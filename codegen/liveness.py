@@ -38,7 +38,8 @@ class Liveness:
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
         self._reads: dict[str, list[tuple[int, int]]] = {}
-        self._distances: dict[tuple[str, str], Distance] = {}
+        self._savings: dict[tuple[str, str], int] = {}
+        self._bytes: dict[str, int] = {}
         self._writes: dict[str, list[tuple[int, int, int]]] = {}
         for name in graph.sources:
             root, at = self.place(name)
@@ -65,7 +66,9 @@ class Liveness:
         self._reads.setdefault(root, []).append((step, at))
 
     def nbytes(self, name: str) -> int:
-        return self.graph.values[name].nbytes
+        if name not in self._bytes:
+            self._bytes[name] = self.graph.values[name].nbytes
+        return self._bytes[name]
 
     def place(self, name: str) -> Place:
         """The buffer that `name` lies in, and its offset there in bytes."""
@@ -137,12 +140,14 @@ class Liveness:
     def _saved(self, output: str, source: str, step: int, candidate: Candidate | None) -> int:
         """Bytes that sharing saves, where other steps' kernels promise everything."""
         if candidate is not None:
-            found = self.distance(output, source, {step: candidate})
-        else:
-            key = (output, source)
-            if key not in self._distances:
-                self._distances[key] = self.distance(output, source, {})
-            found = self._distances[key]
+            return self._saving(output, source, self.distance(output, source, {step: candidate}))
+        key = (output, source)
+        if key not in self._savings:
+            self._savings[key] = self._saving(output, source, self.distance(output, source, {}))
+        return self._savings[key]
+
+    def _saving(self, output: str, source: str, found: Distance) -> int:
+        """Bytes that two buffers at the distance `found` have in common, at most."""
         before, after = self.nbytes(source), self.nbytes(output)
         saved = min(before, after) if found.same else 0
         if (d := found.below) is not None:

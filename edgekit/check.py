@@ -28,6 +28,7 @@ def check(
     """
     from codegen.choose import options
     from codegen.kernel import NotApplicable
+    from codegen.liveness import VIEWS
     from codegen.lower import layer_of, reduced
     from codegen.templates import families_of
 
@@ -40,7 +41,7 @@ def check(
     for node in graph.nodes:
         name = node.name or node.output
         available = [f for f in chosen.families if f in families_of(node.op)]
-        if node.op == "reshape":
+        if node.op in VIEWS:
             findings.append(Finding(name, node.op, "none needed", ""))
         elif graph.values[node.output].quant is None:
             # A float graph: which form of the operator applies is known after quantization.

@@ -50,8 +50,10 @@ class Judge:
         """Real values of the logits, [count, ...] flattened, float64."""
         parts = []
         name = logits_of(graph)
-        for i in range(0, self.samples.count, BATCH):
-            feeds = {k: v[i : i + BATCH] for k, v in self.samples.arrays.items()}
+        # Samples of a graph with states are one sequence.
+        batch = self.samples.count if graph.states else BATCH
+        for i in range(0, self.samples.count, batch):
+            feeds = {k: v[i : i + batch] for k, v in self.samples.arrays.items()}
             found = run(graph, data.quantize_inputs(graph, feeds), keep={name})[name]
             parts.append(convert.dequantize(graph.values[name], found))
         return np.concatenate(parts).reshape(self.samples.count, -1).astype(np.float64)

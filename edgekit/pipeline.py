@@ -15,7 +15,6 @@ from edgekit.devices.find import find_board, find_target
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.judge import Judge
-from edgekit.kept import keep
 from edgekit.output import Output, check_writable, write_output
 from edgekit.processing import Processing
 from edgekit.processing.pipeline import Around
@@ -24,6 +23,7 @@ from edgekit.search.budget import Budget, check_budget
 from edgekit.search.rows import Search
 from edgekit.streaming import Hop
 from edgekit.streaming import stream as streamed
+from edgekit.streaming.kept import keep
 
 Progress = Callable[[str, float], None]
 #: Options of `quantizer.quantize` that leave no widths to choose.
@@ -75,8 +75,8 @@ def compile(
         quantization: options of `quantizer.quantize` that are not the default, such as
             ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
-        budget: limits of flash, RAM, latency and agreement.
-        validation: samples to judge agreement on; the calibration data where None.
+        budget: limits of flash, RAM, latency, agreement and SQNR.
+        validation: samples to judge these two on; the calibration data where None.
         sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
             instructions: "smallest" wherever that saves bytes, "auto" where it saves a quarter of a
             layer's and no faster kernel is given up for it (or `optimize` is "size"), "off" never.
@@ -87,8 +87,8 @@ def compile(
         stream: take this many new steps of time in every call instead of a whole window
             (`edgekit.streaming`); samples for calibration and validation are whole windows.
         states: inputs that the device keeps, with the output that each takes over after an
-            inference (`edgekit.kept`); samples for calibration and validation are then consecutive
-            and have only the other inputs.
+            inference (`edgekit.streaming.kept`); samples for calibration and validation are then
+            consecutive and have only the other inputs.
         compiler: "zig" or "gcc".
         processing: steps in front of the model and behind it, or a YAML file of them
             (docs/PROCESSING.md).
@@ -108,6 +108,12 @@ def compile(
             f"a latency limit of {limits.max_latency:g} ms cannot be checked: target "
             f"'{chosen.name}' has no cycle model",
             help="leave the limit away; the report has exact instructions",
+        )
+    if stream is not None and limits.judged:
+        raise EdgekitError(
+            "E190",
+            "--stream takes a few steps per call, quality is judged on whole windows",
+            help="judge first without --stream; the streaming form has the same integers",
         )
     check_writable(output)
     around = Around.of(processing, limits, stream is not None)
@@ -144,7 +150,7 @@ def compile(
         samples = _samples(graph, calibration)
         judge = _judge(graph, samples, validation) if limits else None
         built = fitting(*_quantized(graph, samples, options, say))
-        if judge and limits.min_agreement is not None:
+        if judge and limits.judged:
             built = _judged(built, judge)
         if limits.excess(built.report) and judge and not set(options) & set(WIDTH_OPTIONS):
             built, table = _searched(
@@ -217,11 +223,11 @@ def _check_quantized(
             f"'{graph.name}' is quantized already, calibration data cannot change it",
             help="leave --calibration away",
         )
-    if budget.min_agreement is not None:
+    if budget.judged:
         raise EdgekitError(
             "E206",
             f"'{graph.name}' is quantized already, there is no float network to agree with",
-            help="leave --min-agreement away",
+            help="leave --min-agreement and --min-sqnr away",
         )
 
 
@@ -252,9 +258,11 @@ def _judge(graph: Graph, arrays: Mapping[str, np.ndarray], validation: Path | No
 
 
 def _judged(built: Build, judge: Judge) -> Build:
+    quality = judge.quality(built.graph)
     report = replace(
         built.report,
-        agreement=judge.quality(built.graph).agreement,
+        agreement=quality.agreement,
+        judged_sqnr_db=quality.sqnr_db,
         agreement_samples=judge.samples.count,
     )
     return replace(built, report=report)

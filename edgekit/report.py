@@ -81,8 +81,8 @@ class Report:
     for every input may be left out.
     Where the reference board could not run, `not_measured` says why, cycles and instructions are
     None, and the stack in `ram` is what is reserved, not what was used.
-    `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class, where
-    a budget asked for it.
+    `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class,
+    `judged_sqnr_db` the SQNR of the logits on them, where a budget asked for one of the two.
     `ram_regions` is empty where the board has one RAM. `optimize` is what kernels were chosen for.
     `wide` names the layers with int16 results where others have int8 ones.
     """
@@ -103,6 +103,7 @@ class Report:
     model_macs: int | None = None
     agreement: float | None = None
     agreement_samples: int = 0
+    judged_sqnr_db: float | None = None
     ram_regions: tuple[RegionReport, ...] = ()
     not_measured: str = ""
     optimize: str = "balanced"

@@ -259,7 +259,7 @@ def conv_transpose_graphs(
     plain: bool = False,
 ) -> Graph:  # fmt: skip
     """With `tflite`: TFLite's SAME or VALID padding, no groups, dilations or output padding.
-    `plain` has no groups and dilations."""
+    `plain` has no groups and dilations. TFLite's biases are int64 where activations are int16."""
     r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     h, w, c = draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(1, 4))
     kernel = [draw(st.integers(1, 4)), draw(st.integers(1, 4))]
@@ -285,6 +285,7 @@ def conv_transpose_graphs(
     if dtype != x_dtype:
         attrs["out_dtype"] = dtype
     w_shape = (channels, *kernel, c // groups)
+    b_dtype = "int64" if tflite and x_dtype == "int16" else "int32"
     x = Value("x", (1, h, w, c), x_dtype, draw(quants(1e-3, 0.5, x_dtype)))
     assert x.quant is not None
     w_quant = Quant.make(np.exp(r.uniform(np.log(1e-4), np.log(0.1), channels)), 0, 0)
@@ -294,11 +295,11 @@ def conv_transpose_graphs(
         [
             x,
             Value("w", w_shape, "int8", w_quant),
-            Value("b", (channels,), "int32", Quant.make(x.quant.scale[0] * w_quant.scale, 0, 0)),
+            Value("b", (channels,), b_dtype, Quant.make(x.quant.scale[0] * w_quant.scale, 0, 0)),
         ],
         {
             "w": r.integers(-127, 128, w_shape).astype(np.int8),
-            "b": r.integers(-spread, spread + 1, channels).astype(np.int32),
+            "b": r.integers(-spread, spread + 1, channels).astype(b_dtype),
         },
         draw(quants(1e-2, 2.0, dtype)),
         **attrs,

@@ -117,22 +117,25 @@ def dilated_conv_2d(f: File, d: Draw, dtype: str) -> Made:
     return [x], [y]
 
 
+# TFLite Micro pads with a number that it never sets, so that there is no padding here.
+
+
 @operator("int8", "float32")
 def space_to_batch_nd(f: File, d: Draw, dtype: str) -> Made:
-    """Alone, and back again behind a function of every element; of int8 without padding, which
-    TFLite Micro does with a number that it never sets."""
+    """Alone, and back again behind a function of every element."""
     block, q = [d.number(1, 3), d.number(1, 2)], d.quant(dtype)
-    sizes = [d.number(1, 3) * block[0], d.number(1, 3) * block[1]]
-    pads = [[0 if dtype == "int8" else d.number(0, 1), 0], [0, 0]]
-    pads[0][1] = -pads[0][0] % block[0]
-    channels, parts = d.number(1, 3), block[0] * block[1]
-    high = sizes[0] + sum(pads[0])
+    small = [d.number(1, 3), d.number(1, 3)]
+    sizes = [n * part for n, part in zip(small, block, strict=True)]
+    channels = d.number(1, 3)
+    crops = [[d.number(0, n - 1), 0] for n in sizes]
     x = f.tensor([1, *sizes, channels], *q)
-    split = [parts, high // block[0], sizes[1] // block[1], channels]
-    h, r, y = f.tensor(split, *q), f.tensor(split, *q), f.tensor([1, *sizes, channels], *q)
-    f.op("SPACE_TO_BATCH_ND", [x, f.ints(block), f.ints(pads)], [h], "SpaceToBatchND", 3)
+    split = [block[0] * block[1], *small, channels]
+    h, r = f.tensor(split, *q), f.tensor(split, *q)
+    y = f.tensor([1, *(n - c[0] for n, c in zip(sizes, crops, strict=True)), channels], *q)
+    none = f.ints([[0, 0], [0, 0]])
+    f.op("SPACE_TO_BATCH_ND", [x, f.ints(block), none], [h], "SpaceToBatchND", 3)
     f.op("RELU", [h], [r])
-    f.op("BATCH_TO_SPACE_ND", [r, f.ints(block), f.ints(pads)], [y], "BatchToSpaceND", 3)
+    f.op("BATCH_TO_SPACE_ND", [r, f.ints(block), f.ints(crops)], [y], "BatchToSpaceND", 3)
     return [x], [h, y]
 
 
@@ -142,41 +145,28 @@ DTYPES["BATCH_TO_SPACE_ND"] = ()
 
 @operator("int8", "float32")
 def batches_conv_2d(f: File, d: Draw, dtype: str) -> Made:
-    """A dilated convolution as older converters write it; of int8 without padding, which TFLite
-    Micro does with a number that it never sets."""
+    """A dilated convolution as older converters write it."""
     depthwise, block = bool(d.number(0, 1)), [d.number(1, 3), d.number(1, 3)]
-    kernel, channels = [d.number(1, 3), d.number(1, 2)], d.number(1, 3)
-    q = d.quant(dtype)
-    sizes, pads, crops, inner = [d.number(6, 9), d.number(6, 9)], [], [], []
-    if dtype == "int8":
-        sizes = [part * d.number(3, 4) for part in block]
-    outs = list(sizes)
-    for i, (size, part, k) in enumerate(zip(sizes, block, kernel, strict=True)):
-        before = part * (k - 1) // 2
-        after = part * (k - 1) - before
-        if dtype == "int8":
-            before, after, outs[i] = 0, 0, size - part * (k - 1)
-        extra = -(size + before + after) % part
-        pads.append([before, after + extra])
-        crops.append([0, extra])
-        inner.append((size + before + after + extra) // part)
-    batch = block[0] * block[1]
-    x = f.tensor([1, *sizes, channels], *q)
-    h = f.tensor([batch, *inner, channels], *q)
+    kernel, channels, q = [d.number(1, 3), d.number(1, 2)], d.number(1, 3), d.quant(dtype)
+    inner = [d.number(3, 4), d.number(3, 4)]
+    small = [n - k + 1 for n, k in zip(inner, kernel, strict=True)]
+    x = f.tensor([1, *(n * b for n, b in zip(inner, block, strict=True)), channels], *q)
+    h = f.tensor([block[0] * block[1], *inner, channels], *q)
     shape = [1, *kernel, channels] if depthwise else [channels, *kernel, channels]
     weights, spread = _weights(f, d, dtype, q, shape, 3 if depthwise else 0)
-    small = [batch, *(n - k + 1 for n, k in zip(inner, kernel, strict=True)), channels]
-    m = _result(f, d, small, dtype, spread)
+    m = _result(f, d, [block[0] * block[1], *small, channels], dtype, spread)
     quant = () if dtype == "float32" else f.quant(m)
+    outs = [n * b for n, b in zip(small, block, strict=True)]
     y = f.tensor([1, *outs, channels], dtype, *quant)
-    f.op("SPACE_TO_BATCH_ND", [x, f.ints(block), f.ints(pads)], [h], "SpaceToBatchND", 3)
+    none = f.ints([[0, 0], [0, 0]])
+    f.op("SPACE_TO_BATCH_ND", [x, f.ints(block), none], [h], "SpaceToBatchND", 3)
     f.op(
         "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", [h, *weights], [m],
         "DepthwiseConv2D" if depthwise else "Conv2D", 5, padding=1, strideH=1, strideW=1,
         dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=d.clamp(),
         **({"depthMultiplier": 1} if depthwise else {}),
     )  # fmt: skip
-    f.op("BATCH_TO_SPACE_ND", [m, f.ints(block), f.ints(crops)], [y], "BatchToSpaceND", 3)
+    f.op("BATCH_TO_SPACE_ND", [m, f.ints(block), none], [y], "BatchToSpaceND", 3)
     return [x], [y]
 
 

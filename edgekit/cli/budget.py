@@ -13,7 +13,7 @@ from edgekit.cli.common import share, table
 if TYPE_CHECKING:
     from edgekit.search import Budget, Row, Search
 
-NAMES = ("max_flash", "max_ram", "max_latency", "min_agreement")
+NAMES = ("max_flash", "max_ram", "max_latency", "min_agreement", "min_sqnr")
 
 
 def budget_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -25,10 +25,12 @@ def budget_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="Milliseconds of one inference, estimated."),
             click.option("--min-agreement", type=float, metavar="PERCENT",
                          help="Samples with the float network's class."),
+            click.option("--min-sqnr", type=float, metavar="DB",
+                         help="Signal to noise of the logits against float; lifts layers to 16."),
             click.option("--budget", "budget_file", type=click.Path(path_type=Path),
-                         help="TOML file with max_flash, max_ram, max_latency, min_agreement."),
+                         help="TOML file with " + ", ".join(NAMES) + "."),
             click.option("--validation", type=click.Path(path_type=Path),
-                         help="Samples to judge agreement on.  [default: the calibration data]"),
+                         help="Samples to judge quality on.  [default: the calibration data]"),
         ]
     ):  # fmt: skip
         command = option(command)

@@ -157,8 +157,8 @@ def compile_command(
     searched for.
     """
     from edgekit import pipeline
-    from edgekit.kept import parse_pairs
     from edgekit.streaming import parse_hop
+    from edgekit.streaming.kept import parse_pairs
 
     budget = chosen_budget(options)
     with progress() as say:
@@ -272,6 +272,11 @@ def print_report(report: Report, output: str) -> None:
         click.echo(
             f"quality  {report.logits_sqnr_db:.1f} dB SQNR of the logits against float on "
             f"{report.calibration_samples} calibration samples"
+        )
+    if report.judged_sqnr_db is not None:
+        click.echo(
+            f"         {report.judged_sqnr_db:.1f} dB on {report.agreement_samples} samples that "
+            "judge the budget"
         )
     if report.agreement is not None:
         click.echo(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgekit.errors import EdgekitError
+from edgekit.exporters import onnx_attention
 from edgekit.exporters.onnx_rnn import recurrent
 from edgekit.graph import Graph, Node
 from edgekit.ops.base import clamp_of
@@ -38,7 +39,12 @@ def to_onnx(graph: Graph) -> Any:
         EdgekitError: E230 where the graph is quantized, E153 or E154 where it has layers that this
             writer cannot express.
     """
-    integer = [v.name for v in graph.values.values() if v.quant is not None or v.dtype != "float32"]
+    integer = [
+        v.name
+        for v in graph.values.values()
+        # Constants may be masks and indices.
+        if v.quant is not None or (v.dtype != "float32" and not graph.is_constant(v.name))
+    ]
     if integer:
         raise EdgekitError(
             "E230",
@@ -333,6 +339,7 @@ WRITERS = {
     "softmax": _softmax,
     "reshape": _reshape,
     "transpose": _transpose,
+    **onnx_attention.WRITERS,
     "lstm": recurrent,
     "gru": recurrent,
     "rnn": recurrent,

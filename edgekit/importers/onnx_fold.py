@@ -16,6 +16,7 @@ import numpy as np
 from edgekit.errors import EdgekitError
 from edgekit.importers.common import Refused, check_size, invalid
 from edgekit.importers.onnx_builder import HANDLERS, OnnxBuilder, handles, widened
+from edgekit.importers.onnx_infer import check_node
 from edgekit.importers.onnx_node import Body, OnnxNode, operand
 from edgekit.importers.onnx_unsupported import REASONS
 
@@ -124,7 +125,7 @@ def _affordable(node: OnnxNode, arrays: list[np.ndarray]) -> bool:
         check_size(f"'{node.outputs[0]}'", [max(1, d) for d in _stated(node, arrays)])
     small = _model(node, arrays)
     try:
-        _check_alone(small)
+        check_node(small, small.graph.node[0])
         done = onnx.shape_inference.infer_shapes(small, data_prop=True)
     except Exception:  # what contradicts itself is found when it is evaluated
         return held <= 1 << 16
@@ -133,19 +134,6 @@ def _affordable(node: OnnxNode, arrays: list[np.ndarray]) -> bool:
         check_size(f"'{node.outputs[0]}'", dims)
         held += math.prod(dims)
     return held <= MAX_FOLDED
-
-
-def _check_alone(model: Any) -> None:
-    """ONNX's check of the one node of a model; raises where it breaks the operator's schema.
-
-    Shape inference needs it: that is C++ which trusts its input.
-    """
-    import onnx
-
-    context = onnx.checker.DEFAULT_CONTEXT.__class__()
-    context.ir_version = model.ir_version
-    context.opset_imports = {"": model.opset_import[0].version}
-    onnx.checker.check_node(model.graph.node[0], context)
 
 
 def _stated(node: OnnxNode, arrays: list[np.ndarray]) -> list[int]:

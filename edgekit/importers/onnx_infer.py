@@ -27,8 +27,6 @@ def shapes_of(model: OnnxModel) -> Known:
             shape = model.inputs.get(printable(v.name))
             for d, size in zip(v.type.tensor_type.shape.dim, shape or (), strict=False):
                 d.dim_value = size
-        # Shape inference is C++ that trusts its input (it crashes on an If without branches).
-        onnx.checker.check_model(small)
         done = onnx.shape_inference.infer_shapes(small, data_prop=True)
     except Exception:  # any fault of the file; it is reported from elsewhere
         return {}
@@ -41,6 +39,28 @@ def shapes_of(model: OnnxModel) -> Known:
         if np.prod(shape, dtype=float) <= MAX_ELEMENTS:
             known[printable(v.name)] = (shape, _dtype(v.type.tensor_type.elem_type))
     return known
+
+
+def check_node(model: Any, node: Any) -> None:
+    """ONNX's check of one node against its schema; raises all kinds.
+
+    Shape inference needs it: that is C++ which trusts its input (an If without branches ends the
+    process).
+    """
+    import onnx
+
+    context = onnx.checker.DEFAULT_CONTEXT.__class__()
+    context.ir_version = model.ir_version
+    context.opset_imports = {o.domain: o.version for o in model.opset_import}
+    onnx.checker.check_node(node, context)
+
+
+def _is_legal(model: Any, node: Any) -> bool:
+    try:
+        check_node(model, node)
+    except Exception:  # its fault is reported from elsewhere; shapes behind it stay unknown
+        return False
+    return True
 
 
 def _dtype(kind: int) -> str:
@@ -67,7 +87,7 @@ def _without_data(proto: Any) -> Any:
         result.opset_import.add(domain=domain, version=1)
     result.functions.extend(proto.functions)
     result.graph.name = "shapes"
-    result.graph.node.extend(proto.graph.node)
+    result.graph.node.extend(n for n in proto.graph.node if _is_legal(result, n))
     result.graph.input.extend(proto.graph.input)
     declared = {v.name for v in proto.graph.input}
     for t in proto.graph.initializer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgekit.importers.common import Refused, invalid
+from edgekit.importers.common import DAMAGE, Refused, invalid
 from edgekit.importers.tflite_builder import TfliteBuilder, handles
 from edgekit.importers.tflite_read import Spread, Tensor, TfliteNode
 from edgekit.importers.tflite_shared import VALID
@@ -37,7 +37,10 @@ def dilated(
         last = only_reader(convolution) if convolution is not None else None
         if convolution is None or last is None or last.op != "BATCH_TO_SPACE_ND":
             continue
-        spread = _spread(first, convolution, last, tensors)
+        try:
+            spread = _spread(first, convolution, last, tensors)
+        except DAMAGE:  # the convolution's handler meets it again, and says so
+            continue
         if spread is None:
             continue
         whole = replace(
@@ -59,6 +62,8 @@ def _spread(
     import tflite
 
     if convolution.op not in CONVOLUTIONS or convolution.inputs[0] != first.outputs[0]:
+        return None
+    if min(len(first.inputs), len(last.outputs), len(convolution.outputs)) < 1:
         return None
     kind = tflite.Conv2DOptions
     if convolution.op == "DEPTHWISE_CONV_2D":

@@ -6,6 +6,7 @@ graphs: shapes that a file computes at run time become constants like any other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,9 @@ from edgekit.ops.requant import PARAMETERS
 
 #: Elements up to which a node is run once on zeros to see whether it can be.
 MOST_TRIED = 1 << 18
+#: Elements of a constant that is computed when a file is read, and nodes and tensors that
+#: subgraphs add in place of the operators that call them: a small file may ask for any number.
+MOST_FOLDED, MOST_INLINED = 1 << 20, 10000
 Handler = Callable[["TfliteBuilder", TfliteNode], None]
 HANDLERS: dict[str, Handler] = {}
 
@@ -51,8 +55,8 @@ class TfliteBuilder(Builder):
         #: Whether the file computes in float32.
         self.floating = False
         self.variables = Variables()
-        #: How many subgraphs have been entered.
-        self.depth = 0
+        #: How many subgraphs have been entered, and what they have added.
+        self.depth = self.inlined = 0
 
     # ---- what the file says of a tensor
 
@@ -185,6 +189,15 @@ class TfliteBuilder(Builder):
             data = self.graph.constants[name].reshape(out.shape)
             self.tensors[node.outputs[result]] = replace(out, data=data)
 
+    @staticmethod
+    def check_folded(shape: Sequence[int]) -> None:
+        """Refuse a computed constant of absurd size before it takes memory."""
+        if math.prod(shape) > MOST_FOLDED:
+            raise Refused(
+                f"it computes a constant of {math.prod(shape)} elements, at most {MOST_FOLDED} "
+                "are supported"
+            )
+
     def known(self, node: TfliteNode, data: np.ndarray) -> None:
         """Let the node's result be a constant."""
         out = self.result(node)
@@ -232,6 +245,8 @@ class TfliteBuilder(Builder):
     def _fold(self) -> None:
         """Replace the last node by the constant that it gives."""
         node = self.graph.nodes.pop()
+        for name in node.outputs:
+            self.check_folded(self.value(name).shape)
         results = run_node(self.graph, node, [self.graph.constants[i] for i in node.inputs])
         for name, data in zip(node.outputs, results, strict=True):
             value = self.value(name)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.importers.common import Refused, invalid
-from edgekit.importers.tflite_builder import TfliteBuilder, handles
+from edgekit.importers.tflite_builder import MOST_INLINED, TfliteBuilder, handles
 from edgekit.importers.tflite_read import Subgraph, TfliteNode
 
 #: Passes of a loop; each is a copy of the loop's body.
@@ -29,6 +29,9 @@ def _inline(b: TfliteBuilder, node: TfliteNode, called: Subgraph, inputs: list[i
             f"'{node.name}' ({node.op}) gives {len(inputs)} tensors to '{called.name}', which "
             f"takes {len(called.inputs)}"
         )
+    b.inlined += len(called.nodes) + len(called.tensors)
+    if b.inlined > MOST_INLINED:
+        raise Refused(f"with the loops in it it becomes more than {MOST_INLINED} nodes and tensors")
     if b.depth >= MOST_DEPTH:
         raise invalid(f"'{node.name}' ({node.op}) calls itself")
     place: dict[int, int] = dict(zip(called.inputs, inputs, strict=True))

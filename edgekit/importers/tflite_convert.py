@@ -64,7 +64,7 @@ def arange(b: TfliteBuilder, node: TfliteNode) -> None:
     start, stop, step = (e.reshape(-1)[0] for e in ends if e is not None)
     if step == 0:
         raise invalid(f"'{node.name}' ({node.op}) has a step of 0")
-    check_size(f"'{node.name}'", [max(1, int(np.ceil((stop - start) / step)))])
+    b.check_folded([max(1, int(np.ceil((stop - start) / step)))])
     b.known(node, np.arange(start, stop, step))
 
 
@@ -73,6 +73,7 @@ def fill(b: TfliteBuilder, node: TfliteNode) -> None:
     """A constant shape and value."""
     shape = b.integers(node, 0, "shape")
     check_size(f"'{node.name}'", shape)
+    b.check_folded(shape)
     value = b.constant_operand(node, 1, "value")
     if value.quant is not None and value.quant != b.result(node).quant:
         raise Refused("its value and output differ in scale or zero point")
@@ -82,8 +83,9 @@ def fill(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles("ZEROS_LIKE")
 def zeros_like(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Plain numbers: of quantized ones TFLite gives the integer 0, whatever real that is."""
+    """Any; of quantized numbers it is the integer 0, as TFLite does it."""
     out = b.result(node)
+    b.check_folded(out.shape)
     b.known(node, np.zeros(out.shape))
 
 

@@ -18,11 +18,10 @@ UNARY = {
     "ROUND": "round", "RSQRT": "rsqrt", "SIGN": "sign", "SIN": "sin", "SQRT": "sqrt",
     "SQUARE": "square", "TANH": "tanh",
 }  # fmt: skip
-#: Functions of which TFLite has an integer form, by the width of the integers.
-ON_INT8 = {
-    "ABS", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "RSQRT", "TANH",
-}  # fmt: skip
-ON_INT16 = {"ABS", "LEAKY_RELU", "LOGISTIC", "TANH"}
+#: Those of which TFLite has a form for int8, and for int16 too; the others are of float32 alone.
+OF_INT8 = ("ELU", "EXP", "HARD_SWISH", "LOG", "RSQRT")
+OF_INT16 = ("ABS", "LOGISTIC", "TANH")
+OF_FLOAT = tuple(UNARY.keys() - {*OF_INT8, *OF_INT16})
 COMPARISONS = {
     "EQUAL": "equal", "NOT_EQUAL": "not_equal", "LESS": "less", "LESS_EQUAL": "less_equal",
     "GREATER": "greater", "GREATER_EQUAL": "greater_equal",
@@ -54,25 +53,29 @@ def _folded(b: TfliteBuilder, node: TfliteNode) -> bool:
     return True
 
 
-@handles("ADD", "MUL", "SUB", "DIV")
+@handles("ADD", "MUL", "SUB")
 def arithmetic(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Two activations, or an activation and a constant, of float32, int8 or int16 that broadcast;
-    DIV of floats or int8 only."""
+    """Two activations, or one and a constant, of float32, int8 or int16 that broadcast."""
     import tflite
 
     if _folded(b, node):
         return
-    kind = {
-        "ADD": tflite.AddOptions,
-        "MUL": tflite.MulOptions,
-        "SUB": tflite.SubOptions,
-        "DIV": tflite.DivOptions,
-    }[node.op]
+    kinds = {"ADD": tflite.AddOptions, "MUL": tflite.MulOptions, "SUB": tflite.SubOptions}
     left, right = b.x(node, 0), b.x(node, 1)
-    if node.op in ("ADD", "MUL") and b.graph.is_constant(left):
+    if node.op != "SUB" and b.graph.is_constant(left):
         left, right = right, left  # both operators are symmetric, in integers too
-    attrs = clamp_attribute(node.option(kind, "FusedActivationFunction", 0))
+    attrs = clamp_attribute(node.option(kinds[node.op], "FusedActivationFunction", 0))
     b.finish(node, node.op.lower(), [left, right], attrs)
+
+
+@handles("DIV")
+def division(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Two operands of float32 or int8 that broadcast."""
+    import tflite
+
+    _only(b, node, "float32", "int8")
+    attrs = clamp_attribute(node.option(tflite.DivOptions, "FusedActivationFunction", 0))
+    b.finish(node, "div", [b.x(node, 0), b.x(node, 1)], attrs)
 
 
 @handles("ADD_N")
@@ -103,10 +106,17 @@ def extreme(b: TfliteBuilder, node: TfliteNode) -> None:
     b.finish(node, node.op.lower(), [b.x(node, 0), b.x(node, 1)], {})
 
 
-@handles("SQUARED_DIFFERENCE", "POW")
-def binary(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Two operands that broadcast; POW of floats only."""
-    b.finish(node, node.op.lower(), [b.x(node, 0), b.x(node, 1)], {})
+@handles("SQUARED_DIFFERENCE")
+def squared_difference(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Two operands of float32, int8 or int16 that broadcast."""
+    b.finish(node, "squared_difference", [b.x(node, 0), b.x(node, 1)], {})
+
+
+@handles("POW")
+def power(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Two operands of float32 that broadcast."""
+    _only(b, node, "float32")
+    b.finish(node, "pow", [b.x(node, 0), b.x(node, 1)], {})
 
 
 @handles("FLOOR_MOD", "FLOOR_DIV")
@@ -131,19 +141,35 @@ def relu(b: TfliteBuilder, node: TfliteNode) -> None:
     b.finish(node, "clip", [b.x(node)], {"clamp": clamp})
 
 
-def _has_integer_form(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Refuse a function of integers that TFLite does not have."""
+def _only(b: TfliteBuilder, node: TfliteNode, *dtypes: str) -> None:
+    """Refuse a first operand of another dtype: TFLite has no such form, or one that differs."""
     dtype = b.value(b.x(node)).dtype
-    if dtype != "float32" and node.op not in (ON_INT16 if dtype == "int16" else ON_INT8):
+    if dtype not in dtypes:
         raise Refused(f"it has no form for {dtype}")
 
 
-@handles(*UNARY)
-def unary(b: TfliteBuilder, node: TfliteNode) -> None:
-    """float32; ABS, ELU, EXP, HARD_SWISH, LOG, LOGISTIC, RSQRT and TANH of int8; ABS, LOGISTIC and
-    TANH of int16."""
-    _has_integer_form(b, node)
+def _unary(b: TfliteBuilder, node: TfliteNode) -> None:
     b.finish(node, "unary", [b.x(node)], {"function": UNARY[node.op]})
+
+
+@handles(*OF_FLOAT)
+def unary_of_float(b: TfliteBuilder, node: TfliteNode) -> None:
+    """An operand of float32."""
+    _only(b, node, "float32")
+    _unary(b, node)
+
+
+@handles(*OF_INT8)
+def unary_of_int8(b: TfliteBuilder, node: TfliteNode) -> None:
+    """float32 or int8."""
+    _only(b, node, "float32", "int8")
+    _unary(b, node)
+
+
+@handles(*OF_INT16)
+def unary_of_int16(b: TfliteBuilder, node: TfliteNode) -> None:
+    """float32, int8 or int16."""
+    _unary(b, node)
 
 
 @handles("LEAKY_RELU")
@@ -160,7 +186,7 @@ def gelu(b: TfliteBuilder, node: TfliteNode) -> None:
     """float32 or int8, exact or by tanh."""
     import tflite
 
-    _has_integer_form(b, node)
+    _only(b, node, "float32", "int8")
     approximate = bool(node.option(tflite.GeluOptions, "Approximate", False))
     attrs: dict[str, Any] = {"approximate": "tanh" if approximate else "none"}
     b.finish(node, "unary", [b.x(node)], {"function": "gelu", **attrs})
@@ -168,7 +194,8 @@ def gelu(b: TfliteBuilder, node: TfliteNode) -> None:
 
 @handles("PRELU")
 def prelu(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Slopes that broadcast to the operand."""
+    """float32 or int8, with slopes that broadcast to the operand."""
+    _only(b, node, "float32", "int8")
     b.finish(node, "prelu", [b.x(node, 0), b.x(node, 1)], {})
 
 
@@ -191,15 +218,23 @@ def logical(b: TfliteBuilder, node: TfliteNode) -> None:
     b.finish(node, "logical", names, {"kind": LOGICAL[node.op]})
 
 
-@handles("SELECT", "SELECT_V2")
+@handles("SELECT_V2")
+def select_v2(b: TfliteBuilder, node: TfliteNode) -> None:
+    """A condition and two operands of one type and scale that broadcast."""
+    _select(b, node, b.x(node, 0))
+
+
+@handles("SELECT")
 def select(b: TfliteBuilder, node: TfliteNode) -> None:
-    """A condition and two operands of one type and scale; SELECT_V2 broadcasts all three."""
+    """Two operands of one type, shape and scale; the condition is as large, or chooses rows."""
+    condition, rank = b.x(node, 0), len(b.value(b.x(node, 1)).shape)
+    shape = b.value(condition).shape
+    if len(shape) == 1 and rank > 1:
+        condition = b.reshape(condition, (*shape, *[1] * (rank - 1)), node=node.name)
+    _select(b, node, condition)
+
+
+def _select(b: TfliteBuilder, node: TfliteNode, condition: str) -> None:
     b.same_quant(node, 1)
     b.same_quant(node, 2)
-    condition, shape = b.x(node, 0), b.value(b.x(node, 1)).shape
-    of_condition = b.value(condition).shape
-    if node.op == "SELECT" and len(of_condition) == 1 and len(shape) > 1:
-        # A vector chooses rows.
-        wide = (*of_condition, *[1] * (len(shape) - 1))
-        condition = b.reshape(condition, wide, node=node.name)
     b.finish(node, "where", [condition, b.x(node, 1), b.x(node, 2)], {})

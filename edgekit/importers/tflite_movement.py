@@ -49,13 +49,21 @@ def pack(b: TfliteBuilder, node: TfliteNode) -> None:
     b.finish(node, "concat", rows, {"axis": axis})
 
 
-@handles("PAD", "PADV2")
+@handles("PAD")
 def pad(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Constant amounts and, for PADV2, a constant value."""
+    """Constant amounts; in front of a convolution the convolution pads."""
+    _pad(b, node, 0.0)
+
+
+@handles("PADV2")
+def pad_v2(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Constant amounts and a constant value."""
+    _pad(b, node, _value(b, node, b.constant_operand(node, 2, "value")))
+
+
+def _pad(b: TfliteBuilder, node: TfliteNode, value: float) -> None:
     b.same_quant(node)
-    attrs: dict[str, Any] = {"pads": _amounts(b, node), "mode": "constant", "value": 0.0}
-    if node.op == "PADV2":
-        attrs["value"] = _value(b, node, b.constant_operand(node, 2, "value"))
+    attrs = {"pads": _amounts(b, node), "mode": "constant", "value": value}
     b.finish(node, "pad", [b.x(node)], attrs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from edgekit.importers.common import Refused
 from edgekit.importers.tflite_builder import TfliteBuilder, handles
@@ -13,24 +14,29 @@ from edgekit.importers.tflite_shared import clamp_of, window
 L2_EPSILON = 1e-6
 
 
-@handles("AVERAGE_POOL_2D", "MAX_POOL_2D")
-def pool(b: TfliteBuilder, node: TfliteNode) -> None:
-    """SAME or VALID, with operand and result of one scale; averages of uint8 over an odd number of
-    pixels."""
+def _attributes(b: TfliteBuilder, node: TfliteNode) -> dict[str, Any]:
     import tflite
 
     options = node.options(tflite.Pool2DOptions)
     b.same_quant(node)
     kernel = [int(options.FilterHeight()), int(options.FilterWidth())]
-    attrs = {"kernel": kernel, **window(b, node, options, kernel, [1, 1]), **clamp_of(options)}
-    average = node.op == "AVERAGE_POOL_2D"
-    if (
-        average
-        and b.operand(node, 0).unsigned
-        and (any(attrs["pads"]) or not math.prod(kernel) % 2)
-    ):
+    return {"kernel": kernel, **window(b, node, options, kernel, [1, 1]), **clamp_of(options)}
+
+
+@handles("MAX_POOL_2D")
+def max_pool(b: TfliteBuilder, node: TfliteNode) -> None:
+    """SAME or VALID, with operand and result of one scale."""
+    b.finish(node, "max_pool2d", [b.x(node)], _attributes(b, node))
+
+
+@handles("AVERAGE_POOL_2D")
+def average_pool(b: TfliteBuilder, node: TfliteNode) -> None:
+    """SAME or VALID, with operand and result of one scale; of uint8 an odd number of pixels."""
+    attrs = _attributes(b, node)
+    odd = math.prod(attrs["kernel"]) % 2 and not any(attrs["pads"])
+    if b.operand(node, 0).unsigned and not odd:
         raise Refused("it rounds halves of uint8 up, which is another number for int8")
-    b.finish(node, "average_pool2d" if average else "max_pool2d", [b.x(node)], attrs)
+    b.finish(node, "average_pool2d", [b.x(node)], attrs)
 
 
 @handles("SOFTMAX")

@@ -12,20 +12,41 @@ KINDS = {
 }  # fmt: skip
 
 
-@handles(*KINDS)
-def reduce(b: TfliteBuilder, node: TfliteNode) -> None:
-    """Constant axes; products of float32 only; extremes of integers keep the operand's scale."""
+def _reduce(b: TfliteBuilder, node: TfliteNode) -> None:
     import tflite
 
     rank = len(b.value(b.x(node)).shape)
     axes = sorted({b.axis(node, a, rank) for a in b.integers(node, 1, "axes")})
-    if KINDS[node.op] in ("max", "min"):
-        b.same_quant(node)
-    if KINDS[node.op] == "prod" and not b.floating:
-        raise Refused("it multiplies integers, float32 is supported")
     keepdims = bool(node.option(tflite.ReducerOptions, "KeepDims", False))
     attrs = {"kind": KINDS[node.op], "axes": axes, "keepdims": keepdims}
     b.finish(node, "reduce", [b.x(node)], attrs)
+
+
+@handles("MEAN", "SUM")
+def mean_or_sum(b: TfliteBuilder, node: TfliteNode) -> None:
+    """float32, int8 or int16 and constant axes."""
+    _reduce(b, node)
+
+
+@handles("REDUCE_MAX", "REDUCE_MIN")
+def extreme(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Constant axes; integers keep the operand's scale."""
+    b.same_quant(node)
+    _reduce(b, node)
+
+
+@handles("REDUCE_PROD")
+def product(b: TfliteBuilder, node: TfliteNode) -> None:
+    """float32 and constant axes."""
+    if not b.floating:
+        raise Refused("it multiplies integers, float32 is supported")
+    _reduce(b, node)
+
+
+@handles("REDUCE_ANY", "REDUCE_ALL")
+def truth(b: TfliteBuilder, node: TfliteNode) -> None:
+    """Truth values and constant axes."""
+    _reduce(b, node)
 
 
 @handles("ARG_MAX", "ARG_MIN")

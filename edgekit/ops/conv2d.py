@@ -9,8 +9,7 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import rules, weighted
 from edgekit.ops import windows as win
-from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
-from edgekit.ops.requant import requantize_channels, tensor_quant
+from edgekit.ops.base import Inferred, clamp_float, result_dtype
 
 #: Up to this many products every partial sum of int8 x int8 is an integer below 2**24 in
 #: magnitude (1024 * 128 * 128), so that a float32 matmul is exact whatever its order.
@@ -36,11 +35,10 @@ def ordered_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return acc
 
 
-class Conv2d(Operator):
+class Conv2d(weighted.Weighted):
     """2-D convolution over NHWC with [O, KH, KW, C/groups] weights, bias and fused clamp."""
 
     name = "conv2d"
-    converts = True
     rules = (
         weighted.x_w_bias, weighted.x_is_an_image, weighted.filters, weighted.weighted_dtypes,
         weighted.bias_per_channel, rules.convertible,
@@ -67,13 +65,6 @@ class Conv2d(Operator):
         out = self._blocks(node, x, w, 0.0, matmul, np.dtype(np.float32))
         out += bias
         return clamp_float(node, out)
-
-    def reference_int(
-        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
-    ) -> np.ndarray:
-        x, w, bias = inputs
-        acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int

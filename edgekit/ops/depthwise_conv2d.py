@@ -7,15 +7,13 @@ import numpy as np
 from edgekit.graph import Node, Value
 from edgekit.ops import rules, weighted
 from edgekit.ops import windows as win
-from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
-from edgekit.ops.requant import requantize_channels, tensor_quant
+from edgekit.ops.base import Inferred, clamp_float, result_dtype
 
 
-class DepthwiseConv2d(Operator):
+class DepthwiseConv2d(weighted.Weighted):
     """Depthwise 2-D convolution over NHWC with [KH, KW, O] weights, bias and fused clamp."""
 
     name = "depthwise_conv2d"
-    converts = True
     rules = (
         weighted.x_w_bias, weighted.x_is_an_image, weighted.depthwise_filters,
         weighted.weighted_dtypes, weighted.bias_per_channel, rules.convertible,
@@ -33,13 +31,6 @@ class DepthwiseConv2d(Operator):
         )
         out += bias
         return clamp_float(node, out)
-
-    def reference_int(
-        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
-    ) -> np.ndarray:
-        x, w, bias = inputs
-        acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int

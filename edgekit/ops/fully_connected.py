@@ -6,16 +6,14 @@ import numpy as np
 
 from edgekit.graph import Node, Value
 from edgekit.ops import rules, weighted
-from edgekit.ops.base import Inferred, Operator, clamp_float, result_dtype
+from edgekit.ops.base import Inferred, clamp_float, result_dtype
 from edgekit.ops.conv2d import exact_matmul, ordered_matmul
-from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
-class FullyConnected(Operator):
+class FullyConnected(weighted.Weighted):
     """x [..., K] times w [O, K] transposed plus bias [O], with a fused clamp."""
 
     name = "fully_connected"
-    converts = True
     rules = (
         weighted.x_w_bias, weighted.matrix, weighted.weighted_dtypes, weighted.bias_per_channel,
         rules.convertible,
@@ -32,13 +30,6 @@ class FullyConnected(Operator):
     def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         x, w, bias = inputs
         return clamp_float(node, ordered_matmul(x, w) + bias)
-
-    def reference_int(
-        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
-    ) -> np.ndarray:
-        x, w, bias = inputs
-        acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
-        return requantize_channels(node, acc, values, out)
 
     def accumulate(
         self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int

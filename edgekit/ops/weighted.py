@@ -1,9 +1,12 @@
-"""Rules of operators with weights and biases."""
+"""What operators with weights and biases share: rules, and the way to their integers."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgekit.graph import Node, Value
-from edgekit.ops.base import INTEGERS
+from edgekit.ops.base import INTEGERS, Operator
+from edgekit.ops.requant import requantize_channels, tensor_quant
 
 
 def x_w_bias(node: Node, inputs: list[Value]) -> bool:
@@ -51,3 +54,23 @@ def bias_per_channel(node: Node, inputs: list[Value]) -> bool:
     """The bias must have one number for each output channel."""
     channels = inputs[1].shape[2 if node.op == "depthwise_conv2d" else 0]
     return inputs[2].shape == (channels,)
+
+
+class Weighted(Operator):
+    """Sums of products plus a bias, brought to the result's scale channel by channel."""
+
+    converts = True
+
+    def accumulate(
+        self, node: Node, x: np.ndarray, w: np.ndarray, bias: np.ndarray, zero_point: int
+    ) -> np.ndarray:
+        """Accumulators [..., O] of the bias's dtype: sum of (x - zero_point) * w, plus bias,
+        wrapped."""
+        raise NotImplementedError
+
+    def reference_int(
+        self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
+    ) -> np.ndarray:
+        x, w, bias = inputs
+        acc = self.accumulate(node, x, w, bias, tensor_quant(values[0])[1])
+        return requantize_channels(node, acc, values, out)

@@ -23,12 +23,19 @@ class Budget:
         max_ram: bytes of arena, runtime and stack.
         max_latency: milliseconds of one inference on the target's reference board, estimated.
         min_agreement: percent of samples with the float network's class.
+        min_sqnr: dB of the logits against the float network's.
     """
 
     max_flash: int | None = None
     max_ram: int | None = None
     max_latency: float | None = None
     min_agreement: float | None = None
+    min_sqnr: float | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a limit on how good the model has to be."""
+        return self.min_agreement is not None or self.min_sqnr is not None
 
     def __bool__(self) -> bool:
         return any(getattr(self, f.name) is not None for f in fields(self))
@@ -69,6 +76,11 @@ class Budget:
                     f"agreement: {100 * have:.2f} % on {report.agreement_samples} samples, "
                     f"at least {self.min_agreement:g} % are wanted"
                 )
+        if self.min_sqnr is not None and (report.judged_sqnr_db or 0.0) < self.min_sqnr:
+            found.append(
+                f"SQNR: {report.judged_sqnr_db or 0.0:.1f} dB on {report.agreement_samples} "
+                f"samples, at least {self.min_sqnr:g} dB are wanted"
+            )
         return found
 
 

@@ -92,13 +92,14 @@ def best(rows: Sequence[Row], budget: Budget) -> int | None:
     """The row to take, by index; None where no row fits.
 
     The one with the best SQNR among those that take no more than the first row (all int8) of what
-    has no limit, or, where there is none, among all that fit. Where an agreement is asked for, the
-    cheapest that reaches it: the least sum of flash, RAM and latency relative to the first row.
+    has no limit, or, where there is none, among all that fit. Where an agreement or an SQNR is
+    asked for, the cheapest that reaches it: the least sum of flash, RAM and latency relative to the
+    first row.
     """
     fitting = [i for i, row in enumerate(rows) if row.fits]
     if not fitting:
         return None
-    if budget.min_agreement is None:
+    if not budget.judged:
         thrifty = [i for i in fitting if rows[i].thrifty]
         return max(thrifty or fitting, key=lambda i: rows[i].sqnr_db)
 

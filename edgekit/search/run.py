@@ -45,7 +45,12 @@ class _Bench:
         )
         quality = self.judge.quality(built.graph)
         samples = self.judge.samples.count
-        report = replace(built.report, agreement=quality.agreement, agreement_samples=samples)
+        report = replace(
+            built.report,
+            agreement=quality.agreement,
+            agreement_samples=samples,
+            judged_sqnr_db=quality.sqnr_db,
+        )
         self.builds.append(replace(built, report=report))
         saving = self.budget.thrifty(self.builds[0].report)
         self.rows.append(
@@ -288,6 +293,13 @@ def _impossible(bench: _Bench) -> EdgekitError:
                     f"agreement: the best is {share:.2f} % ({top.name}) on "
                     f"{bench.judge.samples.count} samples, {budget.min_agreement:g} % are wanted"
                 )
+    if budget.min_sqnr is not None:
+        finest = max(rows, key=lambda r: r.sqnr_db)
+        if finest.sqnr_db < budget.min_sqnr:
+            details.append(
+                f"SQNR: the best is {finest.sqnr_db:.1f} dB ({finest.name}), {budget.min_sqnr:g} "
+                "dB are wanted"
+            )
     if not details:
         nearest = min(rows, key=lambda r: (len(r.excess), -(r.agreement or 0.0), -r.sqnr_db))
         details = [

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from attention_graphs import NORMALIZATIONS, ROW_OPERATORS, graphs_of
 from attention_nets import Net
+from built import M4, merged, run_tight
 from exactness import CHECKED, PER_BUILD, compare
+from graphs import batch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codegen.lower import build_program
+from edgekit import reference
 from edgekit.graph import Quant, Value
 
 MATMULS = ("int8", "int16", "int16,int8>int8", "int8>int16", "int8,int16>int16")
@@ -72,3 +78,20 @@ def test_sums_and_products_without_a_batch_axis(dtype: str, tmp_path: Path) -> N
             f.graph.outputs = [f.emit("reshape", [y], {"shape": [1, 5, 4]}, node="o", quant=wide)]
             found.append(f.graph.verify())
     compare(found, 3, ("c99",), tmp_path)
+
+
+@pytest.mark.parametrize("families", [("c99",), ("thumb_dsp", "c99")])
+@CHECKED
+@given(data=st.data())
+def test_under_sanitizers(
+    families: tuple[str, ...], tmp_path: Path, data: st.DataObject
+) -> None:
+    """No overflow and no access outside of operands, which have memory of just their size."""
+    ops = [f"{op} {kind}" for op in (*NORMALIZATIONS, *ROW_OPERATORS, "masked_softmax", "matmul")
+           for kind in ("int8", "int16")]  # fmt: skip
+    graph = merged([data.draw(graphs_of(op)) for op in ops])
+    program = build_program(graph, replace(M4.target, families=families))
+    feeds = {name: x[:1] for name, x in batch(graph, data.draw(st.integers(0, 99)), n=2).items()}
+    want = reference.run(graph, feeds)
+    for tensor, found in zip(program.outputs, run_tight(program, tmp_path, feeds), strict=True):
+        np.testing.assert_array_equal(found, want[tensor.name], err_msg=str(tensor))

@@ -20,12 +20,13 @@ from edgekit.graph import Graph, Quant, Value
 FEW = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate])
 
 
-@pytest.mark.parametrize("dtypes", [("int8", "int8"), ("int16", "int8"), ("int8", "int16")])
-def test_the_same_integers(dtypes: tuple[str, str]) -> None:
+@pytest.mark.parametrize("tflite", [False, True])
+@pytest.mark.parametrize("dtypes", [("int8", "int8"), ("int16", "int16"), ("int8", "int16")])
+def test_the_same_integers(dtypes: tuple[str, str], tflite: bool) -> None:
     done = []
 
     @FEW
-    @given(conv_transpose_graphs(*dtypes, plain=True), st.integers(0, 99))
+    @given(conv_transpose_graphs(*dtypes, plain=True, tflite=tflite), st.integers(0, 99))
     def check(graph: Graph, seed: int) -> None:
         changed = as_convolutions(graph)
         done.append(changed is not graph)

@@ -166,6 +166,36 @@ def test_a_loop_with_a_known_number_of_passes_is_unrolled(tmp_path: Path) -> Non
     assert np.array_equal(run(graph, {graph.inputs[0]: x})[graph.outputs[0]], want)
 
 
+def test_loops_within_loops_are_bounded(tmp_path: Path) -> None:
+    """250 passes of 250 passes of a body in a file of two kilobytes."""
+    f, inputs, outputs = loop(250)
+    body = f.model.subgraphs[2]
+    f.sub = body
+    inner = f.tensor(SHAPE, *Q), f.tensor([1], "int32")
+    first = f.tensor([1], "int32", data=[0])
+    add = body.operators[1]
+    f.op("WHILE", [first, add.outputs[0]], [inner[1], inner[0]], "While", condSubgraphIndex=1,
+         bodySubgraphIndex=3)  # fmt: skip
+    body.outputs = [body.outputs[0], inner[0]]
+    f.sub = f.subgraph("inner")
+    a, b = f.tensor([1], "int32"), f.tensor(SHAPE, *Q)
+    more, after = f.tensor([1], "int32"), f.tensor(SHAPE, *Q)
+    f.op("ADD", [a, f.tensor([1], "int32", data=[1])], [more], "Add")
+    f.op("ADD", [b, b], [after], "Add")
+    f.sub.inputs, f.sub.outputs = [a, b], [more, after]
+    [found] = unsupported(written(tmp_path, f, inputs, outputs))
+    assert found.op == "WHILE" and "10000" in found.reason
+
+
+def test_a_computed_constant_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    f = File()
+    x, c, y = f.tensor(SHAPE, *Q), f.tensor([1, 1 << 27], *Q), f.tensor([1, 1 << 27], *Q)
+    f.op("FILL", [f.ints([1, 1 << 27]), f.tensor([], *Q, data=[1])], [c], "Fill")
+    f.op("ADD", [x, c], [y], "Add")
+    [found] = unsupported(written(tmp_path, f, [x], [y]))
+    assert found.op == "FILL" and "134217728" in found.reason
+
+
 def test_a_long_loop_is_refused(tmp_path: Path) -> None:
     f, inputs, outputs = loop(1000)
     [found] = unsupported(written(tmp_path, f, inputs, outputs))

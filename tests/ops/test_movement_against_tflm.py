@@ -36,7 +36,7 @@ CASES = {
     "reduce min": (partial(mg.reduce_graphs, kind="min"), ("int8",)),
     "arg": (partial(mg.arg_graphs, kinds=False), ("int8",)),
     "cumsum": (partial(mg.cumsum_graphs, tflite=True), ("int8",)),
-    "conv_transpose2d": (lambda d: mg.conv_transpose_graphs(d, d, tflite=True), ("int8",)),
+    "conv_transpose2d": (lambda d: mg.conv_transpose_graphs(d, d, tflite=True), BOTH),
 }
 
 

@@ -13,9 +13,9 @@ from edgekit.errors import EdgekitError
 from edgekit.execute import execute
 from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.importers import load
-from edgekit.kept import keep, parse_pairs
 from edgekit.pipeline import compile
 from edgekit.reference import run
+from edgekit.streaming.kept import keep, parse_pairs
 
 
 def running(
