@@ -82,9 +82,7 @@ def onnx_row(path: Path, samples: int) -> list[tables.Cell]:
         name = logits_of(result.float_graph)
         want = run(result.float_graph, held, keep=[name])[name]
         raw = data.quantize_inputs(result.graph, held)
-        have = data.dequantize_output(
-            result.graph, name, run(result.graph, raw, keep=[name])[name]
-        )
+        have = data.dequantize_output(result.graph, name, run(result.graph, raw, keep=[name])[name])
         row.append(float(10 * np.log10(np.sum(want**2) / np.sum((want - have) ** 2))))
         few = {n: x[:ON_THE_BOARD] for n, x in raw.items()}
         row += board_differs(result.graph, few, path.stem)

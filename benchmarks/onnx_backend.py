@@ -26,9 +26,9 @@ from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.importers import load
 from edgekit.importers.onnx import OnnxBuilder, load_handlers
-from edgekit.importers.onnx_builder import HANDLERS, LARGEST
-from edgekit.importers.onnx_fold import FOLDED_ONLY
-from edgekit.importers.onnx_read import GRAPH_DTYPES, OLDEST_OPSET, read
+from edgekit.importers.onnx.builder import HANDLERS, LARGEST
+from edgekit.importers.onnx.fold import FOLDED_ONLY
+from edgekit.importers.onnx.read import GRAPH_DTYPES, OLDEST_OPSET, read
 from edgekit.reference import run
 
 #: Why a case is out of scope: a name, and what the importer says (a regular expression).
@@ -36,8 +36,7 @@ SCOPE: tuple[tuple[str, str], ...] = (
     ("training", r"training mode is not supported"),
     ("integer arithmetic", r"only reals are supported here|without a scale|scale of its operand"),
     ("three spatial axes", r"operand has 5 axes|weights have 5 axes"),
-    ("types of less than 8 bits, 8-bit floats",
-     r"(to|is) (float8|float4|u?int4|u?int2)"),
+    ("types of less than 8 bits, 8-bit floats", r"(to|is) (float8|float4|u?int4|u?int2)"),
     ("16-bit activations with a zero point", r"quantizes to u?int16 with zero point"),
     ("block and per-axis scales of activations", r"scales per block|an activation with \d+ scales"),
     ("asymmetric weights", r"its weights are asymmetric"),

@@ -63,9 +63,7 @@ def _convolution(graph: Graph, node: Node) -> list[Node] | None:
              "pads": [around[0][0], around[1][0], around[0][1], around[1][1]]}  # fmt: skip
     if per_block == 1:
         return [replace(node, op="conv2d", inputs=(x.name, new_w, new_b), attrs=attrs)]
-    shape = tuple(
-        x.shape[axis + 1] + sum(around[axis]) - taps[axis] + 1 for axis in (0, 1)
-    )
+    shape = tuple(x.shape[axis + 1] + sum(around[axis]) - taps[axis] + 1 for axis in (0, 1))
     name = graph.fresh(f"{node.output}:blocks")
     graph.add_value(replace(out, name=name, shape=(1, *shape, out.shape[3] * per_block)))
     shuffle = {

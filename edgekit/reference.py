@@ -131,10 +131,7 @@ def evaluate_samples(
             for x, v, varies in zip(operands, inputs, varying, strict=True)
         ]
         rows.append(evaluate(graph, node, sample))
-    return [
-        np.stack([row[i].reshape(v.sample_shape) for row in rows])
-        for i, v in enumerate(outs)
-    ]
+    return [np.stack([row[i].reshape(v.sample_shape) for row in rows]) for i, v in enumerate(outs)]
 
 
 def _checked_feed(graph: Graph, name: str, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

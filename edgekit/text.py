@@ -46,9 +46,7 @@ def dumps(graph: Graph) -> str:
         f"constant {_typed(graph.values[name])} = {_data(data)}"
         for name, data in graph.constants.items()
     ]
-    lines += [
-        f"state {_typed(graph.values[s.name])} = {_data(s.initial)}" for s in graph.states
-    ]
+    lines += [f"state {_typed(graph.values[s.name])} = {_data(s.initial)}" for s in graph.states]
     made = {*graph.sources, *graph.constants, *(o for n in graph.nodes for o in n.outputs)}
     lines += [f"value {_typed(v)}" for name, v in graph.values.items() if name not in made]
     for node in graph.nodes:

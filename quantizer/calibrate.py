@@ -206,9 +206,7 @@ def choose_quants(
         root = groups.of(name)
         if root not in chosen and dtypes[name] != "float32":
             sources = choice.sources(root)
-            floors = [
-                least_scale(graph, makers[n], quants, dtypes) for n in sources if n in makers
-            ]
+            floors = [least_scale(graph, makers[n], quants, dtypes) for n in sources if n in makers]
             chosen[root] = choice.quant(root, max(floors, default=0.0))
             quants.update(dict.fromkeys(groups.members()[root], chosen[root]))
     return {name: quants[name] for name in groups.names if dtypes[name] != "float32"}

@@ -253,9 +253,7 @@ def _check_float(graph: Graph) -> None:
         )
 
 
-def build(
-    graph: Graph, quants: dict[str, Quant], options: Options, inner: InnerRanges
-) -> Graph:
+def build(graph: Graph, quants: dict[str, Quant], options: Options, inner: InnerRanges) -> Graph:
     """The integer graph under given activation quantization, weights rounded to the nearest and
     biases not corrected yet.
 

@@ -141,9 +141,7 @@ def gather_graphs(
         batch_dims = 0
         indices = Value("indices", draw(shapes(1, 3, 4))[1:], "int32")
         constants["indices"] = _indices(draw, shape[axis], indices.shape, tflite)
-    return node_graph(
-        "gather", [x, indices], constants, x.quant, axis=axis, batch_dims=batch_dims
-    )
+    return node_graph("gather", [x, indices], constants, x.quant, axis=axis, batch_dims=batch_dims)
 
 
 @st.composite

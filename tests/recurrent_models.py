@@ -25,7 +25,12 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np
 
 
 def _weights(
-    rng: np.random.Generator, rows: int, groups: int, columns: int, x: Value, per_row: bool,
+    rng: np.random.Generator,
+    rows: int,
+    groups: int,
+    columns: int,
+    x: Value,
+    per_row: bool,
     reach: float,
 ) -> tuple[np.ndarray, Quant, np.ndarray]:
     """int8 [rows, columns] with a scale for each row or for each of `groups`, and int32 biases."""

@@ -51,9 +51,7 @@ def assert_runs(result: QuantizationResult, folder: Path, most: int) -> None:
     """0 bytes differ on host and virtual M4, and at most `most` instructions are executed."""
     graph = result.graph
     program = build_program(graph, M4.target)
-    feeds = {
-        name: quantize(graph.values[name], x[:1]) for name, x in normal(graph, 9).items()
-    }
+    feeds = {name: quantize(graph.values[name], x[:1]) for name, x in normal(graph, 9).items()}
     want = run(graph, feeds)[graph.outputs[0]]
     np.testing.assert_array_equal(run_host(program, folder, feeds)[0], want)
     [on_m4], instructions = run_m4(program, folder, feeds)

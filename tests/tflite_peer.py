@@ -8,7 +8,7 @@ import numpy as np
 from tflm import Tflm
 
 from edgekit.graph import Graph
-from edgekit.importers.tflite_read import read
+from edgekit.importers.tflite.read import read
 from edgekit.ops.convert import dequantize
 from edgekit.reference import run
 

@@ -164,9 +164,7 @@ def _write(spec: KernelSpec) -> Written:
         f"{kind} *{restrict}y",
     ]
     fill = _fill(spec.params["fill"], y) if "fill" in spec.params else ""
-    body = copy_text(
-        spec.params, x.dtype, tables=[o.name for o in tables], overlaps=x.alias
-    )
+    body = copy_text(spec.params, x.dtype, tables=[o.name for o in tables], overlaps=x.alias)
     return Written(f"void {spec.name}({', '.join(parameters)})\n{{\n{fill}{body}\n}}\n", {}, 0)
 
 

@@ -112,9 +112,7 @@ def _interpolated(p: dict[str, Any]) -> str:
 def _octaves(p: dict[str, Any]) -> str:
     if p["sides"] == 2:
         entries = forms.OCTAVE_ENTRIES
-        return _rounded(
-            p, f"ek_element_octaves(x < 0 ? table + {entries} : table, x < 0 ? -x : x)"
-        )
+        return _rounded(p, f"ek_element_octaves(x < 0 ? table + {entries} : table, x < 0 ? -x : x)")
     return _rounded(p, "ek_element_octaves(table, ek_max(x, 0))")
 
 

@@ -104,14 +104,21 @@ def _write(spec: KernelSpec) -> Written:
     scratch = "" if p["transpose_b"] else ", uint8_t *restrict scratch"
     right = "b" + b_at if p["transpose_b"] else "turned"
     declared = "" if p["transpose_b"] else "    int8_t *const turned = (int8_t *)scratch;\n"
-    transposed = "" if p["transpose_b"] else f"""\
+    transposed = (
+        ""
+        if p["transpose_b"]
+        else f"""\
         for (int32_t k = 0; k < {depth}; ++k) {{
             for (int32_t j = 0; j < {columns}; ++j) {{
                 turned[j * {depth} + k] = (b{b_at})[k * {columns} + j];
             }}
         }}
 """
-    tail = "" if depth % 4 == 0 else f"""\
+    )
+    tail = (
+        ""
+        if depth % 4 == 0
+        else f"""\
                 for (int32_t k = {4 * words}; k < {depth}; ++k) {{
                     for (int32_t n = 0; n < 4; ++n) {{
                         const int32_t left = pa[n / 2 * {depth} + k] - ({za});
@@ -119,13 +126,13 @@ def _write(spec: KernelSpec) -> Written:
                     }}
                 }}
 """
+    )
     # The last pair of an odd number is done with the row before it once more.
     last_row, last_column = rows - 2, columns - 2
     operands = "const int8_t *restrict a, const int8_t *restrict b"
     zeros = f"{_pair(za)}, {_pair(zb)}"
     sums = "\n".join(
-        f"            {total.name}(pa + {i * depth}, &sums[{i}], {words}, {zeros});"
-        for i in (0, 1)
+        f"            {total.name}(pa + {i * depth}, &sums[{i}], {words}, {zeros});" for i in (0, 1)
     )
     results = "\n".join(
         f"                py[{i * columns + j}] = {_result(f'acc[{2 * i + j}]', y, p)};"

@@ -40,14 +40,22 @@ def boards_command(json_file: str | None) -> None:
 
 @click.command("ops")
 @click.option("--target", help="Only kernel families of this target.")
-@click.option("--of", "kind", type=click.Choice(["edgekit", "onnx", "tflite"]), default="edgekit",
-              show_default=True, help="Whose operators: canonical ones, or those of model files.")
-@click.option("--markdown", "page", type=click.Path(path_type=Path),
-              help="Write all tables to this file instead.")
+@click.option(
+    "--of",
+    "kind",
+    type=click.Choice(["edgekit", "onnx", "tflite"]),
+    default="edgekit",
+    show_default=True,
+    help="Whose operators: canonical ones, or those of model files.",
+)
+@click.option(
+    "--markdown",
+    "page",
+    type=click.Path(path_type=Path),
+    help="Write all tables to this file instead.",
+)
 @json_option
-def ops_command(
-    target: str | None, kind: str, page: Path | None, json_file: str | None
-) -> None:
+def ops_command(target: str | None, kind: str, page: Path | None, json_file: str | None) -> None:
     """List operators: what each one means or accepts, and which kernels it has."""
     from edgekit import catalog
     from edgekit.devices.find import find_target
@@ -60,8 +68,10 @@ def ops_command(
     rows: list[tuple[str, ...]]
     if kind == "edgekit":
         columns = ("operator", "kernels", "meaning", "rules")
-        rows = [(e.name, ", ".join(e.families) or "none", e.meaning, "; ".join(e.rules))
-                for e in catalog.canonical(families)]
+        rows = [
+            (e.name, ", ".join(e.families) or "none", e.meaning, "; ".join(e.rules))
+            for e in catalog.canonical(families)
+        ]
     else:
         columns = ("operator", "accepted")
         rows = [(e.name, e.meaning) for e in catalog.of_files(kind)]

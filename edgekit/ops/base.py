@@ -116,9 +116,7 @@ class Operator:
         """Multiply-accumulates of one inference, padding included."""
         return 0
 
-    def inner_ranges(
-        self, node: Node, inputs: list[np.ndarray]
-    ) -> dict[str, tuple[float, float]]:
+    def inner_ranges(self, node: Node, inputs: list[np.ndarray]) -> dict[str, tuple[float, float]]:
         """Extremes (lo, hi) on float32 operands of quantities inside the operator whose scales its
         integer form needs; calibration collects them over all samples."""
         return {}

@@ -38,9 +38,7 @@ class DepthwiseConv2d(weighted.Weighted):
         """Accumulators [n, OH, OW, O] of the bias's dtype: sum of (x - zero_point) * w, plus bias,
         wrapped."""
         folded = bias.astype(np.int64) - zero_point * w.astype(np.int64).sum(axis=(0, 1))
-        parts = [
-            self._taps(node, x[b], w, zero_point, bias.dtype) for b in self._split(x, w)
-        ]
+        parts = [self._taps(node, x[b], w, zero_point, bias.dtype) for b in self._split(x, w)]
         # int32 addition wraps, so that wrapping the folded bias first changes nothing.
         return np.concatenate(parts) + folded.astype(bias.dtype)
 

@@ -128,9 +128,7 @@ def requantize(
     return out.reshape(acc.shape)
 
 
-def reduced_multipliers(
-    multiplier: ArrayLike, shift: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
+def reduced_multipliers(multiplier: ArrayLike, shift: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Multipliers of 15 bits and their right shifts, int64, of those of `quantize_multiplier`."""
     m = np.asarray(multiplier, np.int64)
     return np.where(m < 0x7FFF0000, (m + (1 << 15)) >> 16, 0x7FFF), 15 - np.asarray(shift, np.int64)

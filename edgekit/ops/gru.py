@@ -61,9 +61,7 @@ class Gru(Operator):
     def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
         return (self.wide(node),)
 
-    def inner_ranges(
-        self, node: Node, inputs: list[np.ndarray]
-    ) -> dict[str, tuple[float, float]]:
+    def inner_ranges(self, node: Node, inputs: list[np.ndarray]) -> dict[str, tuple[float, float]]:
         return {"start": rec.extremes(inputs[1])}
 
     def inner_quants(

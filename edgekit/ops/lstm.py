@@ -65,9 +65,7 @@ class Lstm(Operator):
     def ties(self, node: Node) -> tuple[tuple[str, ...], ...]:
         return ((node.inputs[1], *node.outputs[:2]), self.wide(node))
 
-    def inner_ranges(
-        self, node: Node, inputs: list[np.ndarray]
-    ) -> dict[str, tuple[float, float]]:
+    def inner_ranges(self, node: Node, inputs: list[np.ndarray]) -> dict[str, tuple[float, float]]:
         return {"cell": rec.extremes(self.trace_float(node, inputs)[3], inputs[2])}
 
     def inner_quants(

@@ -136,9 +136,7 @@ class Matmul(Operator):
         y = fp.multiply_wide(acc, p.multiplier, p.shift) + zero_point
         return np.clip(y, p.qmin, p.qmax).astype(out.dtype)
 
-    def accumulate(
-        self, node: Node, inputs: list[np.ndarray], values: list[Value]
-    ) -> np.ndarray:
+    def accumulate(self, node: Node, inputs: list[np.ndarray], values: list[Value]) -> np.ndarray:
         """int64 accumulators [..., M, N]: sums of (a - za) * (b - zb).
 
         float64 adds products below 2**34 exactly, at most 2**14 of them.

@@ -26,8 +26,11 @@ def limits(node: Node, inputs: list[Value]) -> bool:
     """'most' is at least 1, 'iou' from 0 to 1 and 'value', the least score, a number."""
     most, iou, value = (node.attrs.get(k) for k in ("most", "iou", "value"))
     number = isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(most, int) and most >= 1 and isinstance(iou, int | float) and (
-        0 <= iou <= 1 and number
+    return (
+        isinstance(most, int)
+        and most >= 1
+        and isinstance(iou, int | float)
+        and (0 <= iou <= 1 and number)
     )
 
 

@@ -81,9 +81,7 @@ def norm_params(node: Node, values: list[Value], out: Value, count: int) -> Norm
     )
 
 
-def integer_affine(
-    gamma: np.ndarray, beta: np.ndarray | None
-) -> list[tuple[np.ndarray, Quant]]:
+def integer_affine(gamma: np.ndarray, beta: np.ndarray | None) -> list[tuple[np.ndarray, Quant]]:
     """Gamma as int16 and beta as int32 with their quantization, from real numbers [C].
 
     The scale is as small as both allow, so that sums with a normalized number fit into 30 bits.
@@ -238,6 +236,4 @@ def _params(node: Node, values: list[Value], out: Value) -> NormParams:
     return norm_params(node, values, out, op.view(node, values[0].shape).members)
 
 
-PARAMETERS.update(
-    dict.fromkeys(("layer_norm", "rms_norm", "instance_norm", "group_norm"), _params)
-)
+PARAMETERS.update(dict.fromkeys(("layer_norm", "rms_norm", "instance_norm", "group_norm"), _params))

@@ -156,9 +156,7 @@ class Reduce(Operator):
         p, n, zx = reduce_params(node, values, out), count_of(node, values[0]), 0
         zx = tensor_quant(values[0])[1]
         total = Interval((x.lo - zx) * n, (x.hi - zx) * n)
-        return requantized(
-            total, p.multiplier, p.shift, tensor_quant(out)[1], p.qmin, p.qmax
-        )
+        return requantized(total, p.multiplier, p.shift, tensor_quant(out)[1], p.qmin, p.qmax)
 
 
 OPERATOR = Reduce()

@@ -243,9 +243,7 @@ def softmax16_params(node: Node, values: list[Value], out: Value) -> Softmax16Pa
     )
 
 
-def requantize_channels(
-    node: Node, acc: np.ndarray, values: list[Value], out: Value
-) -> np.ndarray:
+def requantize_channels(node: Node, acc: np.ndarray, values: list[Value], out: Value) -> np.ndarray:
     """The result of a conv-like layer from its accumulators [..., O]; `values` is x, w, bias."""
     p, zero_point = channel_requant(node, values, out), tensor_quant(out)[1]
     if not is_wide(values):

@@ -138,8 +138,9 @@ def _linear(node: Node, axis: int, before: int, whole: bool) -> tuple[np.ndarray
         return at, np.stack([1 - (x - low), x - low], 1)
     q = np.clip(q, 0, (before - 1) << Q)
     low, part = q >> Q, q & ((1 << Q) - 1)
-    at, weights = np.stack([low, np.minimum(low + 1, before - 1)], 1), np.stack(
-        [(1 << Q) - part, part], 1
+    at, weights = (
+        np.stack([low, np.minimum(low + 1, before - 1)], 1),
+        np.stack([(1 << Q) - part, part], 1),
     )
     return (at, weights) if whole else (at, weights / (1 << Q))
 

@@ -142,9 +142,7 @@ class Square:
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
         v = x.astype(np.int64) - self.zero_point
-        return self.out.of(
-            fp.multiply_by_quantized_multiplier(v * v, self.multiplier, self.shift)
-        )
+        return self.out.of(fp.multiply_by_quantized_multiplier(v * v, self.multiplier, self.shift))
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,7 @@ def _in_front(graph: Graph, node: Node) -> bool:
     product = None
     if node.op == "mul":
         product = w * seen
-    elif np.any(full) and (
-        any(linear.attrs.get("pads") or []) or linear.op == "conv_transpose2d"
-    ):
+    elif np.any(full) and (any(linear.attrs.get("pads") or []) or linear.op == "conv_transpose2d"):
         return False
     else:
         axes = (0, 1) if linear.op == "depthwise_conv2d" else tuple(range(1, w.ndim))

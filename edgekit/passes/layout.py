@@ -184,9 +184,7 @@ def _sink(graph: Graph, node: Node) -> bool:
     return True
 
 
-def _untransposed(
-    graph: Graph, name: str, perm: list[int], *, broadcast: bool
-) -> str | None:
+def _untransposed(graph: Graph, name: str, perm: list[int], *, broadcast: bool) -> str | None:
     """The tensor whose transpose by `perm` is `name`, or None where there is none for free.
 
     Args:

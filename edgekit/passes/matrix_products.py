@@ -124,9 +124,7 @@ def _transposed(graph: Graph, node: Node) -> bool:
         right = chain[-1].output
     if reshape is not None:
         *lead, rows, columns = graph.values[b].shape
-        chain.append(
-            make(graph, "reshape", (right,), {"shape": [*lead, columns, rows]}, reshape)
-        )
+        chain.append(make(graph, "reshape", (right,), {"shape": [*lead, columns, rows]}, reshape))
         right = chain[-1].output
     attrs = {**node.attrs, "transpose_b": upright}
     merged = replace(node, inputs=(node.inputs[0], right), attrs=attrs)

@@ -355,9 +355,7 @@ def _grouped(graph: Graph, node: Node) -> bool:
         return False
     rank, each = len(shape), shape[1] // groups
     last = make(graph, "transpose", (x,), {"perm": [0, *range(2, rank), 1]}, node)
-    vectors = [
-        add_constant(graph, i, np.repeat(graph.constants[i], each)) for i in node.inputs[1:]
-    ]
+    vectors = [add_constant(graph, i, np.repeat(graph.constants[i], each)) for i in node.inputs[1:]]
     attrs = {"epsilon": node.attrs["epsilon"], "groups": groups}
     norm = make(graph, "group_norm", (last.output, *vectors), attrs, node)
     perm = {"perm": [0, rank - 1, *range(1, rank - 1)]}

@@ -59,9 +59,7 @@ class Front:
             quant = None
             if self.integer:
                 own = {"operand": values[0].quant, "own": self.target.quant}
-                quant = (
-                    known.fixed_quant(node, dtype) if known.grid == "fixed" else own[known.grid]
-                )
+                quant = known.fixed_quant(node, dtype) if known.grid == "fixed" else own[known.grid]
             self.graph.add_value(Value(name, shape, dtype, quant))
         self.nodes.append(node)
         return name

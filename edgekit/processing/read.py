@@ -66,9 +66,7 @@ def _content(path: Path) -> dict[Any, Any]:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
-            raise EdgekitError(
-                "E184", f"{path.name} has more than {MOST_BYTES} bytes", help=help
-            )
+            raise EdgekitError("E184", f"{path.name} has more than {MOST_BYTES} bytes", help=help)
         # Aliases of aliases are the bombs of this format, and settings need none.
         if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(raw, Loader=yaml.SafeLoader)):
             raise EdgekitError("E184", f"{path.name} has aliases (*name)", help=help)

@@ -83,9 +83,7 @@ def test_sums_and_products_without_a_batch_axis(dtype: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("families", [("c99",), ("thumb_dsp", "c99")])
 @CHECKED
 @given(data=st.data())
-def test_under_sanitizers(
-    families: tuple[str, ...], tmp_path: Path, data: st.DataObject
-) -> None:
+def test_under_sanitizers(families: tuple[str, ...], tmp_path: Path, data: st.DataObject) -> None:
     """No overflow and no access outside of operands, which have memory of just their size."""
     ops = [f"{op} {kind}" for op in (*NORMALIZATIONS, *ROW_OPERATORS, "masked_softmax", "matmul")
            for kind in ("int8", "int16")]  # fmt: skip

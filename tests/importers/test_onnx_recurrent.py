@@ -189,9 +189,7 @@ def test_exported_models(name: str) -> None:
     graph = load(path)
     session = onnxruntime.InferenceSession(str(path))
     rng = np.random.default_rng(0)
-    feeds = {
-        i.name: rng.normal(0, 0.3, i.shape).astype(np.float32) for i in session.get_inputs()
-    }
+    feeds = {i.name: rng.normal(0, 0.3, i.shape).astype(np.float32) for i in session.get_inputs()}
     batched = {n: x if len(x) == 1 else x[None] for n, x in feeds.items()}
     have = run(graph, batched)
     for output, want in zip(session.get_outputs(), session.run(None, feeds), strict=True):

@@ -16,7 +16,7 @@ from tflite_operators import DTYPES, OPERATORS, Draw
 from tflite_peer import both, differing_bytes, feed, float_error
 
 from edgekit.importers import import_raw, load
-from edgekit.importers.tflite_builder import HANDLERS
+from edgekit.importers.tflite.builder import HANDLERS
 
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 #: Divisions have a test of their own: TFLite Micro leaves open what some of them give.

@@ -36,9 +36,7 @@ def compiled(
 
 def check_everywhere(done: pipeline.Compiled, raw: np.ndarray, boards: tuple[str, ...]) -> None:
     """The same bytes from numpy, this machine (both forms) and the boards."""
-    inputs = data.quantize_inputs(
-        done.graph, data.prepare(done.graph, {done.graph.inputs[0]: raw})
-    )
+    inputs = data.quantize_inputs(done.graph, data.prepare(done.graph, {done.graph.inputs[0]: raw}))
     want = execute(done.output, inputs, "reference")
     for where in ("host", *boards):
         for mode in ("interpreter", "aot") if where == "host" else ("interpreter",):

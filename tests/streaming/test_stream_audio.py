@@ -64,7 +64,7 @@ def test_a_stream_is_the_whole_recording(name: str, rest: int, frames: int) -> N
     y = run(flowing, {"x": hops})
     past = next((st.initial.shape[1] for st in flowing.states if st.initial.dtype == np.int16), 0)
     lead = 1 if s.preemphasis else 0
-    skipped = max(rest + s.frame_length - s.hop, -10**6) if past == 0 else 0
+    skipped = max(rest + s.frame_length - s.hop, -(10**6)) if past == 0 else 0
     before = np.zeros((1, past), np.int16)
     whole = np.concatenate([before, x], 1)[:, -skipped if skipped < 0 else 0 :]
     ended = replace(s, lead=lead)
@@ -82,9 +82,7 @@ def test_a_hop_that_is_no_multiple(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["preemphasis", "pcan"])
-def test_streams_on_boards(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streams_on_boards(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_STATE_DIR", str(tmp_path / "state"))
     s = CASES[name]
     flowing = stream(window(s, 4), Hop(1, s.hop))

@@ -51,7 +51,7 @@ def twiddles(fft_length: int) -> np.ndarray:
 
 
 def hz_to_mel(hz: np.ndarray, scale: str) -> np.ndarray:
-    """"htk": 2595 log10(1 + f / 700) (O'Shaughnessy); "slaney": linear to 1 kHz, then logarithmic
+    """ "htk": 2595 log10(1 + f / 700) (O'Shaughnessy); "slaney": linear to 1 kHz, then logarithmic
     (Slaney's Auditory Toolbox)."""
     hz = np.asarray(hz, np.float64)
     if scale == "htk":
