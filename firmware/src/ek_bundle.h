@@ -5,6 +5,8 @@
 
 #include "edgekit.h"
 
+#include <stdbool.h>
+
 #define EK_FOOTER_BYTES 16u
 #define EK_FOOTER_MAGIC 0x46424B45u /* "EKBF" */
 #define EK_FILE_MAGIC 0x31424B45u   /* "EKB1" */
@@ -38,11 +40,17 @@ ek_argument_t ek_get_argument(const ek_model_t *model, uint32_t index);
 /* Fill in everything of `model` that comes from the bundle, or say what is wrong with it. */
 ek_status_t ek_verify(ek_model_t *model, const uint8_t *bundle, size_t bundle_bytes);
 
-/* A tensor's place in the arena; `tables` are the verified model->inputs, ->outputs or ->states. */
-ek_argument_t ek_get_tensor(const ek_model_t *model, const uint8_t *tables, uint32_t index);
+/* Where a tensor lies in the arena, and for states what they hold first: the bytes at `initial` of
+ * the constants where `initial_space` is EK_SPACE_CONSTANTS, else the byte `initial` everywhere. */
+typedef struct {
+    uint32_t offset;
+    uint32_t nbytes;
+    uint32_t initial_space;
+    uint32_t initial;
+} ek_place_t;
 
-/* What state `index` holds first: `nbytes` at `offset` of the constants, or in the arena's space
- * the byte `offset` everywhere. */
-ek_argument_t ek_get_initial(const ek_model_t *model, uint32_t index);
+/* Element `index` of model->inputs, ->outputs or ->states, as `tables`; false where it is broken. */
+bool ek_get_place(const ek_model_t *model, const uint8_t *tables, uint32_t index,
+                  ek_place_t *place);
 
 #endif

@@ -102,12 +102,12 @@ ek_status_t ek_reset(const ek_model_t *m)
         return EK_STATE;
     }
     for (uint32_t i = 0; i < m->state_count; ++i) {
-        const ek_argument_t place = ek_get_tensor(m, m->states, i);
-        const ek_argument_t initial = ek_get_initial(m, i);
-        if (initial.space == (uint32_t)EK_SPACE_CONSTANTS) {
-            memcpy(m->arena + place.offset, m->constants + initial.offset, place.nbytes);
+        ek_place_t p;
+        (void)ek_get_place(m, m->states, i, &p); /* ek_open has seen that it is whole */
+        if (p.initial_space == (uint32_t)EK_SPACE_CONSTANTS) {
+            memcpy(m->arena + p.offset, m->constants + p.initial, p.nbytes);
         } else {
-            memset(m->arena + place.offset, (int)(initial.offset & 0xFFu), place.nbytes);
+            memset(m->arena + p.offset, (int)(p.initial & 0xFFu), p.nbytes);
         }
     }
     return EK_OK;
@@ -137,14 +137,14 @@ ek_status_t ek_invoke(const ek_model_t *m)
 static uint8_t *place_of(const ek_model_t *m, const uint8_t *tables, uint32_t count,
                          uint32_t index, uint32_t *nbytes)
 {
-    if (m->arena == NULL || index >= count) {
+    ek_place_t p;
+    if (m->arena == NULL || index >= count || !ek_get_place(m, tables, index, &p)) {
         return NULL;
     }
-    const ek_argument_t place = ek_get_tensor(m, tables, index);
     if (nbytes != NULL) {
-        *nbytes = place.nbytes;
+        *nbytes = p.nbytes;
     }
-    return m->arena + place.offset;
+    return m->arena + p.offset;
 }
 
 uint8_t *ek_input(const ek_model_t *m, uint32_t index, uint32_t *nbytes)

@@ -5,8 +5,6 @@
  */
 #include "ek_bundle.h"
 
-#include <stdbool.h>
-
 uint32_t ek_get16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
 uint32_t ek_get32(const uint8_t *p) { return ek_get16(p) | ek_get16(p + 2) << 16; }
@@ -124,37 +122,29 @@ static bool optional_vector(span_t s, const table_t *t, uint32_t id, uint32_t el
     return at == 0u || vector(s, t, id, element, v);
 }
 
-/* Tensors of `v`: each a table whose bytes lie in the arena. */
-static ek_status_t check_tensors(span_t s, vector_t v, ek_model_t *m)
+bool ek_get_place(const ek_model_t *m, const uint8_t *tables, uint32_t index, ek_place_t *place)
 {
-    for (uint32_t i = 0; i < v.count; ++i) {
-        uint32_t at, offset, nbytes;
-        table_t t;
-        m->detail = i; /* stays where this is the one that is wrong */
-        if (!follow(s, v.at + 4u * i, &at) || !open_table(s, at, &t) ||
-            !scalar(s, &t, 0u, &offset) || !scalar(s, &t, 1u, &nbytes)) {
-            return EK_MALFORMED;
-        }
-        if (offset > m->arena_bytes || nbytes > m->arena_bytes - offset) {
-            return EK_BOUNDS;
-        }
-    }
-    m->detail = 0u;
-    return EK_OK;
+    const span_t s = {m->bundle, m->bundle_bytes};
+    uint32_t at;
+    table_t t;
+    return follow(s, (uint32_t)(tables - m->bundle) + 4u * index, &at) && open_table(s, at, &t) &&
+           scalar(s, &t, 0u, &place->offset) && scalar(s, &t, 1u, &place->nbytes) &&
+           scalar(s, &t, 8u, &place->initial_space) && scalar(s, &t, 9u, &place->initial);
 }
 
-/* States, which are tensors already: what they hold first lies in the constants, or is one byte. */
-static ek_status_t check_states(ek_model_t *m)
+/* Tensors: each a table whose bytes lie in the arena, and what a state holds first in the
+ * constants. */
+static ek_status_t check_tensors(ek_model_t *m, const uint8_t *tables, uint32_t count)
 {
-    for (uint32_t i = 0; i < m->state_count; ++i) {
-        const ek_argument_t initial = ek_get_initial(m, i);
-        m->detail = i;
-        if (initial.space > (uint32_t)EK_SPACE_CONSTANTS) {
+    for (uint32_t i = 0; i < count; ++i) {
+        ek_place_t p;
+        m->detail = i; /* stays where this is the one that is wrong */
+        if (!ek_get_place(m, tables, i, &p) || p.initial_space > (uint32_t)EK_SPACE_CONSTANTS) {
             return EK_MALFORMED;
         }
-        if (initial.space == (uint32_t)EK_SPACE_CONSTANTS &&
-            (initial.offset > m->constant_bytes ||
-             initial.nbytes > m->constant_bytes - initial.offset)) {
+        if (p.offset > m->arena_bytes || p.nbytes > m->arena_bytes - p.offset ||
+            (p.initial_space == (uint32_t)EK_SPACE_CONSTANTS &&
+             (p.initial > m->constant_bytes || p.nbytes > m->constant_bytes - p.initial))) {
             return EK_BOUNDS;
         }
     }
@@ -232,14 +222,11 @@ ek_status_t ek_verify(ek_model_t *m, const uint8_t *bundle, size_t bundle_bytes)
     for (uint32_t i = 0; i < sizeof m->hash; ++i) {
         m->hash[i] = bundle[hash.at + i];
     }
-    ek_status_t status = check_tensors(s, inputs, m);
+    ek_status_t status = check_tensors(m, m->inputs, m->input_count);
     if (status == EK_OK) {
-        status = check_tensors(s, outputs, m);
+        status = check_tensors(m, m->outputs, m->output_count);
     }
-    if (status == EK_OK) {
-        status = check_tensors(s, states, m);
-    }
-    return status == EK_OK ? check_states(m) : status;
+    return status == EK_OK ? check_tensors(m, m->states, m->state_count) : status;
 }
 
 ek_call_t ek_get_call(const ek_model_t *m, uint32_t index)
@@ -254,38 +241,4 @@ ek_argument_t ek_get_argument(const ek_model_t *m, uint32_t index)
     const uint8_t *p = m->arguments + EK_ARGUMENT_BYTES * index;
     const ek_argument_t argument = {ek_get32(p), ek_get32(p + 4), ek_get32(p + 8)};
     return argument;
-}
-
-/* Table `index` of a verified vector of tables. */
-static bool table_of(const ek_model_t *m, const uint8_t *tables, uint32_t index, table_t *t)
-{
-    const span_t s = {m->bundle, m->bundle_bytes};
-    uint32_t at;
-    return follow(s, (uint32_t)(tables - m->bundle) + 4u * index, &at) && open_table(s, at, t);
-}
-
-ek_argument_t ek_get_tensor(const ek_model_t *m, const uint8_t *tables, uint32_t index)
-{
-    const span_t s = {m->bundle, m->bundle_bytes};
-    ek_argument_t place = {0u, 0u, EK_SPACE_ARENA};
-    table_t t;
-    if (table_of(m, tables, index, &t)) {
-        (void)scalar(s, &t, 0u, &place.offset);
-        (void)scalar(s, &t, 1u, &place.nbytes);
-    }
-    return place;
-}
-
-ek_argument_t ek_get_initial(const ek_model_t *m, uint32_t index)
-{
-    const span_t s = {m->bundle, m->bundle_bytes};
-    ek_argument_t initial = {0u, 0u, UINT32_MAX};
-    table_t t;
-    if (table_of(m, m->states, index, &t) && scalar(s, &t, 8u, &initial.space) &&
-        scalar(s, &t, 9u, &initial.offset)) {
-        (void)scalar(s, &t, 1u, &initial.nbytes);
-    } else {
-        initial.space = UINT32_MAX; /* which no state may have */
-    }
-    return initial;
 }

@@ -59,25 +59,10 @@ def test_noise_is_bounded(noise: bytes) -> None:
 
 def test_both_ends_agree_on_codes() -> None:
     header = (firmware_folder() / "device" / "ek_link.h").read_text()
-    names = ("HELLO", "SIZE", "WRITE", "RUN", "OUTPUT", "PROFILE", "LAYERS", "STACK")
+    names = ("HELLO", "SIZE", "WRITE", "RUN", "OUTPUT", "PROFILE", "LAYERS", "STACK", "RESET")
     names += ("NAK", "REFUSED", "FAULT")
     letters = dict(re.findall(r"EK_LINK_(\w+) = '(.)'", header))
-    assert letters == {
-        name: getattr(protocol, name).decode()
-        for name in [
-            "HELLO",
-            "SIZE",
-            "WRITE",
-            "RUN",
-            "OUTPUT",
-            "PROFILE",
-            "LAYERS",
-            "STACK",
-            "NAK",
-            "REFUSED",
-            "FAULT",
-        ]
-    }
+    assert letters == {name: getattr(protocol, name).decode() for name in names}
     assert int(re.findall(r"EK_LINK_VERSION (\d+)u", header)[0]) == protocol.VERSION
     assert int(re.findall(r"EK_LINK_DATA (\d+)u", header)[0]) == protocol.DATA
     refusals = re.findall(r"EK_LINK_REFUSED_\w+ = (\d+)", header)

@@ -104,6 +104,7 @@ const uint8_t *ek_app_output(uint32_t index, uint32_t *bytes)
     *bytes = sizeof out;
     return index == 0 ? (const uint8_t *)out : 0;
 }}
+int32_t ek_app_reset(void) {{ return 0; }}
 int32_t ek_app_invoke(void)
 {{
     EK_EDGE(0u);
