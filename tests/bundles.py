@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, TensorInfo, write_bundle
+from edgekit.bundle import (
+    ArgumentRef,
+    Bundle,
+    CallRef,
+    Golden,
+    LayerInfo,
+    StateInfo,
+    TensorInfo,
+    write_bundle,
+)
 from edgekit.bundle.model import FOOTER_BYTES, FORMAT_VERSION, SPACE_ARENA, SPACE_CONSTANTS
 from edgekit.bundle.writer import seal
 
@@ -106,10 +115,17 @@ def bundles(draw: st.DrawFn) -> Bundle:
             draw(st.integers(0, 255).map(lambda b, t=t: bytes([b]) * t.nbytes)) for t in tensors
         )
 
+    def state() -> StateInfo:
+        t = tensor_()
+        inside = len(constants) >= t.nbytes and draw(st.booleans())
+        most = len(constants) - t.nbytes if inside else 255
+        return StateInfo(t, inside, draw(st.integers(0, most)))
+
+    states = tuple(state() for _ in range(draw(st.integers(0, 2))))
     golden = tuple(Golden(sample(inputs), sample(outputs)) for _ in range(draw(st.integers(0, 2))))
     return Bundle(
         draw(_NAMES), draw(_NAMES), draw(_NAMES), arena_bytes, tuple(kernels), calls, inputs,
-        outputs, constants, layers, golden,
+        outputs, constants, layers, golden, states,
     )  # fmt: skip
 
 
@@ -248,6 +264,14 @@ def wrong_bundles() -> list[Wrong]:
               "ARENA_TOO_SMALL", ""),
         Wrong("arena of 0", write_bundle(replace(TINY, arena_bytes=0)), "BOUNDS"),
     ]  # fmt: skip
+    for note, place, inside, initial, status in (
+        ("behind the arena", ARENA_BYTES - 8, False, 0, "BOUNDS"),
+        ("from behind the constants", 0, True, len(TINY.constants) - 15, "BOUNDS"),
+        ("from constants near 2^32", 0, True, top, "BOUNDS"),
+        ("from space 2", 0, 2, 0, "MALFORMED"),
+    ):
+        state = StateInfo(tensor("s", place), inside, initial)
+        cases.append(Wrong(f"state {note}", write_bundle(replace(TINY, states=(state,))), status))
     for what, index in (("input", 2), ("output", 3)):
         for note, offset, nbytes in (("ends behind", 41, 16), ("offset 2^32 - 1", top, 16),
                                      ("size 2^32 - 1", 1, top)):  # fmt: skip
