@@ -25,10 +25,12 @@ CORES = {
     "cortex-m55": ("qemu-mps3-an547", "qemu-system-arm"),
     "riscv32": ("qemu-riscv32-virt", "qemu-system-riscv32"),
 }
-MODELS = (
-    "tflm_trained_lstm_int8.tflite", "pymicrowakeword_okay_nabu.tflite",
-    "torch213_exp_attn_ts.onnx", "torch213_exp_rnn_ts.onnx",
-)  # fmt: skip
+LSTM, WAKE_WORD = "tflm_trained_lstm_int8.tflite", "pymicrowakeword_okay_nabu.tflite"
+ATTENTION, GRU = "torch213_exp_attn_ts.onnx", "torch213_exp_rnn_ts.onnx"
+CASES = [
+    (LSTM, "cortex-m0"), (LSTM, "riscv32"), (WAKE_WORD, "cortex-m0"), (WAKE_WORD, "cortex-m55"),
+    (ATTENTION, "riscv32"), (ATTENTION, "cortex-m55"), (GRU, "cortex-m4"), (GRU, "riscv32"),
+]  # fmt: skip
 
 
 def integer_graph(path: Path) -> Graph:
@@ -43,8 +45,7 @@ def integer_graph(path: Path) -> Graph:
     return quantize(graph, feeds).graph
 
 
-@pytest.mark.parametrize("core", list(CORES))
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "core"), CASES)
 def test_same_bytes(name: str, core: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_STATE_DIR", str(tmp_path / "boards"))
     path, (board, command) = SHARED / "models" / name, CORES[core]

@@ -45,7 +45,7 @@ def chosen_budget(options: dict[str, Any]) -> Budget:
     """
     from edgekit.search import Budget, read_budget
 
-    named = {name: options.pop(name) for name in NAMES}
+    named = {name: options.pop(name, None) for name in NAMES}
     named = {name: value for name, value in named.items() if value is not None}
     file = options.pop("budget_file")
     if file is None:
