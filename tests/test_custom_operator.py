@@ -82,13 +82,12 @@ def test_without_the_package_the_node_is_named(model: Path, tmp_path: Path) -> N
     assert found.returncode == 1 and "com.example" in found.stdout
 
 
-@pytest.mark.parametrize("bits", ["8", "16"])
-def test_it_runs_on_the_virtual_board(site: Path, model: Path, tmp_path: Path, bits: str) -> None:
+def test_it_runs_on_the_virtual_board(site: Path, model: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(0, 1, (32, 8)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
     out = tmp_path / "out"
     made = edgekit(site, "compile", model, "--calibration", tmp_path / "x.npz", "-o", out,
-                   "--activation-bits", bits)  # fmt: skip
+                   "--activation-bits", "16")  # fmt: skip
     assert made.returncode == 0, made.stderr
     results = []
     for where in ("reference", "host", "virtual-cortex-m4"):
@@ -97,7 +96,7 @@ def test_it_runs_on_the_virtual_board(site: Path, model: Path, tmp_path: Path, b
                       "--raw", "--output", tmp_path / f"{where}.npz")  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         results.append(np.load(tmp_path / f"{where}.npz")["y"])
-    assert results[0].dtype == f"int{bits}" and len(np.unique(results[0])) > 4
+    assert results[0].dtype == "int16" and len(np.unique(results[0])) > 4
     for found in results[1:]:
         np.testing.assert_array_equal(found, results[0])
 
