@@ -15,6 +15,8 @@ from edgekit.importers.onnx.read import OnnxModel
 Known = dict[str, tuple[tuple[int, ...], str]]
 #: Larger initializers are no shapes; inference gets only their own shape.
 LARGE = 1024
+#: No tensor has as many axes.
+MAX_AXES = 64
 
 
 def shapes_of(model: OnnxModel) -> Known:
@@ -44,11 +46,14 @@ def shapes_of(model: OnnxModel) -> Known:
 def check_node(model: Any, node: Any) -> None:
     """ONNX's check of one node against its schema; raises all kinds.
 
-    Shape inference needs it: that is C++ which trusts its input (an If without branches ends the
-    process).
+    Shape inference needs it: that is C++ which trusts its input. An If without branches ends the
+    process, an axis of minus two thousand million makes it count down to there.
     """
     import onnx
 
+    for a in node.attribute:
+        if a.name in ("axis", "axes") and any(abs(i) > MAX_AXES for i in (a.i, *a.ints)):
+            raise ValueError(f"'{printable(a.name)}' is beyond {MAX_AXES} axes")
     context = onnx.checker.DEFAULT_CONTEXT.__class__()
     context.ir_version = model.ir_version
     context.opset_imports = {o.domain: o.version for o in model.opset_import}
