@@ -206,6 +206,8 @@ def trilu(b: OnnxBuilder, node: OnnxNode) -> None:
     """Reals, int32 or truth values, with a constant k."""
     x = b.tensor(node)
     shape = b.value(x).shape
+    if len(shape) < 2:
+        raise Refused(f"its operand {list(shape)} is no matrix")
     k = b.integers(node, 1, "k")
     check_made("mask", *shape[-2:])
     ones = np.ones(shape[-2:], np.bool_)
