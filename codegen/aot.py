@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from codegen.kernel import C_TYPES
 from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.sources import banner, c_name
 
-VALUES_PER_LINE = {"bool": 24, "int8": 24, "uint8": 24, "int16": 16, "int32": 8, "float32": 6}
-C_TYPES = {
-    "bool": "uint8_t",
-    "int8": "int8_t",
-    "uint8": "uint8_t",
-    "int16": "int16_t",
-    "int32": "int32_t",
-    "float32": "float",
-}
+VALUES_PER_LINE = {
+    "bool": 24, "int8": 24, "uint8": 24, "int16": 16, "int32": 8, "int64": 4, "float32": 6,
+}  # fmt: skip
 
 
 def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:

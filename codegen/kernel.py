@@ -15,6 +15,16 @@ from edgekit.graph import Node, Value
 from edgekit.ops.interval import Interval
 
 BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4}
+#: What elements of an operand are in C; truth values lie in memory as bytes.
+C_TYPES = {
+    "bool": "uint8_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "float32": "float",
+}
 
 
 class NotApplicable(Exception):

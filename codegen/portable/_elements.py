@@ -9,16 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand
+from codegen.kernel import C_TYPES, Candidate, Cost, KernelSpec, Layer, Operand
 from codegen.overlap import element_steps, sharing
 from edgekit.graph import Shape, Value
-
-C_TYPES = {
-    "bool": "uint8_t",
-    "int8": "int8_t",
-    "int16": "int16_t",
-    "int32": "int32_t",
-}
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,6 @@ import numpy as np
 from codegen.kernel import BYTES, Cost
 from edgekit.graph import Shape
 
-C_TYPES = {
-    "bool": "uint8_t",
-    "int8": "int8_t",
-    "int16": "int16_t",
-    "int32": "int32_t",
-    "float32": "float",
-}
 #: Instructions of a call of memcpy, of a byte that it copies, and of a round of a loop; nobody
 #: counted them on a core.
 CALL, PER_BYTE, ROUND = 12, 0.5, 6

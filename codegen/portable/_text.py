@@ -5,8 +5,6 @@ from __future__ import annotations
 from codegen.kernel import NotApplicable, Operand
 from edgekit.graph import Value
 
-C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t"}
-
 
 def integer(value: Value, role: str, name: str) -> Operand:
     """An int8 or int16 operand; NotApplicable for other dtypes."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -20,12 +21,10 @@ from edgekit.ops.audio import tables
 from edgekit.ops.audio.plan import ending_of, plan_of
 from edgekit.ops.audio.settings import Settings
 
-C_TYPES = {"int8": "int8_t", "int16": "int16_t"}
-
 
 def _candidates(layer: Layer) -> list[Candidate]:
     x, out = layer.inputs[0], layer.output
-    if out.dtype not in C_TYPES:
+    if out.dtype not in ("int8", "int16"):
         raise NotApplicable(f"{out.dtype} results")
     s = Settings.of(layer.node.attrs)
     plan, table = plan_of(s), _table(s)

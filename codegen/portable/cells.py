@@ -16,7 +16,6 @@ from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Op
 from edgekit.ops import gates
 from edgekit.ops.recurrent import Product, Rescale, clamps_terms
 
-C_TYPES = {"int8": "int8_t", "int16": "int16_t"}
 #: Instructions of one product and of one gate of one unit, as measured on the virtual Cortex-M4.
 PER_PRODUCT, PER_GATE = 2, 110
 

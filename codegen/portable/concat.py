@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
-from codegen.portable._moves import C_TYPES, Copy, Loop, copy_text, merged
+from codegen.kernel import C_TYPES, Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
+from codegen.portable._moves import Copy, Loop, copy_text, merged
 from edgekit.ops.concat import rescale
 from edgekit.ops.movement import axis_of
 from edgekit.ops.requant import tensor_quant

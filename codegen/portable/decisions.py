@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -14,8 +15,6 @@ from codegen.kernel import (
 )
 from edgekit.ops.nms import iou_of
 from edgekit.ops.threshold import least_integer
-
-C_TYPES = {"int8": "int8_t", "int16": "int16_t"}
 
 
 def _threshold(layer: Layer) -> list[Candidate]:
@@ -38,7 +37,7 @@ def _threshold(layer: Layer) -> list[Candidate]:
 
 def _quantized(layer: Layer) -> None:
     for x in layer.inputs:
-        if x.dtype not in C_TYPES:
+        if x.dtype not in ("int8", "int16"):
             raise NotApplicable(f"{x.dtype} operands")
 
 

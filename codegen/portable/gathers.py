@@ -7,8 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import BYTES, Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
-from codegen.portable._moves import C_TYPES, CALL, PER_BYTE, strides_of
+from codegen.kernel import (
+    BYTES,
+    C_TYPES,
+    Candidate,
+    Cost,
+    KernelSpec,
+    Layer,
+    Operand,
+    Template,
+    Written,
+)
+from codegen.portable._moves import CALL, PER_BYTE, strides_of
 from edgekit.ops.gather import batch_dims
 from edgekit.ops.movement import axis_of
 

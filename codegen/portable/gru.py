@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codegen.kernel import BYTES, Candidate, KernelSpec, Layer, Template, Written
+from codegen.kernel import BYTES, C_TYPES, Candidate, KernelSpec, Layer, Template, Written
 from codegen.portable import cells
 from edgekit.ops.gru import gru_params
 
@@ -26,7 +26,7 @@ def _write(spec: KernelSpec) -> Written:
     p = spec.params
     units = p["units"]
     kind = next(o.dtype for o in spec.operands if o.name == "y")
-    c_type = cells.C_TYPES[kind]
+    c_type = C_TYPES[kind]
     term = cells.term(p)
 
     def gate(number: int, name: str, at: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codegen.kernel import Candidate, KernelSpec, Layer, Template, Written
+from codegen.kernel import C_TYPES, Candidate, KernelSpec, Layer, Template, Written
 from codegen.portable import cells
 from edgekit.ops.lstm import lstm_params
 
@@ -23,7 +23,7 @@ def _write(spec: KernelSpec) -> Written:
     p = spec.params
     units = p["units"]
     kind = next(o.dtype for o in spec.operands if o.name == "y")
-    c_type = cells.C_TYPES[kind]
+    c_type = C_TYPES[kind]
     at = "g" if p["per_gate"] else f"(j + g * {units})"
     scaled = [cells.scaled(p, kind, f"{name}[g]", half, at) for half, name in enumerate("ab")]
     left = 12 + p["cell_power"]

@@ -6,9 +6,9 @@ from math import prod
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
+from codegen.kernel import C_TYPES, Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
 from codegen.overlap import element_steps, sharing
-from codegen.portable._text import C_TYPES, integer
+from codegen.portable._text import integer
 from edgekit.ops.masked_softmax import without_units
 from edgekit.ops.requant import softmax16_params, softmax_params
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Template, Written
-from codegen.portable._text import C_TYPES, integer, requantize
+from codegen.kernel import C_TYPES, Candidate, Cost, KernelSpec, Layer, Template, Written
+from codegen.portable._text import integer, requantize
 from edgekit.graph import Shape
 from edgekit.ops.matmul import matmul_params
 from edgekit.ops.requant import tensor_quant

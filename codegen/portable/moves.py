@@ -8,6 +8,7 @@ import numpy as np
 
 from codegen.kernel import (
     BYTES,
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -18,7 +19,7 @@ from codegen.kernel import (
     Written,
 )
 from codegen.overlap import sharing
-from codegen.portable._moves import C_TYPES, Copy, Loop, along, copy_text, merged, strides_of
+from codegen.portable._moves import Copy, Loop, along, copy_text, merged, strides_of
 from edgekit.graph import Node, Shape
 from edgekit.ops import windows as win
 from edgekit.ops.gather import batch_dims, inside

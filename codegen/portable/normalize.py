@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
+from codegen.kernel import C_TYPES, Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
 from codegen.overlap import element_steps, sharing
-from codegen.portable._text import C_TYPES, integer, requantize
+from codegen.portable._text import integer, requantize
 from edgekit.ops import operator
 from edgekit.ops.normalize import GAMMA_BITS, NORMAL_BITS, Normalization, norm_params
 from edgekit.ops.requant import tensor_quant

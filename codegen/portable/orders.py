@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -15,7 +16,6 @@ from codegen.kernel import (
     Written,
 )
 from codegen.portable._axes import around
-from codegen.portable._moves import C_TYPES
 from edgekit.ops.cumsum import cumsum_params
 from edgekit.ops.movement import axis_of
 from edgekit.ops.one_hot import on_and_off

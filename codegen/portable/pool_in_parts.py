@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -13,8 +14,6 @@ from codegen.kernel import (
     Written,
 )
 from edgekit.ops.requant import clamp_of_output
-
-C_TYPES = {"int8": "int8_t", "int16": "int16_t"}
 
 
 def _sum(layer: Layer) -> list[Candidate]:
@@ -53,7 +52,7 @@ void {spec.name}({sums}const {kind} *x, int32_t *y)
 
 
 def _mean(layer: Layer) -> list[Candidate]:
-    if layer.output.dtype not in C_TYPES:
+    if layer.output.dtype not in ("int8", "int16"):
         raise NotApplicable(f"{layer.output.dtype} results")
     channels = layer.output.size
     qmin, qmax = clamp_of_output(layer.node, layer.output)

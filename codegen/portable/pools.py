@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -16,7 +17,6 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.portable._moves import C_TYPES
 from codegen.schedules import _window
 from edgekit.ops import windows as win
 from edgekit.ops.average_pool2d import divisors

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -14,7 +15,7 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.portable._moves import C_TYPES, Loop, merged, strides_of
+from codegen.portable._moves import Loop, merged, strides_of
 from edgekit.ops.reduce import LARGEST_PRODUCT, axes_of, kind_of, reduce_params
 from edgekit.ops.requant import clamp_of_output, tensor_quant
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -17,7 +18,7 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.portable._moves import C_TYPES, strides_of
+from codegen.portable._moves import strides_of
 from edgekit.ops.requant import clamp_of_output
 from edgekit.ops.resize import changed_axes
 from edgekit.ops.sampling import Q, taps_of

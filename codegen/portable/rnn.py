@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codegen.kernel import Candidate, KernelSpec, Layer, Template, Written
+from codegen.kernel import C_TYPES, Candidate, KernelSpec, Layer, Template, Written
 from codegen.portable import cells
 from edgekit.ops.rnn import rnn_params
 
@@ -17,7 +17,7 @@ def _write(spec: KernelSpec) -> Written:
     p = spec.params
     units = p["units"]
     kind = next(o.dtype for o in spec.operands if o.name == "y")
-    c_type = cells.C_TYPES[kind]
+    c_type = C_TYPES[kind]
     scaled = [cells.scaled_sum(p, kind, name, half, 0, 0) for half, name in enumerate("ab")]
     pre = cells.gate(p, "of_x", "of_h")
     text = f"""\

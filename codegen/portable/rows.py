@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
+from codegen.kernel import C_TYPES, Candidate, Cost, KernelSpec, Layer, Operand, Template, Written
 from codegen.overlap import element_steps, sharing
-from codegen.portable._text import C_TYPES, integer
+from codegen.portable._text import integer
 from codegen.schedules.softmax import FEW
 from edgekit.ops.l2_normalize import RESULT_BITS
 from edgekit.ops.log_softmax import RESULT_SHIFT, RESULTS, log_softmax_params

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -14,7 +15,7 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.portable.cells import C_TYPES, result, signature
+from codegen.portable.cells import result, signature
 from edgekit.ops.svdf import svdf_params
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Template, Written
+from codegen.kernel import (
+    Candidate,
+    Cost,
+    KernelSpec,
+    Layer,
+    NotApplicable,
+    Template,
+    Written,
+)
 from codegen.portable import _elements as el
 from edgekit.ops import unary_forms as forms
 from edgekit.ops.base import INTEGERS

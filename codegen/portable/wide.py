@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from codegen.kernel import (
+    C_TYPES,
     Candidate,
     Cost,
     KernelSpec,
@@ -19,7 +20,6 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.portable._text import C_TYPES
 from edgekit.errors import EdgekitError
 from edgekit.ops import operator
 from edgekit.ops import windows as win

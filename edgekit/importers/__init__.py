@@ -6,7 +6,7 @@ Errors, all `EdgekitError`:
     E102  unsupported operators, all listed   E106  a kind of model that is not taken
     E103  the model contradicts itself        E107  absurd sizes
     E104  an axis without a fixed size        E120  quantized in part
-    E130  an ONNX node that fits nothing      E121  activations of a type that is not taken
+                                              E121  activations of a type that is not taken
 and E160 to E164 for the files of PyTorch and Keras (`edgekit.frontends`).
 """
 

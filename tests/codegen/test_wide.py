@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from tflite_files import File
 from tflite_operators import OPERATORS, Draw
 
+from codegen.aot import aot_sources
+from codegen.lower import build_program
+from edgekit.devices.find import find_target
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph
+from edgekit.graph import Graph, Node, Quant, Value
 from edgekit.importers import load
 from edgekit.ops.requant import is_wide
 from targets import target
@@ -56,3 +59,14 @@ def test_sums_beyond_47_bits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgekitError, match="47 bits") as caught:
         build_program(load(path), target("cortex-m4"))
     assert caught.value.code == "E310"
+
+
+def test_ahead_of_time_constants_have_64_bits() -> None:
+    graph = Graph("w", ["x"], ["y"])
+    graph.add_value(Value("x", (1, 8), "int16", Quant.make(1e-4)))
+    graph.add_value(Value("y", (1, 2), "int16", Quant.make(1e-3)))
+    graph.add_constant("w", np.ones((2, 8), np.int8), Quant.make([0.01, 0.01], 0, 0))
+    graph.add_constant("b", np.array([2**40, -5]), Quant.make([1e-6, 1e-6], 0, 0))
+    graph.nodes.append(Node("fully_connected", ("x", "w", "b"), ("y",), {}, "fc"))
+    program = build_program(graph.verify(), find_target("cortex-m4"))
+    assert "static const int64_t c0_bias[2]" in aot_sources(program, bytes(8))["w.c"]
