@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench fuzz clean
+.PHONY: help demo test test-slow lint bench synth fuzz clean
 
 help:
 	@echo "make demo   compile the sample, flash it to the virtual board, profile it"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests, ten minutes on two cores; make test-slow runs the rest of their cases"
 	@echo "make lint   ruff, mypy, import contracts"
 	@echo "make fuzz   fuzz every parser (SECONDS=60 each; ENTRIES to choose; needs atheris)"
 	@echo "make bench  measure (SHARED=folder of models and data)"
+	@echo "make synth  the accelerator on FPGAs: cells and clock (half an hour; SEEDS=1,2,3 to try more)"
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,8 +23,14 @@ demo: $(READY)
 	$(BIN)/python -m samples.digits.demo
 
 # Two workers already take both cores: threads of numpy and PyTorch would only wait for each other.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
 test: $(READY)
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(PYTEST)
+
+# The same code with further parameters, on further cores, with more draws.
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -38,11 +45,17 @@ fuzz: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.cortex_m --models $(SHARED)/models --update docs/BENCHMARKS.md
-	for b in accuracy compile_time; do \
+	$(BIN)/python -m benchmarks.cortex_a --models $(SHARED)/models --update docs/BENCHMARKS.md
+	for b in accuracy compile_time profiling accelerator; do \
 	    $(BIN)/python -m benchmarks.$$b --shared $(SHARED) --update docs/BENCHMARKS.md || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.quantization --shared $(SHARED) --update docs/QUANTIZATION.md
 	$(BIN)/python -m benchmarks.pruning --shared $(SHARED) --update docs/PRUNING.md
+
+# Synthesis, placement and routing: nothing of it is in any test.
+SEEDS ?= 1
+synth: $(READY)
+	$(BIN)/python -m benchmarks.synthesis --seeds $(SEEDS) --update docs/BENCHMARKS.md
 
 clean:
 	rm -rf $(VENV) build out

@@ -69,7 +69,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--models", type=Path, required=True, help="folder of model files")
     parser.add_argument("--names", type=names_of, default=list(TFLITE), help="such as kws,ad01")
-    parser.add_argument("--cores", type=_words, default=list(targets()), help="targets")
+    small = [name for name, target in targets().items() if target.port != "linux"]
+    parser.add_argument("--cores", type=_words, default=small, help="targets")
     parser.add_argument("--builds", type=_words, default=["balanced", "speed", "ram"],
                         help="objectives; other cores than the M4 take the first")  # fmt: skip
     parser.add_argument("--sources", type=_words, default=list(SOURCES), help="tflite, onnx")

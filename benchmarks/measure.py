@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.models import Model
 from edgekit import pipeline
-from edgekit.devices.model import flash_parts
+from edgekit.devices.firmware.model import flash_parts
 from edgekit.errors import EdgekitError
 from edgekit.execute import build, session
 from edgekit.output import BUNDLE, Output
@@ -121,7 +121,7 @@ def boards_of(core: str) -> list[Board]:
     return [
         b
         for b in boards().values()
-        if b.target.name == core and (b.qemu is None or shutil.which(b.qemu.command))
+        if b.target.name == core and b.emulated and (b.qemu is None or shutil.which(b.qemu.command))
     ]
 
 

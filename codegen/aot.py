@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
+from codegen.bindings import bindings
 from codegen.kernel import C_TYPES
 from codegen.program import Argument, Call, Program, StateTensor, Tensor
-from codegen.sources import banner, c_name
+from codegen.sources import CPLUSPLUS_BEGIN, CPLUSPLUS_END, banner, c_name
 
 VALUES_PER_LINE = {
     "bool": 24, "int8": 24, "uint8": 24, "int16": 16, "int32": 8, "int64": 4, "float32": 6,
 }  # fmt: skip
 
 
-def aot_sources(program: Program, model_hash: bytes) -> dict[str, str]:
-    """``NAME.h`` and ``NAME.c``; `model_hash` is the bundle's, for the handshake with a host."""
+def aot_sources(program: Program, model_hash: bytes, shared_arena: str = "") -> dict[str, str]:
+    """``NAME.h`` and ``NAME.c``, and for C++ and Rust ``NAME.hpp`` and ``NAME.rs``.
+
+    Args:
+        model_hash: the bundle's, for the handshake with a host.
+        shared_arena: the header that declares ``ek_arena``, the arena of several programs; "" for
+            an arena of the program's own.
+    """
     name = c_name(program.name)
-    return {f"{name}.h": _header(program), f"{name}.c": _source(program, model_hash)}
+    return {
+        f"{name}.h": _header(program, bool(shared_arena)),
+        f"{name}.c": _source(program, model_hash, shared_arena),
+        **bindings(program),
+    }
 
 
 def _signature(program: Program) -> str:
@@ -36,14 +47,20 @@ def _argument(word: str, index: int, tensors: tuple[Tensor, ...]) -> str:
     return word if len(tensors) == 1 else f"{word}{index}"
 
 
-def _header(program: Program) -> str:
+def _header(program: Program, shared: bool) -> str:
     name = c_name(program.name)
     guard = f"EK_AOT_{name.upper()}_H"
     lines = [
         banner(program, "Ahead-of-time entry points"),
-        f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n",
+        f'#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n#include "ek_status.h"\n',
+        CPLUSPLUS_BEGIN,
         f"#define {name.upper()}_ARENA_BYTES {program.arena_bytes}u",
     ]
+    if shared:
+        lines.append(
+            "/* They lie in ek_arena: inputs and outputs are there until another model runs, an\n"
+            " * inference is over before another model's begins, and states stay. */"
+        )
     for word, tensors in (("INPUT", program.inputs), ("OUTPUT", program.outputs)):
         for i, tensor in enumerate(tensors):
             prefix = f"{name.upper()}_{word}{'' if len(tensors) == 1 else i}"
@@ -61,6 +78,7 @@ def _header(program: Program) -> str:
             f"\n/* State {i}, '{tensor.name}', {shape} {tensor.dtype}. */",
             f"#define {prefix}_BYTES {tensor.nbytes}u",
         ]
+    lines += _plain_constants(name, program)
     lines += [
         "\n/* One inference: copies inputs into the static arena, runs, copies outputs out. */",
         f"{_signature(program)};\n",
@@ -68,33 +86,52 @@ def _header(program: Program) -> str:
         f"void *{name}_input(uint32_t index, uint32_t *nbytes);",
         f"const void *{name}_output(uint32_t index, uint32_t *nbytes);",
         f"void {name}_run(void);",
+        f"/* One kernel of {name}_run per call: EK_MORE while others are left, EK_OK with the",
+        " * last, EK_STATE where there is no such step. `run` is the caller's, all zero before the",
+        " * first; until the last the arena belongs to this inference alone. */",
+        f"ek_status_t {name}_step(ek_run_t *run);",
         "/* Give the states their initial content; call it once before the first inference. */",
         f"void {name}_reset(void);",
         "/* Where a state lies, to look at it or to carry it over; null where there is none. */",
         f"void *{name}_state(uint32_t index, uint32_t *nbytes);",
         f"extern const uint8_t {name}_hash[8];",
-        "\n#endif\n",
+        CPLUSPLUS_END,
+        "#endif\n",
     ]
     return "\n".join(lines)
 
 
-def _source(program: Program, model_hash: bytes) -> str:
+def _plain_constants(name: str, program: Program) -> list[str]:
+    """The macros once more as names that a debugger and generators of bindings see."""
+    integers, floats = [f"    {name}_arena_bytes = {name.upper()}_ARENA_BYTES,"], []
+    for word, tensors in (("input", program.inputs), ("output", program.outputs)):
+        for i, _ in enumerate(tensors):
+            lower = f"{name}_{word}{'' if len(tensors) == 1 else i}"
+            for what in ("bytes", "zero_point"):
+                integers.append(f"    {lower}_{what} = {lower.upper()}_{what.upper()},")
+            floats.append(f"static const float {lower}_scale = {lower.upper()}_SCALE;")
+    for i, _ in enumerate(program.states):
+        lower = f"{name}_state{i}_bytes"
+        integers.append(f"    {lower} = {lower.upper()},")
+    return ["\n/* The same as constants, for debuggers and bindings. */", "enum {", *integers, "};",
+            *floats]  # fmt: skip
+
+
+def _source(program: Program, model_hash: bytes, shared_arena: str) -> str:
     name = c_name(program.name)
+    arena = f"static uint8_t arena[{max(program.arena_bytes, 1)}] __attribute__((aligned(16)));\n"
+    if shared_arena:
+        arena = f'#include "{shared_arena}"\n\n#define arena ek_arena\n'
     parts = [
         banner(program, "Ahead-of-time entry points"),
         f'#include "{name}.h"\n\n#include <stddef.h>\n#include <string.h>\n\n'
-        f'#include "ek_profile.h"\n#include "kernels.h"\n',
+        f'#include "ek_profile.h"\n#include "ek_yield.h"\n#include "kernels.h"\n',
         f"const uint8_t {name}_hash[8] = {{{', '.join(f'0x{b:02x}' for b in model_hash)}}};\n",
         _constants(program),
-        f"static uint8_t arena[{max(program.arena_bytes, 1)}] __attribute__((aligned(16)));\n",
-        f"void {name}_run(void)\n{{\n    EK_EDGE(0u);",
+        arena,
     ]
-    seen: dict[int, str] = {}
-    for i, call in enumerate(program.calls):
-        pointers = ", ".join(_pointer(i, call, j, seen) for j in range(len(call.arguments)))
-        parts.append(f"    /* {call.layer.replace('*/', '')} */")
-        parts.append(f"    {call.kernel.name}({pointers});\n    EK_EDGE({i + 1}u);")
-    parts.append("}\n")
+    calls = _calls(program)
+    parts += [_run(name, calls), _step(name, calls)]
     parts.append(_reset(name, program))
     parts.append(_access(name, "void *", "input", program.inputs))
     parts.append(_access(name, "const void *", "output", program.outputs))
@@ -111,6 +148,44 @@ def _source(program: Program, model_hash: bytes) -> str:
     ]
     parts.append(f"{_signature(program)}\n{{\n" + "\n".join(body) + "\n}\n")
     return "\n".join(parts)
+
+
+def _calls(program: Program) -> list[tuple[str, str]]:
+    """Every call: a comment with its layer's name, and the statement."""
+    seen: dict[int, str] = {}
+    texts = []
+    for i, call in enumerate(program.calls):
+        pointers = ", ".join(_pointer(i, call, j, seen) for j in range(len(call.arguments)))
+        if call.kernel.units:
+            pointers += f", 0u, {call.kernel.units}u"
+        comment = f"/* {call.layer.replace('*/', '')} */"
+        texts.append((comment, f"{call.kernel.name}({pointers});"))
+    return texts
+
+
+def _run(name: str, calls: list[tuple[str, str]]) -> str:
+    lines = [f"void {name}_run(void)\n{{", "EK_EDGE(0u);"]
+    for i, (comment, statement) in enumerate(calls, 1):
+        lines += [comment, statement, f"EK_EDGE({i}u);"]
+        if i < len(calls):
+            lines.append(f"EK_YIELD({i}u);")
+    return "\n    ".join(lines) + "\n}\n"
+
+
+def _step(name: str, calls: list[tuple[str, str]]) -> str:
+    lines = [f"ek_status_t {name}_step(ek_run_t *run)\n{{"]
+    if not calls:
+        lines.append("    return run->next == 0u ? EK_OK : EK_STATE;")
+    else:
+        lines.append("    switch (run->next) {")
+        for i, (comment, statement) in enumerate(calls):
+            lines.append(f"    case {i}u: {comment}\n        {statement}\n        break;")
+        lines += [
+            "    default:\n        return EK_STATE;\n    }",
+            f"    run->next += 1u;\n    if (run->next < {len(calls)}u) {{",
+            "        return EK_MORE;\n    }\n    run->next = 0u;\n    return EK_OK;",
+        ]
+    return "\n".join([*lines, "}\n"])
 
 
 def _constants(program: Program) -> str:

@@ -19,7 +19,7 @@ first and then upgraded, best ratio of cycles saved per byte first (`codegen.tra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen import trade
 from codegen.kernel import Candidate, Layer, NotApplicable
@@ -82,7 +82,7 @@ def options(layer: Layer, target: Target, *, every: bool = False) -> list[Option
         family = families().get(op, {}).get(name)
         if family is not None:
             try:
-                found.append(family.select(layer))
+                found.append(_in_parts(family.select(layer), layer))
             except NotApplicable as reason:
                 why.append(str(reason))
         offered += [Option(c, "; ".join(reasons)) for c in found]
@@ -94,6 +94,14 @@ def options(layer: Layer, target: Target, *, every: bool = False) -> list[Option
         raise NotApplicable("; ".join(reasons))
     sparse = [o for o in offered if "sparse" in o.candidate.spec.params]
     return sparse if smallest and sparse else offered
+
+
+def _in_parts(candidate: Candidate, layer: Layer) -> Candidate:
+    """A portable kernel of TVM's with its outermost loop left to the caller, where threads are."""
+    spec = candidate.spec
+    if not layer.parts or spec.family != "c99":
+        return candidate
+    return replace(candidate, spec=replace(spec, params={**spec.params, "parts": True}))
 
 
 @dataclass(frozen=True)

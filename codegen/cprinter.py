@@ -14,12 +14,17 @@ is one function:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from codegen import rounds
+from codegen.tvm_nodes import kind as kind_of
+from codegen.tvm_nodes import walk
+
 #: Bytes up to which an allocation stays on the stack: accumulator tiles do, tile buffers do not.
 STACK_BYTES = 64
+#: The same where the accumulators of eight pixels and four channels are registers of their own.
+CFU_STACK_BYTES = 128
 SCRATCH_ALIGN = 8
 
 C_TYPES = {
@@ -77,10 +82,6 @@ BUILTINS = {
     "tirx.bitwise_or": ("|", 6),
     "tirx.bitwise_xor": ("^", 7),
 }
-CHILDREN = (
-    *("body", "seq", "then_case", "else_case", "condition", "value", "indices", "a", "b"),
-    *("args", "base", "true_value", "false_value", "min", "extent"),
-)
 
 
 class PrintError(Exception):
@@ -89,14 +90,22 @@ class PrintError(Exception):
 
 @dataclass(frozen=True)
 class Printed:
-    """C text of one function and the bytes of `scratch` that it wants."""
+    """C text of one function, the bytes of `scratch` that it wants, and its parts
+    (`codegen.kernel.Written`)."""
 
     text: str
     scratch_bytes: int
+    units: int = 0
 
 
 def print_function(
-    func: Any, name: str, *, written: set[str], aliased: frozenset[str] | set[str] = frozenset()
+    func: Any,
+    name: str,
+    *,
+    written: set[str],
+    aliased: frozenset[str] | set[str] = frozenset(),
+    words: bool = False,
+    parts: bool = False,
 ) -> Printed:
     """Print `func` as a C function called `name`.
 
@@ -104,13 +113,33 @@ def print_function(
         func: a PrimFunc as `codegen.tvm_api.lower` returns it.
         written: names of the parameters that the function writes to.
         aliased: names of the parameters that may share memory (in-place kernels).
+        words: vectors are aligned words, as local arrays are then too, and accumulators of the
+            custom function unit are local.
+        parts: leave the bounds of the outermost loop to the caller, where its rounds depend on
+            nothing that others do (`codegen.rounds`).
     """
-    return _Printer(func, written, frozenset(aliased)).function(name)
+    return Printer(func, written, frozenset(aliased), words).function(name, parts)
 
 
-class _Printer:
-    def __init__(self, func: Any, written: set[str], aliased: frozenset[str]) -> None:
+class Printer:
+    """Prints one function; dialects of C override what they spell differently."""
+
+    types = C_TYPES
+    #: What loops count with.
+    counter = "int32_t"
+    least = "INT32_MIN"
+
+    def __init__(
+        self,
+        func: Any,
+        written: set[str],
+        aliased: frozenset[str] = frozenset(),
+        words: bool = False,
+    ) -> None:
         self.func = func
+        self.stack_bytes = CFU_STACK_BYTES if words else STACK_BYTES
+        self.align = " __attribute__((aligned(4)))" if words else ""
+        self.load, self.store = ("ek_lda", "ek_sta") if words else ("ek_ld", "ek_st")
         self.written = written
         self.aliased = aliased
         self.names: dict[Any, str] = {}
@@ -121,13 +150,20 @@ class _Printer:
         self.scratch = 0
         self.lines: list[str] = []
         self.depth = 1
+        self.shared: Any = None
 
     # ---- function
 
-    def function(self, name: str) -> Printed:
+    def function(self, name: str, parts: bool = False) -> Printed:
         for param in self.func.params:
             self.name(param)
         self._scan(self.func.body)
+        if parts:
+            self.used |= {"begin", "end"}
+            self.shared = rounds.independent(
+                self.func.body, lambda buffer: self.root(buffer) in self.written
+            )
+        units = int(self.shared.extent) if self.shared is not None else 0
         self.statement(self.func.body)
         params = [self._parameter(p) for p in self.func.params]
         body = "\n".join(self.lines)
@@ -136,30 +172,32 @@ class _Printer:
         head = [f"    (void){n};" for n in names if not re.search(rf"\b{n}\b", body)]
         if self.scratch:
             params.append("void *restrict scratch")
+        if units:
+            params += ["uint32_t begin", "uint32_t end"]
         text = f"void {name}({', '.join(params)})\n{{\n" + "\n".join(head + self.lines) + "\n}\n"
-        return Printed(text, self.scratch)
+        return Printed(text, self.scratch, units)
 
     def _parameter(self, param: Any) -> str:
         name = self.name(param)
         const = "" if name in self.written else "const "
         restrict = "" if name in self.aliased else "restrict "
-        return f"{const}{C_TYPES[_dtype(param)]} *{restrict}{name}"
+        return f"{const}{C_TYPES[dtype_of(param)]} *{restrict}{name}"
 
     def _scan(self, root: Any) -> None:
         """Find the views of buffers, and the buffers whose index is not always a constant."""
-        for node in _walk(root):
-            kind = _kind(node)
+        for node in walk(root):
+            kind = kind_of(node)
             if kind == "DeclBuffer":
                 self.views[node.buffer] = node.data
             elif kind == "Bind" and _is_buffer(node.var):
                 self.views[node.var] = node.value
-        for node in _walk(root):
-            kind = _kind(node)
+        for node in walk(root):
+            kind = kind_of(node)
             if kind in ("BufferStore", "TensorLoad", "BufferLoad"):
                 buffer = node.buffer if kind == "BufferStore" else node.source
-                if not all(_kind(i) == "IntImm" for i in node.indices):
+                if not all(kind_of(i) == "IntImm" for i in node.indices):
                     self.variable_index.add(self.root(buffer))
-            elif kind == "Call" and _op(node) == "tirx.address_of":
+            elif kind == "Call" and op_of(node) == "tirx.address_of":
                 self.variable_index.add(self.root(node.args[0].source))
 
     def root(self, buffer: Any) -> str:
@@ -184,9 +222,9 @@ class _Printer:
     # ---- statements
 
     def statement(self, node: Any) -> None:
-        handler = getattr(self, f"_s_{_kind(node)}", None)
+        handler = getattr(self, f"_s_{kind_of(node)}", None)
         if handler is None:
-            raise PrintError(f"no C for the statement {_kind(node)}")
+            raise PrintError(f"no C for the statement {kind_of(node)}")
         handler(node)
 
     def _block(self, head: str, body: Any) -> None:
@@ -200,12 +238,18 @@ class _Printer:
             self.statement(child)
 
     def _s_For(self, node: Any) -> None:
+        if self.shared is not None and node.same_as(self.shared):
+            var = self.name(node.loop_var)
+            head = f"for (int32_t {var} = (int32_t)begin; {var} < (int32_t)end; ++{var})"
+            self._block(head, node.body)
+            self.emit("}")
+            return
         var, low = self.name(node.loop_var), self.expr(node.min)
-        if _kind(node.min) == _kind(node.extent) == "IntImm":
+        if kind_of(node.min) == kind_of(node.extent) == "IntImm":
             high = str(int(node.min) + int(node.extent))
         else:
             high = f"{low} + {self.expr(node.extent, 12)}"
-        self._block(f"for (int32_t {var} = {low}; {var} < {high}; ++{var})", node.body)
+        self._block(f"for ({self.counter} {var} = {low}; {var} < {high}; ++{var})", node.body)
         self.emit("}")
 
     def _s_IfThenElse(self, node: Any) -> None:
@@ -215,16 +259,17 @@ class _Printer:
         self.emit("}")
 
     def _s_AllocBuffer(self, node: Any) -> None:
-        name, dtype = self.name(node.buffer), _dtype(node.buffer)
+        name, dtype = self.name(node.buffer), dtype_of(node.buffer)
         count = 1
         for extent in node.buffer.shape:
             count *= int(extent)
         nbytes = count * BYTES[dtype]
-        if name not in self.variable_index and nbytes <= STACK_BYTES:
+        if name not in self.variable_index and nbytes <= self.stack_bytes:
             self.scalars.add(name)
             self.emit(f"{C_TYPES[dtype]} {', '.join(f'{name}{i}' for i in range(count))};")
-        elif nbytes <= STACK_BYTES:
-            self.emit(f"{C_TYPES[dtype]} {name}[{count}];")
+        elif nbytes <= self.stack_bytes:
+            align = self.align if BYTES[dtype] < 4 else ""
+            self.emit(f"{C_TYPES[dtype]} {name}[{count}]{align};")
         else:
             at = f"(uint8_t *)scratch + {self.scratch}" if self.scratch else "scratch"
             at = f"({at})" if self.scratch else at
@@ -237,20 +282,20 @@ class _Printer:
 
     def _s_Bind(self, node: Any) -> None:
         if not _is_buffer(node.var):
-            ctype = C_TYPES[_dtype(node.var)]
+            ctype = self.types[dtype_of(node.var)]
             self.emit(f"const {ctype} {self.name(node.var)} = {self.expr(node.value)};")
 
     def _s_BufferStore(self, node: Any) -> None:
         index = node.indices[0]
-        if _kind(index) == "Ramp":
-            base, lanes = _vector(_dtype(node.value))
+        if kind_of(index) == "Ramp":
+            base, lanes = vector_of(dtype_of(node.value))
             address = self.address(node.buffer, index.base)
-            self.emit(f"ek_st_{base}x{lanes}({address}, {self.expr(node.value)});")
+            self.emit(f"{self.store}_{base}x{lanes}({address}, {self.expr(node.value)});")
         else:
             self.emit(f"{self.element(node.buffer, index)} = {self.expr(node.value)};")
 
     def _s_Evaluate(self, node: Any) -> None:
-        if _kind(node.value) != "IntImm":
+        if kind_of(node.value) != "IntImm":
             self.emit(f"{self.expr(node.value)};")
 
     def _s_AttrStmt(self, node: Any) -> None:
@@ -259,7 +304,7 @@ class _Printer:
     # ---- expressions
 
     def expr(self, node: Any, parent: int = 0) -> str:
-        kind = _kind(node)
+        kind = kind_of(node)
         if kind == "And" and self._never(node):
             return "false"
         if kind in ("FloorDiv", "FloorMod") and (shift := _power_of_two(node.b)) is not None:
@@ -294,19 +339,19 @@ class _Printer:
         waiting = [conjunction]
         while waiting:
             node = waiting.pop()
-            kind = _kind(node)
+            kind = kind_of(node)
             if kind == "And":
                 waiting += [node.a, node.b]
-            elif kind == "LE" and _kind(node.a) == "IntImm":
+            elif kind == "LE" and kind_of(node.a) == "IntImm":
                 bound(self.expr(node.b), int(node.a), None)
-            elif kind == "LT" and _kind(node.b) == "IntImm":
+            elif kind == "LT" and kind_of(node.b) == "IntImm":
                 bound(self.expr(node.a), None, int(node.b))
-            elif kind == "EQ" and _kind(node.b) == "IntImm":
+            elif kind == "EQ" and kind_of(node.b) == "IntImm":
                 bound(self.expr(node.a), int(node.b), int(node.b) + 1)
         return any(low >= highs.get(text, low + 1) for text, low in lows.items())
 
     def _binary(self, op: str, level: int, a: Any, b: Any, parent: int) -> str:
-        if op == "+" and _kind(b) == "IntImm" and int(b) < 0:
+        if op == "+" and kind_of(b) == "IntImm" and int(b) < 0:
             op, right = "-", str(-int(b))
         else:
             right = self.expr(b, level + 1)
@@ -315,10 +360,10 @@ class _Printer:
 
     def _e_IntImm(self, node: Any, parent: int) -> str:
         value = int(node)
-        if _dtype(node) == "bool":
+        if dtype_of(node) == "bool":
             return "true" if value else "false"
         if value == -(2**31):
-            return "INT32_MIN"
+            return self.least
         return str(value) if value >= 0 or parent == 0 else f"({value})"
 
     def _e_FloatImm(self, node: Any, parent: int) -> str:
@@ -344,26 +389,26 @@ class _Printer:
         return f"({self.expr(condition, 3)} ? {self.expr(yes, 3)} : {self.expr(no, 3)})"
 
     def _e_Broadcast(self, node: Any, parent: int) -> str:
-        base, lanes = _vector(_dtype(node))
+        base, lanes = vector_of(dtype_of(node))
         return f"ek_dup_{base}x{lanes}({self.expr(node.value)})"
 
     def _e_Cast(self, node: Any, parent: int) -> str:
-        source, target = _dtype(node.value), _dtype(node)
+        source, target = dtype_of(node.value), dtype_of(node)
         if target == "int32" and source in ("int8", "uint8", "int16"):
             return self.expr(node.value, parent)  # C promotes
-        return f"({C_TYPES[target]}){self.expr(node.value, 15)}"
+        return f"({self.types[target]}){self.expr(node.value, 15)}"
 
     def _e_TensorLoad(self, node: Any, parent: int) -> str:
         index = node.indices[0]
-        if _kind(index) == "Ramp":
-            base, lanes = _vector(_dtype(node))
-            return f"ek_ld_{base}x{lanes}({self.address(node.source, index.base)})"
+        if kind_of(index) == "Ramp":
+            base, lanes = vector_of(dtype_of(node))
+            return f"{self.load}_{base}x{lanes}({self.address(node.source, index.base)})"
         return self.element(node.source, index)
 
     _e_BufferLoad = _e_TensorLoad
 
     def _e_Call(self, node: Any, parent: int) -> str:
-        op = _op(node)
+        op = op_of(node)
         if op in BUILTINS:
             return self._binary(*BUILTINS[op], node.args[0], node.args[1], parent)
         if op in ("tirx.call_extern", "tirx.call_pure_extern"):
@@ -385,32 +430,28 @@ class _Printer:
 
     def address(self, buffer: Any, index: Any) -> str:
         name = self.root(buffer)
-        zero = _kind(index) == "IntImm" and int(index) == 0
+        zero = kind_of(index) == "IntImm" and int(index) == 0
         return name if zero else f"{name} + {self.expr(index, 12)}"
 
 
 # ---- TVM's object model
 
 
-def _kind(node: Any) -> str:
-    return type(node).__name__
-
-
-def _dtype(node: Any) -> str:
+def dtype_of(node: Any) -> str:
     return str(node.ty.dtype)
 
 
-def _op(call: Any) -> str:
+def op_of(call: Any) -> str:
     return str(getattr(call.op, "name", ""))
 
 
 def _power_of_two(node: Any) -> int | None:
     """log2 of an integer literal, where it has one."""
-    value = int(node) if _kind(node) == "IntImm" else 0
+    value = int(node) if kind_of(node) == "IntImm" else 0
     return value.bit_length() - 1 if value > 0 and value & (value - 1) == 0 else None
 
 
-def _vector(dtype: str) -> tuple[str, int]:
+def vector_of(dtype: str) -> tuple[str, int]:
     match = re.fullmatch(r"([a-z]+\d+)x(\d+)", dtype)
     if match is None:
         raise PrintError(f"{dtype} is not a vector type")
@@ -420,25 +461,11 @@ def _vector(dtype: str) -> tuple[str, int]:
 def _is_buffer(var: Any) -> bool:
     from tvm import tirx
 
-    return _kind(var) == "Var" and bool(tirx.is_buffer_var(var))
+    return kind_of(var) == "Var" and bool(tirx.is_buffer_var(var))
 
 
 def _view_source(expr: Any) -> Any:
     """The buffer below the casts and calls of a view's data expression."""
-    while _kind(expr) in ("Call", "Cast"):
-        expr = expr.args[0] if _kind(expr) == "Call" else expr.value
-    return expr.source if _kind(expr) in ("TensorLoad", "BufferLoad") else expr
-
-
-def _walk(node: Any) -> Iterator[Any]:
-    yield node
-    for name in CHILDREN:
-        child = getattr(node, name, None)
-        if child is None or isinstance(child, (int, float, str, bool)):
-            continue
-        if _kind(child) in ("Array", "list", "tuple"):
-            for item in child:
-                if not isinstance(item, (int, float, str, bool)):
-                    yield from _walk(item)
-        else:
-            yield from _walk(child)
+    while kind_of(expr) in ("Call", "Cast"):
+        expr = expr.args[0] if kind_of(expr) == "Call" else expr.value
+    return expr.source if kind_of(expr) in ("TensorLoad", "BufferLoad") else expr

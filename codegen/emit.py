@@ -26,7 +26,7 @@ def emit(spec: KernelSpec) -> Kernel:
     key = key_of((generator_hash(), spec.key))
     path = cached(key, ".json", lambda out: _generate(spec, out))
     stored = json.loads(path.read_text())
-    return Kernel(spec, stored["text"], stored["scratch_bytes"])
+    return Kernel(spec, stored["text"], stored["scratch_bytes"], units=stored["units"])
 
 
 @cache
@@ -38,7 +38,7 @@ def generator_hash() -> str:
 
 
 def _generate(spec: KernelSpec, out: Path) -> None:
-    _require_pins()
+    require_pins()
     from codegen.cprinter import print_function
     from codegen.tvm_api import lower
 
@@ -48,9 +48,13 @@ def _generate(spec: KernelSpec, out: Path) -> None:
         spec.name,
         written={o.name for o in spec.operands if o.role == "output"},
         aliased={o.name for o in spec.operands if o.alias},
+        words=spec.family == "rv_cfu",
+        parts=bool(spec.params.get("parts")),
     )
     text = f"/* {spec.op} ({spec.family}): {_describe(spec)} */\n{printed.text}"
-    out.write_text(json.dumps({"text": text, "scratch_bytes": printed.scratch_bytes}))
+    out.write_text(
+        json.dumps({"text": text, "scratch_bytes": printed.scratch_bytes, "units": printed.units})
+    )
 
 
 def _written(spec: KernelSpec) -> Kernel:
@@ -67,7 +71,9 @@ _texts: dict[str, Kernel] = {}
 def _write(spec: KernelSpec) -> Kernel:
     written = templates()[spec.family][spec.params["template"]].write(spec)
     text = f"/* {spec.op} ({spec.family}, {spec.params['template']}): {_describe(spec)} */\n"
-    return Kernel(spec, text + written.text, written.scratch_bytes, written.parts)
+    return Kernel(
+        spec, text + written.text, written.scratch_bytes, written.parts, units=written.units
+    )
 
 
 def _describe(spec: KernelSpec) -> str:
@@ -80,7 +86,8 @@ def _describe(spec: KernelSpec) -> str:
     return ", ".join(f"{o.name} {o.count} {o.dtype}" for o in spec.operands)
 
 
-def _require_pins() -> None:
+def require_pins() -> None:
+    """E320 where the installed TVM is not the pinned one."""
     # With another version of tvm-ffi, tensorize ends the process instead of raising.
     for package, wanted in PINNED.items():
         try:

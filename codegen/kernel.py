@@ -99,11 +99,16 @@ class Written:
 
     `text` is the kernel's function; `parts` are the static functions that it calls, by name, which
     kernels of other layers may share; `scratch_bytes` is what it wants as its last parameter.
+
+    With `units` the function has two more parameters at the end, ``uint32_t begin, uint32_t end``,
+    and makes the part [begin, end) of so many. Parts write different bytes; any parts that together
+    are all make the same result in any order, each with a scratch buffer of its own.
     """
 
     text: str
     parts: dict[str, str]
     scratch_bytes: int
+    units: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,11 @@ class Kernel:
     text: str
     scratch_bytes: int
     parts: dict[str, str] = field(default_factory=dict, hash=False)
+    #: Statements that look at the constants of a bundle before it runs: ``a`` are the arguments,
+    #: they return an ek_status_t. "" where no content of constants is wrong.
+    check: str = ""
+    #: Parts that threads may share out (`Written`); 0 for a kernel that is one piece.
+    units: int = 0
 
     @property
     def name(self) -> str:
@@ -143,6 +153,8 @@ class Layer:
     x_interval: Interval | None = None
     #: Results beyond the first.
     further: tuple[Value, ...] = ()
+    #: Whether threads share out the parts of kernels that have some.
+    parts: bool = False
 
     @property
     def outputs(self) -> tuple[Value, ...]:

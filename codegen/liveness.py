@@ -7,6 +7,7 @@ outputs until after the last, states always.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from codegen.kernel import Candidate
@@ -77,6 +78,25 @@ class Liveness:
             name, more = self.shares[name]
             offset += more
         return name, offset
+
+    def as_one_step(
+        self, steps: Sequence[int], inside: Iterable[str], inputs: Iterable[str]
+    ) -> None:
+        """Let `steps` have no order among them: all that they read is alive until the last, all
+        that they write from the first on. Values `inside` have no buffer."""
+        first, last = steps[0], steps[-1]
+        for name in inside:
+            for table in (self.first, self.last, self._reads, self._writes):
+                table.pop(name, None)
+        for root, writes in self._writes.items():
+            self._writes[root] = [(first if s in steps else s, b, e) for s, b, e in writes]
+            if any(s == first for s, _, _ in self._writes[root]):
+                self.first[root] = min(self.first[root], first)
+                self.last[root] = max(self.last.get(root, last), last)
+        for root, reads in self._reads.items():
+            self._reads[root] = [(last if s in steps else s, at) for s, at in reads]
+        for root in {self.place(name)[0] for name in inputs}:
+            self.last[root] = max(self.last[root], last)
 
     def alive(self, name: str, step: int) -> bool:
         """Whether buffer `name` is alive at `step`."""

@@ -9,8 +9,10 @@ import numpy as np
 
 from codegen import memory
 from codegen.choose import RAM_SLOWDOWN, Choice, Option, Slot, choose, options
-from codegen.kernel import Layer, NotApplicable
+from codegen.kernel import Candidate, Kernel, Layer, NotApplicable
 from codegen.liveness import VIEWS, Liveness, views
+from codegen.npu.lower import Accelerated, scratch_of
+from codegen.npu.partition import grouped
 from codegen.program import Argument, Call, Program, StateTensor, Tensor
 from codegen.schedules._sparse import share_kernels
 from codegen.states import kept_states
@@ -22,6 +24,7 @@ from edgekit.graph import Graph, Node, State, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
 from edgekit.ops.base import INTEGERS, node_macs
 from targets import Target
+from targets.npu.config import CONFIGURATIONS, Accelerator
 
 #: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
 CHANNEL_MULTIPLE = 4
@@ -32,7 +35,13 @@ WEIGHTED = ("conv2d", "conv_transpose2d", "depthwise_conv2d", "fully_connected")
 
 
 def build_program(
-    graph: Graph, target: Target, *, sparse_weights: str = "auto", optimize: str = "balanced"
+    graph: Graph,
+    target: Target,
+    *,
+    sparse_weights: str = "auto",
+    optimize: str = "balanced",
+    threads: int = 1,
+    accelerator: Accelerator | None = None,
 ) -> Program:
     """Choose a kernel for every node, lay out memory and pack constants.
 
@@ -43,19 +52,29 @@ def build_program(
         sparse_weights: when weights with zeros are stored as a bitmask and values: "smallest"
             wherever it saves bytes, "auto" where it saves a quarter of a layer's and no faster
             kernel is given up for it (or `optimize` is "size"), "off" never.
+        threads: most threads that share out the parts of a kernel: each gets a scratch buffer, and
+            no kernel that has parts writes over its input.
+        accelerator: sizes of the target's accelerator that are not those of its name.
 
     Raises:
         EdgekitError: E311 where operators have no kernel (all of them at once), E310 where an
             accumulator can overflow, E320 where the installed TVM is not the pinned one.
     """
+    if target.gpu:
+        optimize = "speed"  # calls are layers (docs/GPU.md)
     faster = graph if optimize == "size" else as_convolutions(graph)
-    smaller, found = reduced(faster)
+    if accelerator is None and target.accelerator:
+        accelerator = CONFIGURATIONS[target.accelerator]
+    smaller, found = arranged(faster, accelerator, in_place=not target.gpu)
 
     def builder(g: Graph, objective: str, most_instructions: int = 0) -> _Builder:
         known = found if g is smaller else intervals(g)
-        return _Builder(graph, g, known, target, sparse_weights, objective, most_instructions)
+        return _Builder(
+            graph, g, known, target, sparse_weights, objective, most_instructions, threads,
+            accelerator,
+        )  # fmt: skip
 
-    if optimize != "ram":
+    if optimize != "ram" or accelerator:  # it has memory of its own, and stripes too
         return builder(smaller, optimize).build()
     most = int(builder(smaller, "balanced").built()[1] * RAM_SLOWDOWN)
 
@@ -70,11 +89,24 @@ def build_program(
     return best.build()
 
 
-def reduced(graph: Graph) -> tuple[Graph, Intervals]:
-    """The graph that a program runs instead of `graph`, and what its tensors can hold."""
-    smaller = as_views(ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE)))
-    smaller = kept_states(smaller)
+def reduced(graph: Graph, in_place: bool = True) -> tuple[Graph, Intervals]:
+    """The graph that a program runs instead of `graph`, and what its tensors can hold.
+
+    `in_place`: concats and slices that can be bytes of other tensors are (`codegen.views`).
+    """
+    smaller = ordered(remove_constant_channels(graph, CHANNEL_MULTIPLE))
+    smaller = kept_states(as_views(smaller) if in_place else smaller)
     return smaller, intervals(smaller)
+
+
+def arranged(
+    graph: Graph, accelerator: Accelerator | None, in_place: bool = True
+) -> tuple[Graph, Intervals]:
+    """`reduced`, in an order that suits an accelerator."""
+    smaller, found = reduced(graph, in_place)
+    if accelerator:
+        smaller = grouped(smaller, lambda node: layer_of(smaller, node, found), accelerator)
+    return smaller, found
 
 
 def layer_of(
@@ -98,7 +130,10 @@ class _Builder:
         sparse_weights: str,
         optimize: str,
         most_instructions: int,
+        threads: int = 1,
+        accelerator: Accelerator | None = None,
     ) -> None:
+        self.threads = threads
         self.most_instructions = most_instructions
         self.original = original
         self.graph = graph
@@ -106,9 +141,14 @@ class _Builder:
         self.target = target
         self.sparse_weights = sparse_weights
         self.optimize = optimize
+        #: A model that is left in float has float inputs and outputs (`edgekit.floating`).
+        self._quantized = any(v.quant is not None for v in original.values.values())
         self.constants = bytearray()
         self.packed: dict[bytes, int] = {}
+        self.npu = Accelerated(graph, self._layer, accelerator)
         self.alive = Liveness(self.graph)
+        for run in self.npu.runs:
+            self.alive.as_one_step(run.steps, run.inside, run.inputs)
 
     def built(self) -> tuple[int, int]:
         """Bytes of the arena, and the instructions of all kernels whose cost is known."""
@@ -121,23 +161,28 @@ class _Builder:
         chosen = self._choose()
         buffers, sharings = self._buffers(chosen), self._sharings(chosen)
         plan = memory.plan(buffers, sharings)
-        calls = [self._call(step, choice, plan) for step, choice in chosen.items()]
+        made = {step: self._call(step, choice, plan) for step, choice in chosen.items()}
+        made |= self.npu.calls(partial(self._offset, plan=plan), plan.offsets, self._pack)
+        calls = dict(sorted(made.items()))
         states = tuple(self._state(state, plan) for state in self.graph.states)
         return Program(
             name=self.graph.name,
             target=self.target.name,
-            calls=tuple(calls),
+            calls=tuple(calls.values()),
             arena_bytes=plan.arena_bytes,
             arena_lower_bound=plan.lower_bound,
             constants=bytes(self.constants),
             inputs=tuple(self._tensor(name, plan) for name in self.graph.inputs),
             outputs=tuple(self._tensor(name, plan) for name in self.graph.outputs),
             states=states,
+            threads=self.threads,
             shares={name: place[0] for name, place in views(self.graph, states=False).items()},
             model_macs=sum(node_macs(self.original, n) for n in self.original.nodes),
             buffers=tuple(buffers),
             sharings=tuple(sharings),
-            traffic=self._traffic(dict(zip(chosen, calls, strict=True))),
+            traffic=self._traffic(calls),
+            offsets=plan.offsets,
+            steps=tuple(calls),
         )
 
     # ---- kernels
@@ -147,10 +192,10 @@ class _Builder:
         slots: dict[int, Slot] = {}
         missing = []
         for step, node in enumerate(self.graph.nodes):
-            if node.op in VIEWS:
+            if node.op in VIEWS or step in self.npu.steps:
                 continue
             try:
-                layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
+                layer = self._layer(node)
                 found = options(layer, self.target, every=self.optimize == "size")
                 weights = node.inputs[1] if node.op in WEIGHTED else ""
                 slots[step] = Slot(found, partial(_need, self.alive, step), weights)
@@ -172,6 +217,10 @@ class _Builder:
             chosen[i] = replace(chosen[i], option=replace(chosen[i].option, candidate=candidate))
         return dict(zip(slots, chosen, strict=True))
 
+    def _layer(self, node: Node) -> Layer:
+        layer = layer_of(self.graph, node, self.intervals, self.sparse_weights)
+        return replace(layer, parts=self.threads > 1)
+
     def _channels_kept(self, node: Node) -> str:
         """How many of the result's channels are left, "" where all are."""
         if node.output not in self.original.values:
@@ -183,7 +232,8 @@ class _Builder:
 
     def _sharings(self, chosen: dict[int, Choice]) -> list[memory.Sharing]:
         """Buffers that may lie over others that are read while they are made."""
-        own = {step: choice.option.candidate for step, choice in chosen.items()}
+        own = {step: self._candidate(choice) for step, choice in chosen.items()}
+        own |= self.npu.candidates
         sharings = []
         for output, first in self.alive.first.items():
             for source in self.alive.first:
@@ -195,6 +245,19 @@ class _Builder:
                         sharings.append(memory.Sharing(output, source, found.same, found.below))
         return sharings
 
+    def _candidate(self, choice: Choice) -> Candidate:
+        """What may share memory: nothing where parts are made in any order."""
+        candidate, kernel = choice.option.candidate, choice.option.kernel
+        if self.threads > 1 and kernel.units:
+            return replace(candidate, in_place=False, overlap=None)
+        return candidate
+
+    def _scratch(self, kernel: Kernel) -> int:
+        """Bytes of a kernel's scratch buffers, one for each thread that makes parts of it."""
+        if self.threads > 1 and kernel.units:
+            return memory.aligned(kernel.scratch_bytes) * self.threads
+        return kernel.scratch_bytes
+
     def _buffers(self, chosen: dict[int, Choice]) -> list[memory.Buffer]:
         alive = self.alive
         buffers = [
@@ -202,9 +265,9 @@ class _Builder:
             for name, first in alive.first.items()
         ]
         for step, choice in chosen.items():
-            if scratch := choice.option.kernel.scratch_bytes:
-                buffers.append(memory.Buffer(_scratch(step), scratch, step, step))
-        return buffers
+            if scratch := self._scratch(choice.option.kernel):
+                buffers.append(memory.Buffer(scratch_of(step), scratch, step, step))
+        return buffers + self.npu.scratch_buffers
 
     def _offset(self, name: str, plan: memory.Plan) -> int:
         root, offset = self.alive.place(name)
@@ -218,7 +281,7 @@ class _Builder:
             for a in call.arguments:
                 if not a.in_arena:
                     continue
-                name = self.alive.place(a.value)[0] if a.value else _scratch(step)
+                name = self.alive.place(a.value)[0] if a.value else scratch_of(step)
                 moved = a.nbytes
                 if a.role == "scratch":
                     moved = a.nbytes + products
@@ -230,7 +293,7 @@ class _Builder:
     # ---- calls
 
     def _call(self, step: int, choice: Choice, plan: memory.Plan) -> Call:
-        node, candidate = self.graph.nodes[step], choice.option.candidate
+        node, candidate = self.graph.nodes[step], self._candidate(choice)
         kernel = choice.option.kernel
         inputs, outputs = iter(candidate.inputs), iter(node.outputs)
         arguments = []
@@ -243,10 +306,8 @@ class _Builder:
             value = next(inputs if operand.role == "input" else outputs)
             offset = self._offset(value, plan)
             arguments.append(Argument(operand.role, offset, operand.nbytes, value))
-        if kernel.scratch_bytes:
-            arguments.append(
-                Argument("scratch", plan.offsets[_scratch(step)], kernel.scratch_bytes)
-            )
+        if scratch := self._scratch(kernel):
+            arguments.append(Argument("scratch", plan.offsets[scratch_of(step)], scratch))
         shares = _share(arguments)
         assert not shares or all(
             o.alias
@@ -265,9 +326,12 @@ class _Builder:
             input_shapes=tuple(v.shape for v in values if v.name not in self.graph.constants),
             output_shape=out.shape,
             macs=node_macs(self.graph, node),
-            note="; ".join(filter(None, [self._channels_kept(node), choice.note])),
+            note="; ".join(
+                filter(None, [self._channels_kept(node), choice.note, self.npu.reason(step)])
+            ),
             variant=choice.option.variant,
             runner_up=_runner_up(choice),
+            cost=choice.option.instructions,
         )
 
     def _pack(self, data: np.ndarray) -> int:
@@ -291,7 +355,8 @@ class _Builder:
 
     def _tensor(self, name: str, plan: memory.Plan) -> Tensor:
         value: Value = self.graph.values[name]
-        plain = value.dtype in PLAIN and value.quant is None
+        kinds = PLAIN if self._quantized else (*PLAIN, "float32")
+        plain = value.dtype in kinds and value.quant is None
         if not plain and (value.dtype not in INTEGERS or value.quant is None):
             raise EdgekitError(
                 "E312",
@@ -336,7 +401,3 @@ def _share(arguments: list[Argument]) -> bool:
     x = next((a for a in arguments if a.role == "input"), None)
     y = next(a for a in arguments if a.role == "output")
     return x is not None and x.offset < y.offset + y.nbytes and y.offset < x.offset + x.nbytes
-
-
-def _scratch(step: int) -> str:
-    return f"scratch of step {step}"

@@ -177,4 +177,4 @@ class _Search:
         return [i for i, p in enumerate(self.places) if p == 0 or ends[i] == self.extent]
 
 
-__all__ = ["ALIGN", "Buffer", "Plan", "Sharing", "lower_bound", "plan"]
+__all__ = ["ALIGN", "Buffer", "Plan", "Sharing", "aligned", "lower_bound", "plan"]

@@ -15,7 +15,15 @@ from codegen.schedules import families
 from edgekit.plugins import plugin_modules
 
 #: Family to the package that holds its templates.
-PACKAGES = {"thumb_dsp": "codegen.thumb", "arm_mve": "codegen.mve", "c99": "codegen.portable"}
+PACKAGES = {
+    "thumb_dsp": "codegen.thumb",
+    "arm_mve": "codegen.mve",
+    "a64_i8mm": "codegen.a64.i8mm",
+    "a64_dot": "codegen.a64.dot",
+    "a64": "codegen.a64",
+    "neon": "codegen.neon",
+    "c99": "codegen.portable",
+}
 
 
 @cache

@@ -7,6 +7,7 @@ implementation. Both are TVMScript, whose annotations are not types, so type che
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -55,11 +56,16 @@ def smlad() -> str:
 _known: set[str] = set()
 
 
-def register(name: str, build: Any, *args: int) -> str:
+def register(name: str, build: Any, *args: Any) -> str:
+    """Make the intrinsic `name` known: ``build(*args)`` is its description and implementation."""
     if name not in _known:
         from tvm.s_tir import TensorIntrin
 
-        TensorIntrin.register(name, *build(*args))
+        # TVMScript looks up the source of every frame of the stack, twice per function: below a
+        # command line or pytest that takes a second. A thread of its own has three frames.
+        with ThreadPoolExecutor(1) as shallow:
+            parts = shallow.submit(build, *args).result()
+        TensorIntrin.register(name, *parts)
         _known.add(name)
     return name
 

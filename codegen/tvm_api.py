@@ -13,8 +13,12 @@ PINNED = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post1"}
 
 
 @cache
-def _passes() -> Any:
-    """What turns a schedule into plain loops; target-independent, so no target is named."""
+def _passes(gpu: bool = False) -> Any:
+    """What turns a schedule into plain loops; target-independent, so no target is named.
+
+    With `gpu` thread bindings of one axis become one, and barriers stand where items read what
+    others of their group wrote.
+    """
     import tvm
     from tvm.s_tir import transform as st
     from tvm.tirx import transform as tt
@@ -25,7 +29,9 @@ def _passes() -> Any:
             st.LowerInitBlock(),
             st.PlanAndUpdateBufferAllocationLocation(),
             st.ConvertBlocksToOpaque(),
+            *([st.LiftThreadBinding()] if gpu else []),
             st.CompactBufferAllocation(),
+            *([st.UnifyThreadBinding()] if gpu else []),
             st.LowerMatchBuffer(),
             st.LowerOpaqueBlock(),
             tt.FlattenBuffer(),
@@ -35,6 +41,7 @@ def _passes() -> Any:
             tt.UnrollLoop(),
             tt.StmtSimplify(),
             tt.RemoveNoOp(),
+            *([st.ThreadSync("shared")] if gpu else []),
         ]
     )
 
@@ -42,6 +49,11 @@ def _passes() -> Any:
 def lower(schedule: Any) -> Any:
     """The scheduled function as a PrimFunc of loops, flat buffers and calls."""
     return _passes()(schedule.mod)["main"]
+
+
+def lower_gpu(schedule: Any) -> Any:
+    """The same where loops are bound to groups and items of a GPU."""
+    return _passes(gpu=True)(schedule.mod)["main"]
 
 
 def call(dtype: str, name: str, *args: Any) -> Any:

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edgekit.errors import EdgekitError as EdgekitError
     from edgekit.importers.pytorch import from_torch as from_torch
+    from edgekit.joining import join as join
     from edgekit.pipeline import compile as compile
     from edgekit.pruning import prune as prune
 
@@ -25,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from edgekit.importers.pytorch import from_torch
 
         return from_torch
+    if name == "join":
+        from edgekit.joining import join
+
+        return join
     if name == "compile":
         from edgekit.pipeline import compile
 

@@ -8,6 +8,7 @@ import numpy as np
 
 import edgekit
 from edgekit import reference
+from edgekit.assemble_gpu import gpu_of
 from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, StateInfo, TensorInfo
 from edgekit.bundle.model import SPACE_ARENA, SPACE_CONSTANTS
 from edgekit.graph import Graph
@@ -35,12 +36,14 @@ def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[
 def _full_range(chance: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     if dtype == "bool":
         return chance.integers(0, 2, shape).astype(bool)
+    if dtype == "float32":
+        return chance.standard_normal(shape).astype(np.float32)
     info = np.iinfo(dtype)
     return chance.integers(info.min, info.max + 1, shape).astype(dtype)
 
 
-def bundle_of(program: Any, golden: tuple[Golden, ...]) -> Bundle:
-    """`program` is a `codegen.program.Program`."""
+def bundle_of(program: Any, golden: tuple[Golden, ...], gpu: Any = None) -> Bundle:
+    """`program` is a `codegen.program.Program`, `gpu` a `codegen.gpu.program.GpuProgram`."""
     index = {k.fingerprint: i for i, k in enumerate(program.kernels)}
 
     def argument(a: Any) -> ArgumentRef:
@@ -83,4 +86,5 @@ def bundle_of(program: Any, golden: tuple[Golden, ...]) -> Bundle:
             for c in program.calls
         ),
         golden=golden,
+        gpu=None if gpu is None else gpu_of(gpu),
     )

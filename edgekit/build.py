@@ -11,14 +11,15 @@ from typing import Any
 import edgekit
 from edgekit import text
 from edgekit.assemble import bundle_of, golden_samples
-from edgekit.bundle import write_bundle
-from edgekit.devices.model import RUNTIME_FOLDER, runtime_files
+from edgekit.bundle import Bundle, write_bundle
+from edgekit.devices.firmware.model import RUNTIME_FOLDER, runtime_files
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
-from edgekit.measure import measure, report_of
+from edgekit.measure import gpu_report_of, measure, report_of
 from edgekit.output import BUNDLE, GRAPH, SOURCES
 from edgekit.report import LayerReport, Quality, Report
 from targets import Board, Target
+from targets import target as find_target
 
 Progress = Callable[[str, float], None]
 
@@ -32,6 +33,8 @@ class Build:
     files: Mapping[str, bytes | str]
     report: Report
     hash: bytes
+    #: Arguments of `codegen.lower.build_program` besides graph and target.
+    options: Mapping[str, str | int]
 
     def description(self, model: str, compiler: str) -> dict[str, Any]:
         """What the output folder says of itself."""
@@ -44,6 +47,7 @@ class Build:
             "target": self.program.target,
             "hash": self.hash.hex(),
             "compiler": compiler,
+            "options": dict(self.options),
             "report": self.report.as_json(),
         }
 
@@ -58,38 +62,80 @@ def build(
     say: Progress,
     sparse_weights: str = "auto",
     optimize: str = "balanced",
+    threads: int = 1,
     require_fast: bool = False,
 ) -> Build:
     """Choose and generate kernels, plan memory, build the firmware and run it once on `board`.
 
-    `sparse_weights` and `optimize` as for `codegen.lower.build_program`; `require_fast` refuses
-    a model of which the portable kernels take a noticeable share.
+    `sparse_weights`, `optimize` and `threads` as for `codegen.lower.build_program`; `require_fast`
+    refuses a model of which the portable kernels take a noticeable share.
 
     Raises:
         EdgekitError: E315 for `require_fast`, E31x where the target cannot run the graph, E50x
             from the C compiler.
     """
     from codegen import memory_check
-    from codegen.aot import aot_sources
     from codegen.lower import build_program
-    from codegen.sources import c_name, kernel_sources
+    from codegen.sources import c_name
 
     say("kernels", 0.0)
-    program = build_program(graph, target, sparse_weights=sparse_weights, optimize=optimize)
+    if target.gpu:
+        optimize = "speed"  # the only one that keeps layers whole
+    program = build_program(
+        graph, target, sparse_weights=sparse_weights, optimize=optimize, threads=threads
+    )
     memory_check.check(program)
     sample = dict(quality.sample) if quality else None
-    bundle = bundle_of(program, golden_samples(graph, sample))
-    files: dict[str, bytes | str] = {BUNDLE: write_bundle(bundle), GRAPH: text.dumps(graph)}
-    sources = {**kernel_sources(program), **aot_sources(program, bundle.hash)}
-    files |= {f"{SOURCES}/{name}": body for name, body in sources.items()}
-    files |= {f"{SOURCES}/{RUNTIME_FOLDER}/{n}": body for n, body in runtime_files().items()}
+    gpu = _gpu_program(graph, program, target)
+    bundle = bundle_of(program, golden_samples(graph, sample), gpu)
+    files = model_files(graph, program, bundle)
     say("firmware", 0.0)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         measured = measure(Path(folder), files, c_name(program.name), board, bundle, compiler)
-    report = replace(report_of(program, bundle, board, measured, quality), optimize=optimize)
+    report = replace(
+        report_of(program, bundle, board, measured, quality),
+        optimize=optimize,
+        gpu=gpu_report_of(program, gpu) if target.gpu else None,
+    )
     if require_fast:
         _refuse_slow(report, target)
-    return Build(graph, program, files, report, bundle.hash)
+    options: dict[str, str | int] = {
+        "sparse_weights": sparse_weights,
+        "optimize": optimize,
+        "threads": threads,
+    }
+    return Build(graph, program, files, report, bundle.hash, options)
+
+
+def _gpu_program(graph: Graph, program: Any, target: Target) -> Any:
+    """The same calls for a GPU, None where the target has none or the model has states."""
+    if not target.gpu or program.states:
+        return None
+    from codegen.gpu.lower import build_gpu_program
+    from codegen.gpu.spirv import shaders
+
+    gpu = build_gpu_program(graph, program)
+    return replace(gpu, spirv=shaders(gpu).spirv)
+
+
+def model_files(graph: Graph, program: Any, bundle: Bundle) -> dict[str, bytes | str]:
+    """What an output folder holds of a `codegen.program.Program`, by name, but its description."""
+    from codegen.aot import aot_sources
+    from codegen.sources import kernel_sources
+
+    sources = {**kernel_sources(program), **aot_sources(program, bundle.hash)}
+    return {
+        BUNDLE: write_bundle(bundle),
+        GRAPH: text.dumps(graph),
+        **source_files(sources, gpu=find_target(bundle.target).gpu),
+    }
+
+
+def source_files(sources: Mapping[str, str], gpu: bool = False) -> dict[str, bytes | str]:
+    """Generated C and the runtime where an output folder has them."""
+    files: dict[str, bytes | str] = {f"{SOURCES}/{name}": body for name, body in sources.items()}
+    runtime = runtime_files(accelerator="npu_config.h" in sources, gpu=gpu)
+    return files | {f"{SOURCES}/{RUNTIME_FOLDER}/{n}": b for n, b in runtime.items()}
 
 
 #: Share of the time from which on a layer with portable kernels is refused by --require-fast.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit import importers
+from edgekit.check import NPU
 from edgekit.ops import operators
 from edgekit.ops.base import sentence
 
@@ -27,11 +28,14 @@ class Entry:
 def canonical(families: Sequence[str] | None = None) -> list[Entry]:
     """The operators of canonical graphs, with the kernel families among `families` (None: all)."""
     from codegen.liveness import VIEWS
+    from codegen.npu.rules import WAYS
     from codegen.templates import families_of
 
     found = []
     for name, op in operators().items():
         kernels = tuple(f for f in families_of(name) if families is None or f in families)
+        if name in WAYS and (families is None or NPU in families):
+            kernels = (NPU, *kernels)
         kernels = ("none needed",) if name in VIEWS else kernels
         found.append(Entry(name, op.summary, tuple(map(sentence, op.rules)), kernels))
     return found
@@ -45,6 +49,8 @@ def of_files(kind: str) -> list[Entry]:
 
 def markdown() -> str:
     """docs/OPERATORS.md."""
+    from codegen.npu.rules import common, table
+
     onnx, tflite, ours = of_files("onnx"), of_files("tflite"), canonical()
     lines = [
         "# Operators",
@@ -72,6 +78,13 @@ def markdown() -> str:
             [(e.name, e.meaning, " ".join(f"{r}." for r in e.rules), ", ".join(e.families))
              for e in ours],
         ),
+        "",
+        "## The accelerator",
+        "What targets with an accelerator do not leave to the CPU ([ACCELERATOR](ACCELERATOR.md)); "
+        "reports give the rule that a layer of the CPU breaks. For every layer: "
+        + " ".join(f"{rule}." for rule in common()),
+        "",
+        *_table(("operators", "command", "rules besides those"), table()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

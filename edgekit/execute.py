@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
 from edgekit import reference
-from edgekit.devices.build import Firmware
-from edgekit.devices.find import find_board
-from edgekit.devices.flash import flash
-from edgekit.devices.model import HostModel, model_firmware
+from edgekit.devices.emulators import stored
+from edgekit.devices.features import check_host
+from edgekit.devices.find import find_board, find_target
+from edgekit.devices.firmware.build import Firmware
+from edgekit.devices.firmware.model import HostModel, model_firmware
+from edgekit.devices.flash import FlashReport, flash
+from edgekit.devices.routes import Access, refuse_packages_only, transport_of
 from edgekit.devices.session import Session, connect
 from edgekit.errors import EdgekitError
 from edgekit.output import BUNDLE, Output
@@ -22,8 +28,11 @@ from targets import Board
 Progress = Callable[[str, float], None]
 #: Samples per call of the numpy reference: enough to be quick, few enough to fit in memory.
 REFERENCE_BATCH = 32
-#: The board does not answer, or nothing was ever flashed to it.
-_NOT_OURS = ("E606", "E607")
+#: Samples that a core of this machine takes at once.
+HOST_BATCH = 16
+#: The board does not answer, ends in a fault, talks by another transport, is of another version, or
+#: nothing was ever flashed to it.
+_NOT_OURS = ("E606", "E607", "E609", "E612", "E647")
 
 
 def execute(
@@ -33,8 +42,9 @@ def execute(
     *,
     mode: str = "interpreter",
     compiler: str = "zig",
-    port: str | None = None,
+    access: Access | None = None,
     progress: Progress | None = None,
+    notices: list[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Run raw integer samples [n, ...] in order; returns raw outputs [n, ...] by name.
 
@@ -43,6 +53,7 @@ def execute(
 
     Args:
         where: "reference", "host", or the name of a board.
+        notices: gets what there is to know of the run, in sentences.
 
     Raises:
         EdgekitError: E601 for an unknown place, and whatever that place raises.
@@ -62,23 +73,19 @@ def execute(
         return {n: np.concatenate([p[n] for p in parts]) for n in graph.outputs}
     rows: list[list[bytes]] = []
     if where == "host":
-        folder.check_kernels()
-        bundle = (folder.path / BUNDLE).read_bytes()
-        host = HostModel(folder.sources, folder.name, bundle, mode)
-        host.reset()
-        for i in range(count):
-            say("host", i / count)
-            rows.append(host.run([inputs[n][i].tobytes() for n in graph.inputs]))
+        rows = _on_host(folder, inputs, mode, say)
     else:
         board = find_board(where)
         with session(
-            folder, board, mode=mode, compiler=compiler, port=port, progress=say
+            folder, board, mode=mode, compiler=compiler, access=access, progress=say
         ) as board_:
             if folder.bundle.states:
                 board_.reset()
             for i in range(count):
                 say(board.name, i / count)
                 rows.append(board_.run([inputs[n][i].tobytes() for n in graph.inputs]))
+            if notices is not None:
+                notices += board_.notices()
     return {
         name: np.stack(
             [
@@ -92,22 +99,79 @@ def execute(
     }
 
 
+def _on_host(
+    folder: Output, inputs: Mapping[str, np.ndarray], mode: str, say: Progress
+) -> list[list[bytes]]:
+    """Outputs by sample. Without states samples have nothing to do with each other, and every core
+    takes some."""
+    folder.check_kernels()
+    layers = folder.description.get("report", {}).get("layers", [])
+    check_host(find_target(folder.target), [layer.get("family", "") for layer in layers])
+    graph, count = folder.graph, len(next(iter(inputs.values())))
+    host = HostModel(folder.sources, folder.name, (folder.path / BUNDLE).read_bytes(), mode)
+    host.reset()
+    cores = 1 if graph.states else min(os.cpu_count() or 1, -(-count // HOST_BATCH))
+    free: SimpleQueue[HostModel] = SimpleQueue()
+    for model in (host, *(host.another() for _ in range(cores - 1))):
+        free.put(model)
+
+    def run(first: int) -> list[list[bytes]]:
+        model, last = free.get(), min(first + HOST_BATCH, count)
+        try:
+            return [
+                model.run([inputs[n][i].tobytes() for n in graph.inputs])
+                for i in range(first, last)
+            ]
+        finally:
+            free.put(model)
+
+    rows: list[list[bytes]] = []
+    pool = ThreadPoolExecutor(cores)
+    try:
+        for done in pool.map(run, range(0, count, HOST_BATCH)):
+            rows += done
+            say("host", len(rows) / count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return rows
+
+
 def build(
-    folder: Output, board: Board, *, mode: str = "interpreter", compiler: str = "zig"
+    folder: Output,
+    board: Board,
+    *,
+    mode: str = "interpreter",
+    compiler: str = "zig",
+    transport: str | None = None,
+    trigger: bool = False,
 ) -> Firmware:
     """Firmware of the compiled model for `board`, kept in OUT/firmware.
 
+    Args:
+        transport: how it talks to the host; None is the usual one of the board's first route.
+        trigger: as for `edgekit.devices.firmware.build.build_firmware`.
+
     Raises:
-        EdgekitError: E620 where board and model are for different CPUs; E50x.
+        EdgekitError: E511 where packages are the only way to the board, E620 where board and model
+            are for different CPUs, E671 where `mode` has nothing for the board's GPU; E50x.
     """
-    if board.target.name != folder.target:
+    refuse_packages_only(board)
+    if folder.target not in (board.target.name, *board.target.runs_too):
         raise EdgekitError(
             "E620",
             f"'{folder.path}' is compiled for {folder.target}, board '{board.name}' has a "
             f"{board.target.name}",
             help=f"compile with --target {board.target.name}",
         )
+    if board.target.gpu and mode == "aot":
+        raise EdgekitError(
+            "E671",
+            f"an ahead-of-time program has nothing for the GPU of '{board.name}'",
+            help="leave --aot away",
+        )
     bundle = folder.check_kernels()
+    transport = transport or transport_of(board)
+    variant = f"{mode}{f'-{transport}' * (transport != 'uart')}{'-trigger' * trigger}"
     return model_firmware(
         folder.sources,
         folder.name,
@@ -116,7 +180,9 @@ def build(
         bundle=folder.path / BUNDLE,
         layers=max(len(bundle.layers), 1),
         compiler=compiler,
-        output=folder.path / "firmware" / f"{board.name}-{mode}.elf",
+        output=folder.path / "firmware" / f"{board.name}-{variant}.elf",
+        transport=transport,
+        trigger=trigger,
     )
 
 
@@ -127,22 +193,68 @@ def session(
     *,
     mode: str = "interpreter",
     compiler: str = "zig",
-    port: str | None = None,
+    access: Access | None = None,
+    trigger: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Session]:
     """A session with a board that runs this model; it is flashed where it runs anything else."""
-    say = progress or (lambda stage, share: None)
-    say(f"building for {board.name}", 0.0)
-    firmware = build(folder, board, mode=mode, compiler=compiler)
-    if not _runs(board, firmware, port):
-        flash_firmware(board, firmware.elf, say)
-    with connect(board, port=port) as open_session:
-        check_hash(open_session, folder, board)
+    if progress:
+        progress(f"building for {board.name}", 0.0)
+    firmware = build(
+        folder,
+        board,
+        mode=mode,
+        compiler=compiler,
+        transport=transport_of(board, access),
+        trigger=trigger,
+    )
+    with running(folder, board, firmware, access=access, progress=progress) as open_session:
         yield open_session
 
 
-def flash_firmware(board: Board, elf: Path, say: Progress) -> None:
-    flash(board, elf, lambda done, total: say(f"flashing {board.name}", done / max(total, 1)))
+@contextmanager
+def running(
+    folder: Output,
+    board: Board,
+    firmware: Firmware,
+    *,
+    access: Access | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Session]:
+    """A session with a board that runs this firmware of the model, flashed where it does not."""
+    say = progress or (lambda stage, share: None)
+    access = replace(access or Access(), program=str(firmware.elf))
+    with exclusive(board, access, say):
+        if not _runs(board, firmware, access):
+            flash_firmware(board, firmware.elf, say, access)
+        with connect(board, access=access) as open_session:
+            check_hash(open_session, folder, board)
+            yield open_session
+
+
+@contextmanager
+def exclusive(board: Board, access: Access, say: Progress) -> Iterator[None]:
+    """No other command has the board meanwhile, where it is one on this machine."""
+
+    def wait() -> None:
+        say(f"waiting for {board.name}: another edgekit has it", 0.0)
+
+    with stored.exclusive(board, access.route or board.route, wait):
+        yield
+
+
+def flash_firmware(
+    board: Board, elf: Path, say: Progress, access: Access | None = None
+) -> FlashReport:
+    """Flash with progress as bytes and a share; raises what `edgekit.devices.flash.flash` raises.
+
+    Half of the bytes are those that are read back.
+    """
+
+    def tell(done: int, total: int) -> None:
+        say(f"flashing {board.name}: {done} of {total} B", done / max(total, 1))
+
+    return flash(board, elf, tell, access)
 
 
 def check_hash(open_session: Session, folder: Output, board: Board) -> None:
@@ -161,11 +273,11 @@ def check_hash(open_session: Session, folder: Output, board: Board) -> None:
         )
 
 
-def _runs(board: Board, firmware: Firmware, port: str | None) -> bool:
+def _runs(board: Board, firmware: Firmware, access: Access) -> bool:
     try:
-        with connect(board, port=port) as open_session:
+        with connect(board, access=access) as open_session:
             return open_session.hello().build_id == firmware.build_id
     except EdgekitError as error:
-        if re.match("|".join(_NOT_OURS), error.code):
+        if error.code in _NOT_OURS:
             return False
         raise

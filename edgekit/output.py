@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,11 +100,19 @@ def open_output(path: Path) -> Output:
     """The output folder at `path`.
 
     Raises:
-        EdgekitError: E701 where there is no such folder or it is not ours.
+        EdgekitError: E701 where there is no such folder or it is not ours, E347 where it is one of
+            several models.
     """
     marker = path / MARKER
     try:
         description = json.loads(marker.read_text(encoding="utf-8"))
+        if isinstance(description, dict) and isinstance(models := description.get("models"), list):
+            raise EdgekitError(
+                "E347",
+                f"'{path}' joins {len(models)} models, and one is wanted",
+                details=[str(path / str(name)) for name in models],
+                help="name the folder of one of them",
+            )
         ours = isinstance(description, dict) and "name" in description and "target" in description
     except (OSError, ValueError):
         ours = False
@@ -116,27 +124,30 @@ def open_output(path: Path) -> Output:
     return Output(path)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, marker: str = MARKER) -> None:
     """Refuse, before any work is done, a destination that is somebody else's.
+
+    Args:
+        marker: the file that says that a folder is ours.
 
     Raises:
         EdgekitError: E703; E704 where it cannot even be looked at.
     """
     try:
-        _check_ours(path)
+        _check_ours(path, marker)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
-def _check_ours(path: Path) -> None:
+def _check_ours(path: Path, marker: str) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise EdgekitError(
             "E703", f"'{path}' exists and is not a folder", help="choose another -o OUT"
         )
-    if path.is_dir() and not (path / MARKER).is_file() and any(path.iterdir()):
+    if path.is_dir() and not (path / marker).is_file() and any(path.iterdir()):
         raise EdgekitError(
             "E703",
-            f"folder '{path}' has {len(list(path.iterdir()))} entries and none is {MARKER}: "
+            f"folder '{path}' has {len(list(path.iterdir()))} entries and none is {marker}: "
             "it is not ours to replace",
             help="choose another -o OUT, or empty the folder",
         )
@@ -156,26 +167,47 @@ def write_output(
     """
     check_writable(path)
     path = path.absolute()
+    write_folder(path, {**files, MARKER: json.dumps(description, indent=1) + "\n"})
+    return Output(path)
+
+
+def write_folder(
+    path: Path,
+    files: Mapping[str, bytes | str],
+    add: Callable[[Path], None] = lambda staging: None,
+) -> None:
+    """Put a folder of just these files in the place of `path`, whole or not at all.
+
+    Whether what is there may be replaced is the caller's to check.
+
+    Args:
+        path: absolute.
+        files: contents by name relative to the folder.
+        add: called with the folder under its temporary name, to add more to it.
+
+    Raises:
+        EdgekitError: E704 where writing fails; `path` is then untouched.
+    """
     staging: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.part-", dir=path.parent))
         staging.chmod(0o755)
-        text = json.dumps(description, indent=1) + "\n"
-        for name, data in {**files, MARKER: text}.items():
+        for name, data in files.items():
             file = staging / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data.encode() if isinstance(data, str) else data)
+        add(staging)
         _replace(staging, path)
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
     finally:
         if staging is not None and staging.exists():
             shutil.rmtree(staging, ignore_errors=True)
-    return Output(path)
 
 
-def _cannot_write(path: Path, error: OSError) -> EdgekitError:
+def cannot_write(path: Path, error: OSError) -> EdgekitError:
+    """E704 for a destination that the operating system refuses."""
     return EdgekitError(
         "E704", f"cannot write '{path}': {error.strerror or error}", help="check rights and space"
     )

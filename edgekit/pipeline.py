@@ -13,6 +13,7 @@ from edgekit import data, importers
 from edgekit.build import Build, build
 from edgekit.devices.find import find_board, find_target
 from edgekit.errors import EdgekitError
+from edgekit.floating import left_in_float
 from edgekit.graph import Graph
 from edgekit.judge import Judge
 from edgekit.output import Output, check_writable, write_output
@@ -24,8 +25,11 @@ from edgekit.search.rows import Search
 from edgekit.streaming import Hop
 from edgekit.streaming import stream as streamed
 from edgekit.streaming.kept import keep
+from targets import Target
 
 Progress = Callable[[str, float], None]
+#: What `threads` may be.
+MOST_THREADS = 16
 #: Options of `quantizer.quantize` that leave no widths to choose.
 WIDTH_OPTIONS = ("weight_bits", "activation_bits", "float_layers")
 
@@ -55,11 +59,13 @@ def compile(
     validation: Path | None = None,
     sparse_weights: str = "auto",
     optimize: str | None = None,
+    threads: int = 1,
     require_fast: bool = False,
     stream: Hop | None = None,
     states: Mapping[str, str] | None = None,
     compiler: str = "zig",
     processing: Processing | Path | None = None,
+    precision: str | None = None,
     progress: Progress | None = None,
 ) -> Compiled:
     """Compile a model for `target` into the folder `output`.
@@ -75,7 +81,7 @@ def compile(
         quantization: options of `quantizer.quantize` that are not the default, such as
             ``{"weight_bits": 4}``; only for float models.
         bind: sizes of symbolic dimensions by name.
-        budget: limits of flash, RAM, latency, agreement and SQNR.
+        budget: limits of flash, RAM, latency, longest step, agreement and SQNR.
         validation: samples to judge these two on; the calibration data where None.
         sparse_weights: when weights with zeros are stored as a bitmask and values, which costs
             instructions: "smallest" wherever that saves bytes, "auto" where it saves a quarter of a
@@ -83,6 +89,8 @@ def compile(
         optimize: what kernels are chosen for: "balanced", "speed", "ram" or "size"
             (`codegen.choose`); None for "balanced", and another one where that exceeds the budget
             and the other keeps it.
+        threads: most threads of a program under Linux that share in one inference
+            (`edgekit.library`): each gets a scratch buffer for every kernel that has parts.
         require_fast: refuse a model of which portable kernels take a noticeable share.
         stream: take this many new steps of time in every call instead of a whole window
             (`edgekit.streaming`); samples for calibration and validation are whole windows.
@@ -92,6 +100,7 @@ def compile(
         compiler: "zig" or "gcc".
         processing: steps in front of the model and behind it, or a YAML file of them
             (docs/PROCESSING.md).
+        precision: one of `edgekit.floating.PRECISIONS` leaves a float model in float.
         progress: called with a stage's name and its share done, 0 to 1.
 
     Raises:
@@ -102,11 +111,11 @@ def compile(
     output, limits = Path(output), check_budget(budget or Budget())
     chosen = find_target(target)
     board = find_board(chosen.default_board)
-    if limits.max_latency is not None and not chosen.estimates_cycles:
+    limit = limits.max_latency or limits.max_step
+    if limit is not None and not chosen.estimates_cycles:
         raise EdgekitError(
             "E340",
-            f"a latency limit of {limits.max_latency:g} ms cannot be checked: target "
-            f"'{chosen.name}' has no cycle model",
+            f"a limit of {limit:g} ms cannot be checked: target '{chosen.name}' has no cycle model",
             help="leave the limit away; the report has exact instructions",
         )
     if stream is not None and limits.judged:
@@ -115,6 +124,7 @@ def compile(
             "--stream takes a few steps per call, quality is judged on whole windows",
             help="judge first without --stream; the streaming form has the same integers",
         )
+    _check_threads(threads, chosen)
     check_writable(output)
     around = Around.of(processing, limits, stream is not None)
     say("import", 0.0)
@@ -130,7 +140,8 @@ def compile(
             quality = replace(quality, sample={}) if quality else None
         return build(
             integer, quality, target=chosen, board=board, compiler=compiler, say=say,
-            sparse_weights=sparse_weights, optimize=objective, require_fast=require_fast,
+            sparse_weights=sparse_weights, optimize=objective, threads=threads,
+            require_fast=require_fast,
         )  # fmt: skip
 
     def made(integer: Graph, quality: Quality | None) -> Build:
@@ -146,7 +157,16 @@ def compile(
         return first
 
     options, table = dict(quantization or {}), None
-    if _is_float(graph):
+    if precision is not None:
+        _check_left_in_float(graph, precision, chosen, calibration, options, limits)
+        if processing is not None or stream is not None:
+            raise EdgekitError(
+                "E317",
+                f"--float leaves '{graph.name}' as it is, and processing and streaming are not",
+                help="leave --float away, or --processing and --stream",
+            )
+        built = fitting(left_in_float(graph, precision), None)
+    elif _is_float(graph):
         samples = _samples(graph, calibration)
         judge = _judge(graph, samples, validation) if limits else None
         built = fitting(*_quantized(graph, samples, options, say))
@@ -166,6 +186,18 @@ def compile(
     return Compiled(written, built.report, built.graph, table)
 
 
+def _check_threads(threads: int, target: Target) -> None:
+    if not 1 <= threads <= MOST_THREADS or (threads > 1 and target.port != "linux"):
+        raise EdgekitError(
+            "E370",
+            f"{threads} threads for target '{target.name}', "
+            + (f"which may be 1 to {MOST_THREADS}" if target.port == "linux" else "which has 1"),
+            help=f"--threads 1 to {MOST_THREADS}"
+            if target.port == "linux"
+            else "--threads is for targets with Linux: edgekit targets",
+        )
+
+
 def _graph(
     model: Path | Graph, bind: dict[str, int] | None, float_behind: bool
 ) -> tuple[Graph, str]:
@@ -182,7 +214,7 @@ def _graph(
 
 
 #: What kernels can be chosen for where a cost exceeds its limit.
-_REMEDIES = {"RAM": "ram", "flash": "size", "latency": "speed"}
+_REMEDIES = {"RAM": "ram", "flash": "size", "latency": "speed", "longest step": "speed"}
 
 
 def _objectives(budget: Budget, built: Build) -> list[str]:
@@ -206,11 +238,41 @@ def _samples(
             "E207",
             f"'{graph.name}' is a float model and needs calibration data"
             + (f" ({note})" if note else ""),
-            help="--calibration DATA.npz with some tens of typical inputs, no labels needed",
+            help="--calibration DATA.npz with some tens of typical inputs, no labels needed; or "
+            "--float fp32 to leave it in float",
         )
     if isinstance(calibration, Mapping):
         return dict(calibration)
     return dict(data.load(Path(calibration), graph).arrays)
+
+
+def _check_left_in_float(
+    graph: Graph,
+    precision: str,
+    target: Target,
+    calibration: Path | Mapping[str, np.ndarray] | None,
+    options: Mapping[str, Any],
+    budget: Budget,
+) -> None:
+    """Refuse what cannot be asked for together with ``--float``."""
+    if not _is_float(graph):
+        raise EdgekitError(
+            "E317",
+            f"'{graph.name}' is quantized already and cannot be left in float",
+            help="leave --float away",
+        )
+    if precision == "fp16" and not target.gpu:
+        raise EdgekitError(
+            "E317",
+            f"--float fp16 is for GPUs, target '{target.name}' has none",
+            help="--float fp32, or a target of gpu: edgekit targets",
+        )
+    if calibration is not None or options or budget.judged:
+        raise EdgekitError(
+            "E317",
+            f"--float leaves '{graph.name}' as it is: there is nothing to calibrate or to judge",
+            help="leave --float away, or --calibration and the options of quantization",
+        )
 
 
 def _check_quantized(
@@ -247,7 +309,9 @@ def _quantized(
         name: data.quantize_input(result.graph, name, array[:1])
         for name, array in data.prepare(graph, arrays).items()
     }
-    return result.graph, Quality(dict(result.sqnr_db), result.logits_sqnr_db, result.samples, first)
+    every = {name: tensor.sqnr_db for name, tensor in result.tensors.items()}
+    sqnr = {**every, **result.sqnr_db}
+    return result.graph, Quality(sqnr, result.logits_sqnr_db, result.samples, first)
 
 
 def _judge(graph: Graph, arrays: Mapping[str, np.ndarray], validation: Path | None) -> Judge:
@@ -304,6 +368,8 @@ def _check_budget(built: Build, budget: Budget) -> None:
         report = built.report
         parts = [f"{part}: {n} B of flash" for part, n in report.flash.items()]
         parts += [f"{part}: {n} B of RAM" for part, n in report.ram.items()]
+        if budget.max_step is not None and (step := report.longest_step):
+            parts.append(f"longest step: '{step.layer}'")
         raise EdgekitError(
             "E314",
             f"'{report.name}' exceeds the budget: {excess[0]}",

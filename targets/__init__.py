@@ -11,22 +11,30 @@ from pathlib import Path
 
 from targets.load import load_board, load_target
 from targets.model import (
+    EMULATORS,
+    TRANSPORTS,
     Board,
     Peripheral,
     Qemu,
     Region,
+    Step,
     Target,
     TargetFileError,
+    Trigger,
     UnknownName,
 )
 
 __all__ = [
+    "EMULATORS",
+    "TRANSPORTS",
     "Board",
     "Peripheral",
     "Qemu",
     "Region",
+    "Step",
     "Target",
     "TargetFileError",
+    "Trigger",
     "UnknownName",
     "board",
     "boards",

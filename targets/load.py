@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from targets import linux
 from targets.model import (
+    BOOT_IMAGES,
     COUNTERS,
     KERNEL_OPTS,
+    PACKAGES,
     PORTS,
     REGION_KINDS,
-    ROUTES,
     TIMER_KINDS,
-    UART_KINDS,
+    TRANSPORTS,
     Board,
     Peripheral,
     Qemu,
     Region,
+    Step,
     Target,
     TargetFileError,
+    Trigger,
 )
+from targets.npu.config import CONFIGURATIONS
+from targets.steps import parse_step
 
 T = TypeVar("T")
 
@@ -67,6 +74,14 @@ class _Table:
             raise TargetFileError(f"{self.where}: '{key}' is {value}, must be {low} to {high}")
         return value
 
+    def flag(self, key: str) -> bool:
+        """A truth value that is false where the key is missing."""
+        self.taken.add(key)
+        value = self.data.get(key, False)
+        if not isinstance(value, bool):
+            raise TargetFileError(f"{self.where}: '{key}' must be true or false")
+        return value
+
     def table(self, key: str) -> _Table:
         return _Table(self.take(key, dict), f"{self.where} [{key}]")
 
@@ -107,6 +122,12 @@ def load_target(path: Path) -> Target:
         gcc_package=gcc.take("package", str),
         gcc_libraries=gcc.texts("libraries"),
         kernel_opt=top.one_of("kernel_opt", KERNEL_OPTS) if top.has("kernel_opt") else "-O2",
+        accelerator=top.one_of("accelerator", tuple(CONFIGURATIONS))
+        if top.has("accelerator")
+        else "",
+        hwcaps=_hwcaps(top, zig.take("triple", str).partition("-")[0]),
+        runs_too=top.texts("runs_too") if top.has("runs_too") else (),
+        gpu=top.flag("gpu"),
     )
     for table in (top, zig, gcc):
         table.done()
@@ -115,35 +136,168 @@ def load_target(path: Path) -> Target:
     return found
 
 
+def _hwcaps(top: _Table, architecture: str) -> tuple[str, ...]:
+    names = top.texts("hwcaps") if top.has("hwcaps") else ()
+    known = linux.HWCAPS.get(architecture, {})
+    if unknown := [name for name in names if name not in known]:
+        raise TargetFileError(
+            f"{top.where}: 'hwcaps' has '{unknown[0]}', must be of: {', '.join(known) or 'none'}"
+        )
+    return names
+
+
 def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
     """Read one board file whose target is among `targets`; raises `TargetFileError`."""
     top = _open(path)
+    name = top.one_of("target", (*targets, linux.THIS_MACHINE))
+    target = targets[linux.this_machine() if name == linux.THIS_MACHINE else name]
+    clock_hz, regions, uart = (_linux if target.port == linux.PORT else _bare)(top)
     found = Board(
         name=path.stem,
         description=top.take("description", str),
-        target=targets[top.one_of("target", tuple(targets))],
-        clock_hz=top.number("clock_hz", 1, 2**32 - 1),
-        regions=_regions(top),
-        uart=_peripheral(top.table("uart"), UART_KINDS),
+        target=target,
+        clock_hz=clock_hz,
+        regions=regions,
+        uart=uart,
         counters=_counters(top),
-        route=top.one_of("route", ROUTES),
-        notes=top.take("notes", str),
+        routes=_routes(top),
+        tested=top.take("tested", str),
+        notes=top.take("notes", str) if top.has("notes") else "",
         timer=_peripheral(top.table("timer"), TIMER_KINDS) if top.has("timer") else None,
         qemu=_qemu(top.table("qemu")) if top.has("qemu") else None,
+        settings=_settings(top),
+        chip=top.take("chip", str) if top.has("chip") else "",
+        core=top.take("core", str) if top.has("core") else "",
+        setup=_steps(top, "setup"),
+        cold=_steps(top, "cold"),
+        trigger=_trigger(top.table("trigger")) if top.has("trigger") else None,
+        boot=top.one_of("boot", BOOT_IMAGES) if top.has("boot") else "",
+        caches=top.flag("caches"),
+        packages_only=top.one_of("packages_only", PACKAGES) if top.has("packages_only") else "",
+        usb=_usb(top),
+        transports=_transports(top),
+        accelerator_base=_accelerator_base(top),
         **_flash_timing(top),
     )
     top.done()
     if "cmsdk-timer" in found.counters and found.timer is None:
         raise TargetFileError(f"{path.name}: counter 'cmsdk-timer' needs a table [timer]")
+    if (found.accelerator_base >= 0) != bool(target.accelerator):
+        raise TargetFileError(
+            f"{path.name}: 'accelerator_base' and a target with an accelerator go together"
+        )
     if (found.route == "qemu-gdb") != (found.qemu is not None):
         raise TargetFileError(f"{path.name}: table [qemu] and route 'qemu-gdb' go together")
+    unknown = [name for name in found.settings if name not in found.routes]
+    if unknown:
+        raise TargetFileError(
+            f"{path.name}: settings for '{unknown[0]}', which is not one of its routes, "
+            f"{', '.join(found.routes) or 'none'}"
+        )
+    return found
+
+
+def _accelerator_base(top: _Table) -> int:
+    return top.number("accelerator_base", 0, 2**32 - 4) if top.has("accelerator_base") else -1
+
+
+def _bare(top: _Table) -> tuple[int, tuple[Region, ...], Peripheral]:
+    """Clock, memories and UART of a microcontroller."""
+    return top.number("clock_hz", 1, 2**32 - 1), _regions(top), _uart(top.table("uart"))
+
+
+def _linux(top: _Table) -> tuple[int, tuple[Region, ...], Peripheral]:
+    """The same of a board with Linux, which needs to be told its RAM only."""
+    clock_hz = top.number("clock_hz", 1, 2**32 - 1) if top.has("clock_hz") else 0
+    table = top.table("linux")
+    regions = linux.memories(table.number("ram_mib", 16, 1 << 20))
+    table.done()
+    return clock_hz, regions, Peripheral(linux.PORT, 0)
+
+
+def _routes(top: _Table) -> tuple[str, ...]:
+    names = top.texts("routes")
+    if not names and not top.has("packages_only"):
+        raise TargetFileError(f"{top.where}: 'routes' is empty")
+    if names and top.has("packages_only"):
+        raise TargetFileError(f"{top.where}: 'packages_only' and 'routes' exclude each other")
+    return names
+
+
+def _settings(top: _Table) -> dict[str, dict[str, str | int]]:
+    """``[settings.ROUTE]`` tables; the routes check what is in them."""
+    if not top.has("settings"):
+        return {}
+    found: dict[str, dict[str, str | int]] = {}
+    for route, table in top.take("settings", dict).items():
+        whole = isinstance(table, dict)
+        if not whole or not all(isinstance(v, str | int) for v in table.values()):
+            raise TargetFileError(f"{top.where} [settings.{route}]: only texts and integers")
+        found[route] = dict(table)
+    return found
+
+
+def _steps(top: _Table, key: str) -> tuple[Step, ...]:
+    steps = []
+    for number, text in enumerate(top.texts(key) if top.has(key) else (), 1):
+        try:
+            steps.append(parse_step(text))
+        except ValueError as error:
+            raise TargetFileError(f"{top.where}: '{key}' step {number}: {error}") from None
+    return tuple(steps)
+
+
+def _trigger(table: _Table) -> Trigger:
+    found = Trigger(
+        table.number("set", 0, 2**32 - 4),
+        table.number("clear", 0, 2**32 - 4),
+        table.number("mask", 1, 2**32 - 1),
+        table.number("clear_shift", 0, 31) if table.has("clear_shift") else 0,
+    )
+    table.done()
+    return found
+
+
+def _transports(top: _Table) -> tuple[str, ...]:
+    if not top.has("transports"):
+        return TRANSPORTS
+    names = top.texts("transports")
+    if not names or not set(names) <= set(TRANSPORTS) or len(set(names)) < len(names):
+        raise TargetFileError(
+            f"{top.where}: 'transports' must name some of {', '.join(TRANSPORTS)}, each once"
+        )
+    return names
+
+
+def _usb(top: _Table) -> tuple[str, ...]:
+    identifiers = tuple(text.lower() for text in top.texts("usb")) if top.has("usb") else ()
+    for text in identifiers:
+        if not re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", text):
+            raise TargetFileError(
+                f"{top.where}: 'usb' has '{text}', must be VID:PID such as '0483:374b'"
+            )
+    return identifiers
+
+
+def _uart(table: _Table) -> Peripheral:
+    """`kind` names a file of firmware/ports; whether it exists shows when firmware is built."""
+    found = Peripheral(
+        table.take("kind", str),
+        table.number("base", 0, 2**32 - 1),
+        table.number("clock_hz", 1, 2**32 - 1) if table.has("clock_hz") else 0,
+        table.number("baud", 1200, 12_000_000) if table.has("baud") else Peripheral.baud,
+        *(table.number(pin, 0, 255) if table.has(pin) else -1 for pin in ("tx_pin", "rx_pin")),
+    )
+    table.done()
+    if (found.tx_pin < 0) != (found.rx_pin < 0):
+        raise TargetFileError(f"{table.where}: 'tx_pin' and 'rx_pin' go together")
     return found
 
 
 def _counters(top: _Table) -> tuple[str, ...]:
     names = top.texts("counters")
     wrong = [n for n in names if n not in COUNTERS]
-    if wrong or not names:
+    if wrong or not (names or top.has("packages_only")):
         raise TargetFileError(
             f"{top.where}: 'counters' must name some of {', '.join(COUNTERS)}"
             + (f", not '{wrong[0]}'" if wrong else "")
@@ -190,6 +344,7 @@ def _regions(top: _Table) -> tuple[Region, ...]:
                 table.number("start", 0, 2**32 - 1),
                 table.number("size", 1, 2**32),
                 table.number("wait_states", 0, 255) if table.has("wait_states") else 0,
+                table.number("data_start", 0, 2**32 - 1) if table.has("data_start") else -1,
             )
         )
         table.done()

@@ -13,6 +13,7 @@ from edgekit.ops import operator
 from edgekit.ops.normalize import BETA_STEPS
 from edgekit.ops.softmax import PROBABILITIES
 
+SIZES = st.integers(1, 12)
 ROW_OPERATORS = ("l2_normalize", "log_softmax")
 NORMALIZATIONS = ("layer_norm", "rms_norm", "instance_norm", "group_norm")
 
@@ -28,10 +29,11 @@ def matmul_graphs(
     b_dtype: str = "int8",
     dtype: str = "int8",
     clamps: bool = True,
+    sizes: st.SearchStrategy[int] = SIZES,
 ) -> Graph:
     """Batches that are equal, or of one matrix that all others meet; b may be constant."""
     lead = (1, *draw(st.lists(st.integers(1, 3), max_size=2)))
-    m, k, n = (draw(st.integers(1, 12)) for _ in range(3))
+    m, k, n = (draw(sizes) for _ in range(3))
     transpose_b = draw(st.booleans())
     b_lead = draw(st.sampled_from([lead, (1,) * len(lead)]))
     b_shape = (*b_lead, n, k) if transpose_b else (*b_lead, k, n)

@@ -12,13 +12,13 @@ import numpy as np
 from codegen.aot import aot_sources
 from codegen.program import Program
 from codegen.sources import c_name, kernel_sources
-from edgekit.devices.bench import Bench, Out, link_functions
-from edgekit.devices.build import build_firmware, firmware_folder
-from edgekit.devices.model import support_files
+from edgekit.devices.emulators.bench import Bench, Out, link_functions
+from edgekit.devices.firmware.build import build_firmware, firmware_folder
+from edgekit.devices.firmware.model import support_files
 from edgekit.devices.session import connect
 from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_executable, host_library
-from targets import board
+from targets import Board, board
 
 #: Kernels of tests run on tiny shapes: compiling them takes most of the time.
 HOST_OPT = "-O0"
@@ -70,12 +70,19 @@ def run_m4(
     program: Program, folder: Path, feeds: dict[str, np.ndarray], compiler: str = "zig"
 ) -> tuple[list[np.ndarray], int]:
     """``NAME_run`` on the virtual Cortex-M4; returns the outputs and exact instructions."""
+    return run_virtual(M4, program, folder, feeds, compiler)
+
+
+def run_virtual(
+    on: Board, program: Program, folder: Path, feeds: dict[str, np.ndarray], compiler: str = "zig"
+) -> tuple[list[np.ndarray], int]:
+    """The same on a virtual board."""
     sources = write_sources(program, folder)
-    cc = find_compiler(compiler, M4.target)
+    cc = find_compiler(compiler, on.target)
     include = [folder, firmware_folder() / "include"]
     entry = f"{c_name(program.name)}_invoke"
-    objects = cc.objects(sources, include=include, opt=M4.target.kernel_opt)
-    bench = Bench(link_functions(objects, M4, [entry], compiler), M4)
+    objects = cc.objects(sources, include=include, opt=on.target.kernel_opt)
+    bench = Bench(link_functions(objects, on, [entry], compiler), on)
     arguments = [feeds[t.name].tobytes() for t in program.inputs]
     done = bench.call(entry, [*arguments, *(Out(t.nbytes) for t in program.outputs)])
     outputs = [

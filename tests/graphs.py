@@ -85,9 +85,15 @@ def window_attrs(draw: st.DrawFn, h: int, w: int, kernel: tuple[int, int], dilat
 
 @st.composite
 def conv_graphs(
-    draw: st.DrawFn, op: str, bits: int = 8, x_dtype: str = "int8", dtype: str = "int8"
+    draw: st.DrawFn,
+    op: str,
+    bits: int = 8,
+    x_dtype: str = "int8",
+    dtype: str = "int8",
+    fours: bool = False,
 ) -> Graph:
-    """conv2d, depthwise_conv2d or fully_connected with random everything, weights of `bits`."""
+    """conv2d, depthwise_conv2d or fully_connected with random everything, weights of `bits`; with
+    `fours` channels come in fours, one result for each, and images are wider."""
     r = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x_quant, out_quant = draw(quants(1e-3, 0.5, x_dtype)), draw(quants(1e-2, 2.0, dtype))
     attrs: dict[str, Any] = {} if dtype == x_dtype else {"out_dtype": dtype}
@@ -99,15 +105,19 @@ def conv_graphs(
         per_channel = draw(st.booleans())
     else:
         h, w, c = draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 5))
+        if fours:
+            w, c = draw(st.integers(1, 20)), 4 * draw(st.integers(1, 3))
         kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
         attrs |= window_attrs(draw, h, w, kernel, dilate=True)
         x_shape, per_channel = (1, h, w, c), True
         if op == "conv2d":
             attrs["groups"] = draw(st.sampled_from([1, c]))
             channels, axis = attrs["groups"] * draw(st.integers(1, 4)), 0
+            if fours:
+                attrs["groups"], channels = 1, draw(st.integers(1, 12))
             w_shape = (channels, *kernel, c // attrs["groups"])
         else:
-            channels, axis = c * draw(st.integers(1, 3)), 2
+            channels, axis = c * (1 if fours else draw(st.integers(1, 3))), 2
             w_shape = (*kernel, channels)
         extent = [(k - 1) * d + 1 for k, d in zip(kernel, attrs["dilations"], strict=True)]
         pads, strides = attrs["pads"], attrs["strides"]
@@ -258,18 +268,18 @@ def graphs_of(op: str) -> st.SearchStrategy[Graph]:
     """The strategy for one operator by name, with what it works on where that is not int8.
 
     ``conv2d int4`` has four-bit weights, ``add int16`` 16-bit activations, ``clip int8>int16``
-    reads one width and writes the other, ``add int16 mixed`` has a second operand of 8 bits, and
-    ``conv2d float int8>float32`` computes in float32.
+    reads one width and writes the other, ``add int16 mixed`` has a second operand of 8 bits,
+    ``conv2d float int8>float32`` computes in float32, ``conv2d fours`` has channels in fours.
     """
     name, *rest = op.split()
     bits = 4 if "int4" in rest else 8
-    types = next((word for word in rest if word not in ("int4", "mixed", "float")), "int8")
+    types = next((word for word in rest if word not in ("int4", "mixed", "float", "fours")), "int8")
     x_dtype, _, dtype = types.partition(">")
     dtype = dtype or x_dtype
     if "float" in rest:
         return float_graphs(name, x_dtype, dtype)
     if name in ("conv2d", "depthwise_conv2d", "fully_connected"):
-        return conv_graphs(name, bits, x_dtype, dtype)
+        return conv_graphs(name, bits, x_dtype, dtype, "fours" in rest)
     if name in ("add", "mul"):
         return elementwise_graphs(name, x_dtype, dtype, "mixed" in rest)
     if name in ("average_pool2d", "max_pool2d"):

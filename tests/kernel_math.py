@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.devices.bench import Bench, InOut, link_functions
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.emulators.bench import Bench, InOut, link_functions
+from edgekit.devices.firmware.build import firmware_folder
 from edgekit.toolchain import find_compiler, host_library
 from targets import board
 

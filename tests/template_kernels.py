@@ -18,8 +18,8 @@ from codegen.program import Program
 from codegen.sources import prototype
 from codegen.templates import templates
 from edgekit import reference
-from edgekit.devices.bench import Bench, Out, link_functions
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.emulators.bench import Bench, Out, link_functions
+from edgekit.devices.firmware.build import firmware_folder
 from edgekit.graph import Graph
 from edgekit.toolchain import find_compiler, host_executable
 

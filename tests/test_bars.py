@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from models import DIGITS, TFLITE, TestModel, compiled
+from pace import thinned
 from shared import needs_shared
 from tools import need
 
+from benchmarks.cortex_a import peers
 from codegen.lower import weight_bytes
+from edgekit import pipeline
 from edgekit.devices.find import find_board
 from edgekit.execute import session
 
@@ -43,7 +47,11 @@ BARS = {
 
 
 @needs_shared
-@pytest.mark.parametrize("model", TFLITE, ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "model",
+    thinned(TFLITE, lambda m: m.name not in ("vww96_tflite", "ad01_tflite")),
+    ids=lambda m: m.name,
+)
 def test_the_balanced_build(model: TestModel) -> None:
     instructions, arena, code, ratio = BARS[model.name]
     folder = compiled(model)
@@ -52,6 +60,39 @@ def test_the_balanced_build(model: TestModel) -> None:
     assert report["ram"]["arena"] <= arena
     assert report["flash"]["kernels"] + report["flash"]["runtime"] <= code
     assert len(folder.bundle.constants) <= ratio * weight_bytes(folder.graph)
+
+
+#: XNNPACK's instructions on the Cortex-A53 and A76, and the share of them that edgekit's balanced
+#: build may take.
+XNNPACK = peers()
+SHARES = {
+    "kws": (0.60, 0.50),
+    "resnet8": (0.62, 0.76),
+    "vww96": (0.35, 0.38),
+    "ad01": (0.42, 0.55),
+    "sww": (0.60, 0.63),
+}
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("model", "core"),
+    thinned(
+        [(m, core) for m in TFLITE for core in ("cortex-a53", "cortex-a76")],
+        lambda case: case[0].name == "ad01_tflite",
+    ),
+    ids=lambda x: x if isinstance(x, str) else x.name,
+)
+def test_cortex_a(model: TestModel, core: str, tmp_path: Path) -> None:
+    name = model.name.removesuffix("_tflite")
+    report = pipeline.compile(model.path, output=tmp_path / "out", target=core).report
+    share = SHARES[name][core == "cortex-a76"]
+    assert report.instructions is not None
+    assert report.instructions <= share * XNNPACK[name]["xnnpack"][core]
+    assert report.flash["kernels"] + report.flash["runtime"] <= 150_000
+    counted = [(x.cost, x.instructions) for x in report.layers if x.cost and x.instructions]
+    assert len(counted) >= 0.8 * len(report.layers)  # what kernels are chosen by is what runs
+    assert sum(c for c, _ in counted) == pytest.approx(sum(i for _, i in counted), rel=0.05)
 
 
 @needs_shared

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from edgekit import catalog
+import targets
+from edgekit import board_catalog, catalog
 from edgekit.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,13 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_page_of_operators_is_current() -> None:
     page = (ROOT / "docs" / "OPERATORS.md").read_text()
     assert page == catalog.markdown(), "edgekit ops --markdown docs/OPERATORS.md"
+
+
+def test_the_page_of_boards_is_current() -> None:
+    page = (ROOT / "docs" / "BOARDS.md").read_text()
+    assert page == board_catalog.markdown(targets.boards()), (
+        "edgekit boards --markdown docs/BOARDS.md"
+    )
 
 
 def test_every_operator_of_a_file_says_what_it_accepts() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import DIGITS, FORMATS, ONNX, TFLITE, TestModel, compiled, raw_inputs
+from pace import thinned
 from shared import SHARED
 from tools import need
 
@@ -58,10 +59,20 @@ CASES = [
     for model in (DIGITS, *ONNX, *FORMATS, *TFLITE)
     for where, mode in ways_of(model)
 ]
+#: In `make test`: two models in every way, and the others that differ in more than their size.
+EVERY_WAY = ("digits", "kws_tflite")
+IN_FEWER = ("ad01_onnx", "kws_nchw_onnx", "kws_16x8", "sww_tflite", "resnet8_tflite")
+
+
+def is_fast(case: tuple[TestModel, str, str]) -> bool:
+    model, *way = case
+    return model.name in EVERY_WAY or (model.name in IN_FEWER and tuple(way) in FEWER)
 
 
 @pytest.mark.parametrize(
-    ("model", "where", "mode"), CASES, ids=[f"{m.name}-{w}-{x}" for m, w, x in CASES]
+    ("model", "where", "mode"),
+    thinned(CASES, is_fast),
+    ids=[f"{m.name}-{w}-{x}" for m, w, x in CASES],
 )
 def test_same_bytes(model: TestModel, where: str, mode: str) -> None:
     if not model.path.exists():
@@ -88,8 +99,14 @@ CORES = {
 }
 
 
-@pytest.mark.parametrize("core", list(CORES))
-@pytest.mark.parametrize("name", ["kws_tflite", "ad01_tflite"])
+@pytest.mark.parametrize(
+    ("name", "core"),
+    thinned(
+        [(name, core) for name in ("kws_tflite", "ad01_tflite") for core in CORES],
+        lambda case: case in [("kws_tflite", "cortex-m55"), ("ad01_tflite", "riscv32"),
+                              ("ad01_tflite", "cortex-m0")],
+    ),
+)  # fmt: skip
 def test_same_bytes_on_every_core(name: str, core: str, tmp_path: Path) -> None:
     """Compiling runs a model on the virtual board and compares; QEMU's core is the second judge."""
     board, command = CORES[core]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from built import host_kernels
 from models import DIGITS, FORMATS, ONNX, TFLITE, TestModel, compiled, raw_inputs
+from pace import thinned
 from shared import SHARED
 
 from codegen.lower import build_program
@@ -19,7 +20,13 @@ INPUTS = 2
 MODELS = [DIGITS, *(m for m in ONNX if not m.nchw), *FORMATS, *TFLITE]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=[m.name for m in MODELS])
+#: One of each kind: of a float file, of another number format, quantized by TensorFlow.
+FAST = ("digits", "ad01_onnx", "kws_16x8", "kws_tflite", "sww_tflite")
+
+
+@pytest.mark.parametrize(
+    "model", thinned(MODELS, lambda m: m.name in FAST), ids=[m.name for m in MODELS]
+)
 def test_dead_bytes_do_not_matter(model: TestModel, tmp_path: Path) -> None:
     if not model.path.exists():
         pytest.skip(f"needs {model.path.name} of {SHARED}")

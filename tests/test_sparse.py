@@ -11,8 +11,8 @@ from models import DIGITS, raw_inputs
 from tools import need
 
 from edgekit import data, importers, pipeline
-from edgekit.devices.build import firmware_folder
-from edgekit.devices.model import RUNTIME_FOLDER, model_sources
+from edgekit.devices.firmware.build import firmware_folder
+from edgekit.devices.firmware.model import RUNTIME_FOLDER, model_sources
 from edgekit.execute import execute
 from edgekit.exporters import save_onnx
 from edgekit.output import BUNDLE, Output

@@ -6,45 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from placed import check_placed
+from state_graphs import accumulator, compiled_graph, stepwise
 
-from codegen.lower import reduced
+from codegen.lower import build_program, reduced
 from edgekit import text
-from edgekit.build import build
-from edgekit.devices.find import find_board, find_target
+from edgekit.devices.find import find_target
 from edgekit.execute import execute
-from edgekit.graph import Graph, GraphError, Node, Quant, State, Value
-from edgekit.output import Output, write_output
+from edgekit.graph import GraphError, State
+from edgekit.output import Output
 from edgekit.reference import run
-
-GRID = Quant.make(0.5, 3)
-
-
-def accumulator(initial: list[int], in_place: bool = False) -> Graph:
-    """A running sum that becomes h; with `in_place` it is made when h is not read any more, so that
-    it can lie where h lies."""
-    g = Graph("accumulator", ["x"], ["z"])
-    for name in ("x", "h", "y", "z"):
-        g.add_value(Value(name, (1, 4), "int8", GRID))
-    if in_place:
-        g.nodes.append(Node("add", ("h", "x"), ("z",), {}, "first"))
-        g.nodes.append(Node("add", ("x", "z"), ("y",), {}, "second"))
-    else:
-        g.nodes.append(Node("add", ("h", "x"), ("y",), {}, "first"))
-        g.nodes.append(Node("add", ("y", "h"), ("z",), {}, "second"))
-    g.states.append(State("h", "y", np.array([initial], np.int8)))
-    return g.verify()
-
-
-def stepwise(graph: Graph, x: np.ndarray) -> np.ndarray:
-    """`graph` sample by sample, its state carried by hand."""
-    h, rows = graph.states[0].initial, []
-    for sample in x:
-        alone = graph.copy()
-        alone.states, alone.inputs = [], ["x", "h"]
-        found = run(alone, {"x": sample[None], "h": h}, keep="all")
-        h = found["y"]
-        rows.append(found["z"][0])
-    return np.stack(rows)
 
 
 def samples(n: int) -> np.ndarray:
@@ -55,14 +26,8 @@ def samples(n: int) -> np.ndarray:
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Output:
     in_place = request.param == "in place"
     graph = accumulator([5, -7, 100, 3] if in_place else [3, 3, 3, 3], in_place)
-    target = find_target("cortex-m4")
     assert ("copy" in [n.op for n in reduced(graph)[0].nodes]) != in_place
-    built = build(
-        graph, None, target=target, board=find_board(target.default_board), compiler="zig",
-        say=lambda stage, share: None,
-    )  # fmt: skip
-    folder = Path(tmp_path_factory.mktemp("states")) / "out"
-    return write_output(folder, built.files, built.description("accumulator", "zig"))
+    return compiled_graph(graph, Path(tmp_path_factory.mktemp("states")) / "out")
 
 
 def test_reference_carries_states() -> None:
@@ -101,3 +66,11 @@ def test_rules_of_states() -> None:
     graph.states[0] = State("h", "y", np.zeros((1, 4), np.int16))
     with pytest.raises(GraphError, match="initial"):
         graph.verify()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_states_in_the_memory_plan(in_place: bool) -> None:
+    program = build_program(accumulator([1, 2, 3, 4], in_place), find_target("cortex-m4"))
+    check_placed(program)
+    (state,) = [b for b in program.placed if b.kind == "state"]
+    assert (state.first, state.last) == (-1, len(program.calls))

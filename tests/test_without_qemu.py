@@ -9,7 +9,7 @@ from models import DIGITS
 
 from edgekit import pipeline
 from edgekit.cli.compile import print_report
-from edgekit.devices import qemu
+from edgekit.devices.emulators import qemu
 from edgekit.errors import EdgekitError
 from edgekit.search.budget import Budget
 from edgekit.toolchain.link import STACK_BYTES
@@ -26,11 +26,16 @@ def test_speed_is_unknown(
     assert "qemu-system-arm" in report.not_measured
     assert (report.cycles, report.instructions, report.latency_ms) == (None, None, None)
     assert {layer.instructions for layer in report.layers} == {None}
+    assert report.longest_step is None
     assert report.ram["stack"] == STACK_BYTES
     assert report.flash["kernels"] > 0
     print_report(report, "out")
     said = capsys.readouterr().out
     assert "speed    unknown: board 'qemu-mps3-an547' needs 'qemu-system-arm'" in said
+    cost, counted = report.cost  # what templates count, beside what C nobody counted
+    assert 0 < counted < len(report.layers)
+    assert f"{cost:,} instructions estimated".replace(",", " ") in said
+    assert f"of {counted} of {len(report.layers)} layers" in said
 
 
 def test_no_latency_without_time(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -15,3 +17,26 @@ def need(*commands: str) -> None:
         pytest.fail(f"not installed, but CI=true: {', '.join(missing)}")
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def working(command: str) -> str:
+    """The first of that name in PATH that answers --version: a launcher may have nothing to launch.
+
+    Skips or fails as `need` where there is none.
+    """
+    for folder in os.get_exec_path():
+        path = shutil.which(command, path=folder)
+        if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"not installed, or not working, but CI=true: {command}")
+    pytest.skip(f"not installed, or not working: {command}")
+
+
+def need_modules(*modules: str) -> None:
+    """`need` for Python packages of the extra "packages"."""
+    missing = [m for m in modules if importlib.util.find_spec(m) is None]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"not installed, but CI=true: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}; pip install 'edgekit[packages]'")

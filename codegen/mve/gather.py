@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from codegen.mve.gemm import CHUNK
 
@@ -22,14 +22,18 @@ class Window:
     dilations: tuple[int, int]
     pads: tuple[int, int]
 
-    @staticmethod
-    def of(p: dict[str, Any]) -> Window:
+    #: Of the names of gathering functions, and of the copying ones that they call.
+    FAMILY: ClassVar[str] = "mve"
+    PREFIX: ClassVar[str] = "ek_m"
+
+    @classmethod
+    def of(cls, p: dict[str, Any]) -> Self:
         """From the params of a kernel."""
 
         def two(values: list[int]) -> tuple[int, int]:
             return values[0], values[1]
 
-        return Window(
+        return cls(
             p["H"], p["W"], p["C"], (p["OH"], p["OW"]), two(p["kernel"]), two(p["strides"]),
             two(p["dilations"]), two(p["pads"]),
         )  # fmt: skip
@@ -70,7 +74,7 @@ class Window:
 
     def name(self, zero_point: int) -> str:
         text = f"{self!r} {zero_point}"
-        return f"ek_mve_gather_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        return f"ek_{self.FAMILY}_gather_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
     def part(self, zero_point: int) -> str:
         """The function: taps of output pixel (oy, ox) of x to `to`."""
@@ -101,20 +105,27 @@ class Window:
         for ky in range(self.kernel[0]):
             for kx in range(1 if self.dilations[1] == 1 else self.kernel[1]):
                 source = ky * self.dilations[0] * row + kx * self.dilations[1] * c
-                for i in range(0, self.run, CHUNK):
-                    n = min(self.run - i, CHUNK)
-                    to, where = f"to + {at + i}", f"from + {source + i}"
-                    if n == CHUNK:
-                        lines.append(f"        ek_m_copy16({to}, {where});")
-                    elif n == 4:
-                        lines.append(f"        ek_st_int8x4({to}, ek_ld_int8x4({where}));")
-                    else:
-                        lines.append(f"        ek_m_copy_part({to}, {where}, {n});")
+                lines += [f"        {copy}" for copy in self._copies(at, source)]
                 at += self.run
         return "\n".join(lines) + "\n"
 
+    def _copies(self, at: int, source: int) -> list[str]:
+        """Statements that copy a run from `source` bytes behind `from` to `at` behind `to`."""
+        found = []
+        for i in range(0, self.run, CHUNK):
+            n = min(self.run - i, CHUNK)
+            to, where = f"to + {at + i}", f"from + {source + i}"
+            if n == CHUNK:
+                found.append(f"ek_m_copy16({to}, {where});")
+            elif n == 4:
+                found.append(f"ek_st_int8x4({to}, ek_ld_int8x4({where}));")
+            else:
+                found.append(f"ek_m_copy_part({to}, {where}, {n});")
+        return found
+
     def _border(self, zero_point: int) -> str:
         c, (kh, kw), (dh, dw) = self.channels, self.kernel, self.dilations
+        fill, copy = f"{self.PREFIX}_fill", f"{self.PREFIX}_copy"
         head = (
             f"    for (int32_t ky = 0; ky < {kh}; ky++) {{\n"
             f"        const int32_t row = iy + ky * {dh};\n"
@@ -125,20 +136,20 @@ class Window:
                 f"        const int32_t before = ek_min(ek_max(-ix, 0), {kw});\n"
                 f"        const int32_t end = ek_max(ek_min({self.width} - ix, {kw}), before);\n"
                 f"        if ({outside}) {{\n"
-                f"            ek_m_fill(to, {zero_point}, {kw * c});\n"
+                f"            {fill}(to, {zero_point}, {kw * c});\n"
                 f"        }} else {{\n"
-                f"            ek_m_fill(to, {zero_point}, before * {c});\n"
-                f"            ek_m_copy(to + before * {c}, "
+                f"            {fill}(to, {zero_point}, before * {c});\n"
+                f"            {copy}(to + before * {c}, "
                 f"x + (row * {self.width} + ix + before) * {c}, (end - before) * {c});\n"
-                f"            ek_m_fill(to + end * {c}, {zero_point}, ({kw} - end) * {c});\n"
+                f"            {fill}(to + end * {c}, {zero_point}, ({kw} - end) * {c});\n"
                 f"        }}\n        to += {kw * c};\n    }}\n"
             )
         return head + (
             f"        for (int32_t kx = 0; kx < {kw}; kx++) {{\n"
             f"            const int32_t column = ix + kx * {dw};\n"
             f"            if ({outside} || column < 0 || column >= {self.width}) {{\n"
-            f"                ek_m_fill(to, {zero_point}, {c});\n"
+            f"                {fill}(to, {zero_point}, {c});\n"
             f"            }} else {{\n"
-            f"                ek_m_copy(to, x + (row * {self.width} + column) * {c}, {c});\n"
+            f"                {copy}(to, x + (row * {self.width} + column) * {c}, {c});\n"
             f"            }}\n            to += {c};\n        }}\n    }}\n"
         )

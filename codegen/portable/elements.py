@@ -67,7 +67,7 @@ def _offered(op: str, numbers: Callable[[Layer], dict[str, Any]]) -> Callable[..
 
     def candidates(layer: Layer) -> list[Candidate]:
         kinds = {v.dtype for v in (*layer.inputs, layer.output)}
-        if not kinds <= set(el.C_TYPES):
+        if not kinds <= set(el.C_TYPES) - {"float32"}:
             raise NotApplicable(f"operands and result are {', '.join(sorted(kinds))}")
         params = numbers(layer)
         which = {key: layer.node.attrs[key] for key in ATTRIBUTES if key in layer.node.attrs}

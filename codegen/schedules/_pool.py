@@ -7,11 +7,12 @@ from typing import Any
 
 from codegen.kernel import Candidate, KernelSpec, Layer, Operand
 from codegen.overlap import sharing, window_steps
-from codegen.schedules import _window
+from codegen.schedules import _float, _window
 from edgekit.ops.requant import clamp_of_output
 
 
 def select(op: str, layer: Layer) -> Candidate:
+    _float.refuse(layer)
     kernel = layer.node.attrs["kernel"]
     spec = KernelSpec(
         op,

@@ -1,4 +1,4 @@
-"""conv2d: plain loops (c99), and packed pixel tiles for SMLAD (arm_dsp)."""
+"""conv2d: plain loops (c99), packed pixel tiles for SMLAD (arm_dsp), tiles for the CFU (rv_cfu)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from codegen.channels import analyse
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import Steps, channel_steps, sharing, tile_steps
-from codegen.schedules import _float, _gemm, _requant, _sparse, _tiles, _window
+from codegen.schedules import _cfu, _float, _gemm, _requant, _sparse, _tiles, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 
@@ -173,7 +173,24 @@ def schedule_arm_dsp(p: dict[str, Any]) -> Any:
     return _gemm.schedule(p)
 
 
+def select_rv_cfu(layer: Layer) -> Candidate:
+    _float.refuse(layer)
+    p = _params(layer)
+    if p["groups"] != 1:
+        raise NotApplicable(f"{p['groups']} groups")
+    w = layer.constants[layer.inputs[1].name]
+    channels = _cfu.rows_of(layer, w.reshape(w.shape[0], -1))
+    tiling = _cfu.Tiling(p)
+    packed = _cfu.pack(tiling, channels.weights.reshape(w.shape))
+    return _cfu.candidate_of(layer, "conv2d", tiling, channels, packed)
+
+
+def schedule_rv_cfu(p: dict[str, Any]) -> Any:
+    return _cfu.schedule(p)
+
+
 FAMILIES = {
+    "rv_cfu": Family(select_rv_cfu, schedule_rv_cfu),
     "arm_dsp": Family(select_arm_dsp, schedule_arm_dsp),
     "c99": Family(select_c99, schedule_c99),
 }

@@ -1,4 +1,5 @@
-"""depthwise_conv2d: plain loops (c99), and columns of int16 pairs for SMLAD (arm_dsp).
+"""depthwise_conv2d: plain loops (c99), columns of int16 pairs for SMLAD (arm_dsp), lanes of the CFU
+(rv_cfu).
 
 arm_dsp works channel by channel. The channel's plane is spread into columns of int16 (doubled
 where it was int8), so that two vertically adjacent pixels are one word; the taps of a column are
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
-from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
+from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import row_steps, sharing, window_steps
-from codegen.schedules import _float, _requant, _window
+from codegen.schedules import _cfu, _float, _requant, _window
 from codegen.schedules._int4 import pack_in_order, placeholder, weight_bits
 
 #: Windows of at most so many taps are written out by the portable kernels.
@@ -224,7 +225,26 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
     return sch
 
 
+def _select_rv_cfu(layer: Layer) -> Candidate:
+    _float.refuse(layer)
+    p = _params(layer)
+    if p["O"] != p["C"] or p["C"] % _cfu.CHANNELS:
+        raise NotApplicable(f"{p['C']} to {p['O']} channels, the unit takes fours of as many")
+    if p["kernel"] == [1, 1]:
+        raise NotApplicable("a window of one pixel, nothing is summed")
+    channels = _cfu.rows_of(layer, _by_channel(layer))
+    taps = channels.weights.reshape(p["O"] // 4, 4, *p["kernel"])
+    packed = np.ascontiguousarray(taps.transpose(0, 2, 3, 1))
+    tiling = _cfu.Tiling(p, depthwise=True)
+    return _cfu.candidate_of(layer, "depthwise_conv2d", tiling, channels, packed)
+
+
+def _schedule_rv_cfu(p: dict[str, Any]) -> Any:
+    return _cfu.schedule_depthwise(p)
+
+
 FAMILIES = {
+    "rv_cfu": Family(_select_rv_cfu, _schedule_rv_cfu),
     "arm_dsp": Family(_select_arm_dsp, _schedule_arm_dsp),
     "c99": Family(_select_c99, _schedule_c99),
 }

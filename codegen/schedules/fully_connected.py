@@ -1,4 +1,4 @@
-"""fully_connected: a 1x1 convolution with a pixel for each row in both families."""
+"""fully_connected: a 1x1 convolution with a pixel for each row in every family."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
     return conv2d.select_arm_dsp(_as_conv(layer))
 
 
+def _select_rv_cfu(layer: Layer) -> Candidate:
+    return conv2d.select_rv_cfu(_as_conv(layer))
+
+
 FAMILIES = {
+    "rv_cfu": Family(_select_rv_cfu, conv2d.schedule_rv_cfu),
     "arm_dsp": Family(_select_arm_dsp, conv2d.schedule_arm_dsp),
     "c99": Family(_select_c99, conv2d.schedule_c99),
 }

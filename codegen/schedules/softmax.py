@@ -12,6 +12,7 @@ import numpy as np
 
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
 from codegen.overlap import element_steps, sharing
+from codegen.schedules import _float
 from edgekit.ops.fixedpoint import TABLE_STEPS
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
@@ -22,6 +23,7 @@ FEW = 128
 
 
 def _select(layer: Layer) -> Candidate:
+    _float.refuse(layer)
     if layer.output.dtype == "int16":
         return _select16(layer)
     width = layer.output.shape[-1]

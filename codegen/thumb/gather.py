@@ -96,7 +96,9 @@ class Gather:
         body = self._words() if words else self._bytes()
         arguments = f"(const int8_t *x, int{32 if words else 8}_t *to, int32_t iy, int32_t ix)"
         name = f"ek_window_{hashlib.sha256((arguments + body).encode()).hexdigest()[:6]}"
-        parts = {r.name: r.text() for r in self._routines()}
+        # Windows that all lie in the image need no routine for taps, those that never do only that.
+        called = [r for r in self._routines() if not words or f"{r.name}(" in body]
+        parts = {r.name: r.text() for r in called}
         parts[name] = f"static void {name}{arguments}\n{{\n{body}}}\n"
         if words:
             to, after, single_after = "a + i", "", ""

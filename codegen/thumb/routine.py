@@ -24,7 +24,7 @@ from codegen.thumb.as_c import REGISTERS, operands, register_list, statement
 #: Words of the stack that the C form has: saved registers, spills and stack arguments.
 STACK_WORDS = 64
 OPPOSITE = {"eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi"}
-REFILL = 2  # cycles of a taken branch's pipeline refill, as edgekit.devices.cycles has it
+REFILL = 2  # cycles of a taken branch's pipeline refill, as edgekit.devices.emulators.cycles has it
 
 
 @dataclass
@@ -254,7 +254,7 @@ def _cost(block: _Block, trips: dict[str, int | Fraction]) -> tuple[int | Fracti
 
 
 def _cycles(line: str, previous: str) -> int:
-    """Cycles of one instruction, by the rules of `edgekit.devices.cycles` (Cortex-M4)."""
+    """Cycles of one instruction, by the rules of `edgekit.devices.emulators.cycles` (Cortex-M4)."""
     mnemonic, _, rest = line.partition(" ")
     mnemonic = mnemonic.removesuffix(".w")
     if mnemonic in ("ldrd", "strd"):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edgekit.bundle.gpu import Gpu
+from edgekit.bundle.gpu_check import gpu_contradictions
 from edgekit.bundle.model import (
     ARGUMENT_ALIGN,
     SPACE_ARENA,
@@ -49,6 +51,9 @@ def _contradictions(bundle: Bundle) -> Iterator[str]:
             yield f"the initial content of state '{state.tensor.name}' is not in the constants"
     if len(bundle.layers) != len(bundle.calls):
         yield f"{len(bundle.layers)} layers for {len(bundle.calls)} calls"
+    if bundle.gpu is not None:
+        yield from gpu_contradictions(bundle.gpu, len(bundle.calls), bundle.arena_bytes)
+        yield from _ends_of_gpu(bundle, bundle.gpu)
     for i, sample in enumerate(bundle.golden):
         for what, data, tensors in (
             ("inputs", sample.inputs, bundle.inputs),
@@ -56,6 +61,19 @@ def _contradictions(bundle: Bundle) -> Iterator[str]:
         ):
             if [len(d) for d in data] != [t.nbytes for t in tensors]:
                 yield f"the {what} of golden sample {i} are not of the tensors' sizes"
+
+
+def _ends_of_gpu(bundle: Bundle, gpu: Gpu) -> Iterator[str]:
+    """Inputs and outputs of the model must be the same tensors on both."""
+    for what, indices, tensors in (
+        ("inputs", gpu.inputs, bundle.inputs),
+        ("outputs", gpu.outputs, bundle.outputs),
+    ):
+        if max(indices, default=-1) >= len(gpu.tensors):
+            continue  # said already
+        there = [(gpu.tensors[i].cpu_offset, gpu.tensors[i].cpu_nbytes) for i in indices]
+        if there != [(t.offset, t.nbytes) for t in tensors]:
+            yield f"the {what} of the GPU are not those of the model"
 
 
 def _of_tensor(tensor: TensorInfo, arena_bytes: int) -> Iterator[str]:

@@ -6,6 +6,8 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
+from edgekit.bundle.gpu import Gpu
+
 FORMAT_VERSION = 2
 FORMAT_OLDEST = 1
 FOOTER_MAGIC = 0x46424B45  # "EKBF"
@@ -102,6 +104,7 @@ class Bundle:
     golden: tuple[Golden, ...] = ()
     states: tuple[StateInfo, ...] = ()
     format_version: int = FORMAT_VERSION
+    gpu: Gpu | None = None
 
     @property
     def hash(self) -> bytes:
@@ -122,4 +125,6 @@ class Bundle:
         digest = hashlib.sha256(self.target.encode() + b"\0")
         digest.update(b"".join(n.to_bytes(8, "little") for n in numbers))
         digest.update(self.constants)
+        if self.gpu is not None:
+            digest.update(self.gpu.digest())
         return digest.digest()[:8]

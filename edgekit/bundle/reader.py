@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgekit.bundle.check import contradiction
+from edgekit.bundle.gpu import FIELDS, NUMBERS, ROWS, Gpu
 from edgekit.bundle.model import (
     FILE_IDENTIFIER,
     FOOTER_BYTES,
@@ -139,7 +140,43 @@ def _parse(payload: bytes, version: int) -> Bundle:
         golden=tuple(_golden(m.Golden(i)) for i in range(m.GoldenLength())),
         states=tuple(_state(m.States(i)) for i in range(m.StatesLength())),
         format_version=version,
+        gpu=_gpu(m.Gpu(), payload),
     )
+
+
+def _gpu(g: Any, payload: bytes) -> Gpu | None:
+    if g is None:
+        return None
+    vectors: dict[str, Any] = {
+        name: tuple(map(row._make, _words(g, name, len(row._fields), payload)))
+        for name, row in ROWS.items()
+    }
+    vectors |= {name: tuple(n for (n,) in _words(g, name, 1, payload)) for name in NUMBERS}
+    for name in ("Text", "Constants", "Spirv"):
+        if getattr(g, f"{name}Length")() > len(payload):
+            raise ValueError("a vector is longer than the file")
+        data = getattr(g, f"{name}AsNumpy")() if getattr(g, f"{name}Length")() else b""
+        vectors[name.lower()] = bytes(data)
+    prelude = g.Prelude()
+    return Gpu(
+        **vectors,
+        prelude=(prelude.Start(), prelude.Nbytes()) if prelude is not None else (0, 0),
+        arena_bytes=g.ArenaBytes(),
+    )
+
+
+def _words(g: Any, name: str, words: int, payload: bytes) -> list[tuple[int, ...]]:
+    """The rows of a vector of structs of 32-bit numbers."""
+    count = getattr(g, f"{name.capitalize()}Length")()
+    if getattr(g, f"{name.capitalize()}IsNone")():
+        raise ValueError("a vector is missing")
+    if count > len(payload) // (4 * words):
+        raise ValueError("more structs than bytes")
+    at = g._tab.Vector(g._tab.Offset(4 + 2 * FIELDS.index(name)))
+    data = payload[at : at + 4 * words * count]
+    if len(data) != 4 * words * count:
+        raise ValueError("a vector leaves the file")
+    return list(struct.iter_unpack(f"<{words}I", data))
 
 
 def _each(count: int, at: Callable[[int], Any], payload: bytes) -> list[Any]:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgekit.bundle.gpu import NUMBERS, PLACE_ALIGN, ROWS, Gpu
 from edgekit.bundle.model import (
     FILE_IDENTIFIER,
     FOOTER_MAGIC,
@@ -55,6 +56,7 @@ class _Writer:
         outputs = self.tables([self.tensor(t) for t in bundle.outputs])
         states = self.tables([self.tensor(s.tensor, s) for s in bundle.states])
         program = self.program(bundle)
+        gpu = self.gpu(bundle.gpu) if bundle.gpu is not None else None
         constants = self.bytes(bundle.constants, CONSTANT_ALIGN)
         digest = self.bytes(bundle.hash)
         name, target, producer = map(b.CreateString, (bundle.name, bundle.target, bundle.producer))
@@ -71,6 +73,8 @@ class _Writer:
         M.AddLayers(b, layers)
         M.AddGolden(b, golden)
         M.AddStates(b, states)
+        if gpu is not None:
+            M.AddGpu(b, gpu)
         b.Finish(M.End(b), file_identifier=FILE_IDENTIFIER)
         return bytes(b.Output())
 
@@ -163,7 +167,33 @@ class _Writer:
         Blob.AddData(self.b, offset)
         return int(Blob.End(self.b))
 
+    def gpu(self, gpu: Gpu) -> int:
+        from edgekit.bundle.generated import Gpu as G
+        from edgekit.bundle.generated.GpuText import CreateGpuText
+
+        b = self.b
+        vectors = {name: self.words(getattr(gpu, name)) for name in ROWS}
+        vectors |= {name: self.words([(n,) for n in getattr(gpu, name)]) for name in NUMBERS}
+        vectors["text"] = self.bytes(gpu.text)
+        vectors["spirv"] = self.bytes(gpu.spirv, 4)
+        vectors["constants"] = self.bytes(gpu.constants, PLACE_ALIGN)
+        G.Start(b)
+        for name, vector in vectors.items():
+            getattr(G, f"Add{name.capitalize()}")(b, vector)
+        G.AddPrelude(b, CreateGpuText(b, *gpu.prelude))
+        G.AddArenaBytes(b, gpu.arena_bytes)
+        return int(G.End(b))
+
     # ---- vectors
+
+    def words(self, rows: Sequence[tuple[int, ...]]) -> int:
+        """Structs of 32-bit numbers."""
+        data = b"".join(struct.pack(f"<{len(row)}I", *row) for row in rows)
+        b = self.b
+        b.StartVector(4 * len(rows[0]) if rows else 4, len(rows), 4)
+        b.head = int(b.Head()) - len(data)
+        b.Bytes[b.Head() : b.Head() + len(data)] = data
+        return int(b.EndVector())
 
     def bytes(self, data: bytes, align: int = 1) -> int:
         b = self.b

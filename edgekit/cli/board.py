@@ -1,8 +1,8 @@
-"""``edgekit flash`` and ``edgekit profile``."""
+"""``edgekit flash``, and how boards are named and reached."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,133 +12,84 @@ from edgekit.cli.common import (
     json_option,
     mode_option,
     progress,
-    table,
-    write_file,
     write_json,
 )
-from edgekit.cli.compile import short_name
 
 board_option = click.option("--board", required=True, help="Board: edgekit boards.")
-port_option = click.option("--port", help="Serial port or probe, for boards that have one.")
+
+
+def access_options(command: Callable[..., None]) -> Callable[..., None]:
+    """How to reach the board; the command takes them as ``route, port, serial, transport``."""
+    for option in reversed(
+        (
+            click.option("--route", help="Way to the board: edgekit boards; default: its first."),
+            click.option("--port", help="What the route connects to; default: found by itself."),
+            click.option("--serial", help="Serial port of the program, where it is another one."),
+            click.option(
+                "--transport",
+                type=click.Choice(["uart", "rtt", "semihosting"]),
+                help="How the program talks to the host; default: the board's first that works.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("flash")
 @click.argument("out", type=click.Path(path_type=Path))
 @board_option
-@port_option
+@access_options
 @mode_option
 @compiler_option
 @json_option
 def flash_command(
-    out: Path, board: str, port: str | None, aot: bool, compiler: str, json_file: str | None
+    out: Path,
+    board: str,
+    aot: bool,
+    compiler: str,
+    json_file: str | None,
+    **access: str | None,
 ) -> None:
     """Build the firmware of OUT for a board, write it, read it back and compare."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from edgekit.devices.find import find_board
-    from edgekit.devices.flash import flash
+    from edgekit.devices.routes import Access, transport_of
     from edgekit.devices.session import connect
-    from edgekit.execute import build, check_hash
+    from edgekit.errors import EdgekitError
+    from edgekit.execute import build, check_hash, exclusive, flash_firmware
     from edgekit.output import open_output
 
-    folder, chosen = open_output(out), find_board(board)
+    folder, chosen, way = open_output(out), find_board(board), Access(**access)
     with progress() as say:
         say(f"building for {chosen.name}", 0.0)
-        firmware = build(folder, chosen, mode="aot" if aot else "interpreter", compiler=compiler)
-        report = flash(chosen, firmware.elf, lambda done, all_: say("flashing", done / all_))
-        with connect(chosen, port=port) as session:
-            hello = session.hello()
-            check_hash(session, folder, chosen)
+        firmware = build(
+            folder,
+            chosen,
+            mode="aot" if aot else "interpreter",
+            compiler=compiler,
+            transport=transport_of(chosen, way),
+        )
+        way = replace(way, program=str(firmware.elf))
+        with exclusive(chosen, way, say):
+            report = flash_firmware(chosen, firmware.elf, say, way)
+            try:
+                with connect(chosen, access=way) as session:
+                    hello = session.hello()
+                    check_hash(session, folder, chosen)
+            except EdgekitError as error:
+                done = f"all {report.bytes} B were written, {report.verified} B {report.checked}"
+                if error.code != "E750":  # a simulated board that cannot be built never started
+                    done += "; the program was started"
+                error.details = (*error.details, f"flashing is over: {done}")
+                if error.code == "E607":
+                    error.help = "is --serial the port that the program talks on? press reset once"
+                raise
     if write_json(json_file, {**asdict(report), "mode": hello.mode}):
         return
     click.echo(
-        f"flashed {report.bytes} B to {report.board}, {report.verified} B read back and equal; "
+        f"flashed {report.bytes} B to {report.board}, {report.verified} B {report.checked}; "
         f"it runs {folder.name} ({hello.mode}, counter {hello.counter})"
     )
-
-
-@click.command("profile")
-@click.argument("out", type=click.Path(path_type=Path))
-@board_option
-@port_option
-@mode_option
-@compiler_option
-@click.option("--repeat", default=5, show_default=True, type=click.IntRange(1, 1000), help="Runs.")
-@click.option("--trace", type=click.Path(path_type=Path), help="Write a Chrome/Perfetto trace.")
-@json_option
-def profile_command(
-    out: Path,
-    board: str,
-    port: str | None,
-    aot: bool,
-    compiler: str,
-    repeat: int,
-    trace: Path | None,
-    json_file: str | None,
-) -> None:
-    """Measure each layer of OUT on a board, and check its output against the reference."""
-    from edgekit.devices.find import find_board
-    from edgekit.devices.trace import chrome_trace, profile_json
-    from edgekit.errors import EdgekitError
-    from edgekit.execute import session
-    from edgekit.output import open_output
-
-    folder, chosen = open_output(out), find_board(board)
-    mode = "aot" if aot else "interpreter"
-    sample = folder.bundle.golden[-1]
-    with (
-        progress() as say,
-        session(folder, chosen, mode=mode, compiler=compiler, port=port, progress=say) as device,
-    ):
-        say(f"profiling on {chosen.name}", 0.0)
-        measured = device.profile(list(sample.inputs), repeat)
-        found = device.run(list(sample.inputs))
-        stack, _ = device.stack_used()
-    if found != list(sample.outputs):
-        wrong = sum(
-            a != b
-            for got, want in zip(found, sample.outputs, strict=True)
-            for a, b in zip(got, want, strict=True)
-        )
-        raise EdgekitError(
-            "E622",
-            f"board '{chosen.name}' gives {wrong} bytes that differ from the reference",
-            help="its figures are worth nothing until that is found; please report it",
-        )
-    layers = folder.bundle.layers
-    names = [layer.name for layer in layers]
-    if trace is not None:
-        write_file(trace, json.dumps(chrome_trace(measured, names), indent=1).encode())
-    figures = {**profile_json(measured, names), "mode": mode, "stack_bytes": stack}
-    if write_json(json_file, figures):
-        return
-    whole = sum(measured.layers) or 1
-    rows = [
-        (
-            i,
-            short_name(layer.name),
-            layer.op,
-            layer.output_shape[1:],
-            layer.macs,
-            value,
-            value / layer.macs if layer.macs else None,
-            100 * value / whole,
-        )
-        for i, (layer, value) in enumerate(zip(layers, measured.layers, strict=True))
-    ]
-    table(
-        f"{folder.name} on {chosen.name} ({mode})",
-        ("", "layer", "operator", "out", "MACs", measured.unit, "per MAC", "%"),
-        rows,
-        ("", "total", "", "", sum(x.macs for x in layers), measured.total, None, None),
-    )
-    if measured.hz:
-        click.echo(
-            f"{1e3 * measured.total / measured.hz:.2f} ms at {measured.hz / 1e6:g} MHz, estimated"
-            if "estimated" in measured.unit
-            else f"{1e3 * measured.total / measured.hz:.2f} ms at {measured.hz / 1e6:g} MHz"
-        )
-    click.echo(
-        f"counter {measured.counter}, fastest of {measured.repeat} runs, overhead subtracted; "
-        f"stack {stack} B; output equals the reference"
-    )
+    click.echo(f"route {report.route}, proven against: {report.proven}")

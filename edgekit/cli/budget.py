@@ -13,7 +13,7 @@ from edgekit.cli.common import share, table
 if TYPE_CHECKING:
     from edgekit.search import Budget, Row, Search
 
-NAMES = ("max_flash", "max_ram", "max_latency", "min_agreement", "min_sqnr")
+NAMES = ("max_flash", "max_ram", "max_latency", "max_step", "min_agreement", "min_sqnr")
 
 
 def budget_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -23,6 +23,8 @@ def budget_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--max-ram", type=int, metavar="BYTES", help="RAM that it may take."),
             click.option("--max-latency", type=float, metavar="MS",
                          help="Milliseconds of one inference, estimated."),
+            click.option("--max-step", type=float, metavar="MS",
+                         help="Milliseconds of the longest kernel, estimated: one ek_step."),
             click.option("--min-agreement", type=float, metavar="PERCENT",
                          help="Samples with the float network's class."),
             click.option("--min-sqnr", type=float, metavar="DB",

@@ -19,7 +19,7 @@ from edgekit.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from edgekit.report import Report
+    from edgekit.report import GpuReport, LayerReport, Report
 
 
 def quantization_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -114,6 +114,13 @@ def _bits(
     help="What kernels are chosen for.  [default: balanced, or what keeps the budget]",
 )
 @click.option(
+    "--threads",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Most threads that share in one inference (edgekit library).",
+)
+@click.option(
     "--stream",
     nargs=2,
     metavar="axis=A hop=N",
@@ -131,6 +138,12 @@ def _bits(
     type=click.Path(path_type=Path),
     help="Steps in front of the model and behind it (.yaml).",
 )
+@click.option(
+    "--float",
+    "precision",
+    type=click.Choice(["fp32", "fp16"]),
+    help="Leave a float model in float; fp16 is what a GPU stores.",
+)
 @click.option("--require-fast", is_flag=True, help="Fail where only portable kernels apply.")
 @compiler_option
 @json_option
@@ -143,9 +156,11 @@ def compile_command(
     validation: Path | None,
     sparse_weights: str,
     optimize: str | None,
+    threads: int,
     stream: tuple[str, str] | None,
     states: tuple[str, ...],
     processing: Path | None,
+    precision: str | None,
     require_fast: bool,
     compiler: str,
     json_file: str | None,
@@ -173,11 +188,13 @@ def compile_command(
             validation=validation,
             sparse_weights=sparse_weights,
             optimize=optimize,
+            threads=threads,
             require_fast=require_fast,
             stream=parse_hop(stream) if stream else None,
             states=parse_pairs(states),
             compiler=compiler,
             processing=processing,
+            precision=precision,
             progress=say,
         )
     search = {"search": done.search.as_json()} if done.search else {}
@@ -207,6 +224,8 @@ NOTABLE = 0.1
 def print_report(report: Report, output: str) -> None:
     """The report as tables on standard output."""
     exact = report.cycles is None  # no cycle model, so no latency either
+    cost, counted = report.cost
+    by_cost = bool(exact and report.instructions is None and counted)
     columns: tuple[str, ...] = (
         *("layer", "operator", "in", "out", "MACs", "kernel"),
         *("constants B", "scratch B"),
@@ -218,16 +237,20 @@ def print_report(report: Report, output: str) -> None:
             _sample(layer.input_shape),
             _sample(layer.output_shape),
             layer.macs,
-            layer.variant or layer.family,
+            _kernel(layer),
             layer.constant_bytes,
             layer.scratch_bytes,
-            layer.instructions if exact else layer.cycles,
+            layer.cost if by_cost else layer.instructions if exact else layer.cycles,
+            *((_percent(report.utilisation(layer)),) if report.lanes else ()),
         )
         for layer in report.layers
     ]
-    spent = report.instructions if exact else report.cycles
-    total = ("total", "", "", "", report.macs, "", None, None, spent)
-    columns = (*columns, "instructions" if exact else "cycles (est.)")
+    spent = cost if by_cost else report.instructions if exact else report.cycles
+    total: tuple[object, ...] = ("total", "", "", "", report.macs, "", None, None, spent)
+    unit = "instructions (est.)" if by_cost else "instructions" if exact else "cycles (est.)"
+    columns = (*columns, unit)
+    if report.lanes:
+        columns, total = (*columns, "use %"), (*total, None)
     table(f"{report.name} for {report.target}", columns, rows, total)
     for (op, note), names in _notes(report).items():
         who = short_name(names[0]) if len(names) == 1 else f"{len(names)} layers of {op}"
@@ -250,6 +273,8 @@ def print_report(report: Report, output: str) -> None:
     if report.states:
         kept = ", ".join(f"{short_name(s.name)} {_b(s.nbytes)}" for s in report.states)
         click.echo(f"states   kept from call to call until ek_reset: {kept}")
+    if report.gpu is not None:
+        _print_gpu(report.gpu, len(report.layers))
     if report.wide:
         wide = ", ".join(short_name(name) for name in report.wide)
         click.echo(f"widths   int16 results, others int8: {wide}")
@@ -261,12 +286,22 @@ def print_report(report: Report, output: str) -> None:
     if report.latency_ms is not None:
         click.echo(
             f"latency  {report.latency_ms:.2f} ms estimated at {report.clock_hz / 1e6:g} MHz "
-            f"on {report.board} (zero wait states, +-20 %)"
+            f"on {report.board} ({report.estimate})"
         )
     if report.instructions is not None:
         where = "" if report.cycles is not None else f" on {report.board}; cycles are unknown"
         click.echo(f"         {cell(report.instructions)} instructions, exact{where}")
+    if (step := report.longest_step) and len(report.layers) > 1:
+        took = f"{cell(step.instructions)} instructions"
+        if step.cycles is not None:
+            took = f"{step.ms:.2f} ms ({cell(step.cycles)} cycles) estimated, {took}"
+        click.echo(f"step     the longest call of ek_step is {short_name(step.layer)}: {took}")
     if report.not_measured:
+        if by_cost:
+            click.echo(
+                f"         {cell(cost)} instructions estimated: what kernels count when they are "
+                f"written, of {counted} of {len(report.layers)} layers"
+            )
         click.echo(f"speed    unknown: {report.not_measured}")
     if report.logits_sqnr_db is not None:
         click.echo(
@@ -284,6 +319,31 @@ def print_report(report: Report, output: str) -> None:
             "the float network's class"
         )
     click.echo(f"wrote    {output}")
+
+
+def _print_gpu(gpu: GpuReport, layers: int) -> None:
+    if gpu.why_not:
+        click.echo(f"GPU      none: {gpu.why_not}")
+        return
+    click.echo(
+        f"GPU      {gpu.layers} of {layers} layers, {gpu.variants} variants; "
+        f"arena {_b(gpu.arena_bytes)}, constants {_b(gpu.constant_bytes)}, "
+        + (f"SPIR-V {_b(gpu.spirv_bytes)}" if gpu.spirv_bytes else "no SPIR-V")
+    )
+    for name, why in gpu.on_cpu.items():
+        click.echo(f"  {short_name(name)}: the CPU, {why}")
+
+
+def _kernel(layer: LayerReport) -> str:
+    """Who runs a layer: a kernel of the CPU, or the accelerator and with which command."""
+    from edgekit.report import ACCELERATOR
+
+    name = layer.variant or layer.family
+    return f"accelerator, {name}" if layer.family == ACCELERATOR else name
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _notes(report: Report) -> dict[tuple[str, str], list[str]]:

@@ -58,12 +58,27 @@ def _bundle(path: Path, json_file: str | None) -> None:
         "outputs": [asdict(t) for t in b.outputs],
         "layers": [asdict(layer) for layer in b.layers],
         "golden_samples": len(b.golden),
+        "gpu": None
+        if b.gpu is None
+        else {
+            "variants": [layer.variant_count for layer in b.gpu.layers],
+            "arena_bytes": b.gpu.arena_bytes,
+            "constant_bytes": len(b.gpu.constants),
+            "spirv_bytes": len(b.gpu.spirv),
+        },
     }
     if write_json(json_file, facts):
         return
     for key in ("name", "target", "producer", "format", "hash", "bytes", "arena_bytes",
                 "constant_bytes", "golden_samples"):  # fmt: skip
         click.echo(f"{key.replace('_', ' '):15} {facts[key]}")
+    if b.gpu is not None:
+        counts = [layer.variant_count for layer in b.gpu.layers]
+        click.echo(
+            f"{'gpu':15} {sum(map(bool, counts))} of {len(counts)} layers, {sum(counts)} variants, "
+            f"arena {b.gpu.arena_bytes}, constants {len(b.gpu.constants)}, "
+            f"SPIR-V {len(b.gpu.spirv)} bytes"
+        )
     rows = [
         (kind, t.name, t.shape, t.dtype, f"{t.scale:.6g}", t.zero_point, t.offset, t.layout)
         for kind, tensors in (("input", b.inputs), ("output", b.outputs))

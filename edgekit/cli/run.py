@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgekit.cli.board import access_options
 from edgekit.cli.common import (
     compiler_option,
     json_option,
@@ -40,6 +41,7 @@ Runner = Callable[[list[bytes]], list[bytes]]
     show_default=True,
     help="'reference' (numpy), 'host' (the same C on this machine), or a board.",
 )
+@access_options
 @mode_option
 @compiler_option
 @json_option
@@ -52,6 +54,7 @@ def run_command(
     aot: bool,
     compiler: str,
     json_file: str | None,
+    **access: str | None,
 ) -> None:
     """Run samples through the compiled model OUT, in order.
 
@@ -60,6 +63,7 @@ def run_command(
     import numpy as np
 
     from edgekit import data
+    from edgekit.devices.routes import Access
     from edgekit.execute import execute
     from edgekit.output import open_output
 
@@ -67,11 +71,14 @@ def run_command(
     graph = folder.graph
     samples = data.load(input_file, graph)
     raw_inputs = data.quantize_inputs(graph, samples.arrays)
+    notices: list[str] = []
     with progress() as say:
         results = execute(
             folder, raw_inputs, where, mode="aot" if aot else "interpreter", compiler=compiler,
-            progress=say,
+            access=Access(**access), progress=say, notices=notices,
         )  # fmt: skip
+    for notice in notices:
+        click.echo(f"warning: {notice}", err=True)
     if output is not None:
         _save(output, folder, results, raw)
     summary: dict[str, object] = {"samples": samples.count, "on": where}

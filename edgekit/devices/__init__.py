@@ -1,7 +1,7 @@
 """Boards: building firmware, flashing, running and profiling, on virtual and emulated boards.
 
     from edgekit.devices import find_board
-    from edgekit.devices.build import build_firmware
+    from edgekit.devices.firmware.build import build_firmware
     from edgekit.devices.flash import flash
     from edgekit.devices.session import connect
 

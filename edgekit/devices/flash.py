@@ -1,128 +1,149 @@
-"""Writing a program into a board's flash, read back and compared byte by byte.
-
-An emulated board has no flash of its own between two commands: its content is kept as a file, and
-what is kept is what was *read back* from the machine, not what was sent.
-"""
+"""Writing a program into a board's flash, read back and compared byte by byte."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.devices.gdb import compare
-from edgekit.devices.image import FlashImage, load_elf, load_image, save_image
-from edgekit.devices.machine import Machine
-from edgekit.devices.qemu import QemuMachine
+from edgekit.devices.firmware.image import FlashImage, load_program
+from edgekit.devices.routes import Access, Route, find_route, open_route
+from edgekit.devices.routes.base import Progress
 from edgekit.errors import EdgekitError
 from targets import Board
 
-Progress = Callable[[int, int], None]
-_STEP = 65536
+#: How often a connection that breaks is made anew before the user is told.
+ATTEMPTS = 3
+#: Seconds between two of them: a cable that is put back is found again after about that long.
+PAUSE = 0.5
 
 
 @dataclass(frozen=True)
 class FlashReport:
-    """What was flashed: bytes written, bytes read back equal, and seconds on the host."""
+    """What was flashed: bytes written, bytes read back equal, and seconds on the host.
+
+    `proven` says against what the route has been tested, `checked` how the bytes were verified.
+    """
 
     board: str
     bytes: int
     verified: int
     seconds: float
     route: str
+    proven: str
+    checked: str = Route.verified
 
 
-def state_dir() -> Path:
-    """``$EDGEKIT_STATE_DIR``, or the platform's folder for state with "edgekit/boards" in it."""
-    chosen = os.environ.get("EDGEKIT_STATE_DIR")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "edgekit" / "boards"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "edgekit" / "boards"
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "edgekit" / "boards"
+def flash(
+    board: Board, elf: Path, progress: Progress | None = None, access: Access | None = None
+) -> FlashReport:
+    """Program `elf` into the board's flash, verify every byte and start it.
 
-
-def image_path(board: Board) -> Path:
-    """Where an emulated board's flash content is kept."""
-    return state_dir() / board.name / "flash.img"
-
-
-def flash(board: Board, elf: Path, progress: Progress | None = None) -> FlashReport:
-    """Program `elf` into the board's flash and verify every byte.
+    A connection that breaks on the way is made anew and everything is written again, `ATTEMPTS`
+    times in all.
 
     Args:
         progress: called with (bytes done, bytes in all) while writing and reading back.
 
     Raises:
-        EdgekitError: E506 not an ELF file, E610 built for another board, E602 and E603 no QEMU,
-            E604 the link broke, E605 verification failed. The board's old content is kept then.
+        KeyboardInterrupt: on Ctrl-C, with a sentence that says how far it was.
+        EdgekitError: E506 not an ELF file, E610 built for another board, E604 the link broke (the
+            flash is then incomplete, and the same command mends it), E605 verification failed, and
+            what the route raises. Emulated boards keep their old content then.
     """
-    image = load_elf(elf)
-    image.check_fits(board)
+    access = access or Access()
+    image = load_program(elf, board)
     start = time.monotonic()
-    program = _program_qemu if board.route == "qemu-gdb" else _program_virtual
-    stored = program(board, image, progress or (lambda _done, _all: None))
+    tell = progress or (lambda _done, _all: None)
+    done, broken = _Done(image, tell), None
+    name = access.route or board.route
+    used = find_route(name)
     try:
-        save_image(stored, image_path(board))
-    except OSError as error:
-        raise EdgekitError(
-            "E613",
-            f"cannot keep the flash content in {image_path(board)}: {error.strerror}",
-            help="set EDGEKIT_STATE_DIR to a folder that can be written",
-        ) from error
+        for attempt in range(ATTEMPTS):
+            done = _Done(image, tell)
+            try:
+                with open_route(board, access) as route:
+                    stored = program(route, image, done)
+                    route.keep(stored)
+                    route.reset()
+                break
+            except EdgekitError as error:
+                broken = done if done.begun else broken
+                # After a break the board may be slow to come back, in ways that each route words.
+                lost = error.code == "E604" or not done.begun
+                if not lost or broken is None:
+                    raise
+                if attempt == ATTEMPTS - 1:
+                    raise _incomplete(board, error, broken, used) from error
+                time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        stopped = done if done.begun or broken is None else broken
+        if not stopped.incomplete or board.emulated:
+            raise
+        raise KeyboardInterrupt(
+            f"board '{board.name}': {_state(stopped, used)}; flash it again"
+        ) from None
     seconds = time.monotonic() - start
-    return FlashReport(board.name, image.bytes, stored.bytes, seconds, board.route)
+    return FlashReport(
+        board.name, image.bytes, stored.bytes, seconds, name, used.proven, used.verified
+    )
 
 
-def flashed_image(board: Board) -> FlashImage:
-    """An emulated board's flash content; raises EdgekitError E606 where it was never flashed."""
-    path = image_path(board)
-    if not path.exists():
-        raise EdgekitError(
-            "E606",
-            f"nothing has been flashed to '{board.name}' yet",
-            help=f"edgekit flash OUT --board {board.name}",
-        )
-    return load_image(path)
+class _Done:
+    """Bytes written and read back so far, told to whoever shows progress."""
+
+    def __init__(self, image: FlashImage, tell: Progress) -> None:
+        self._tell = tell
+        self.to_write = self.to_read = image.bytes
+        self.written = self.read = 0
+        self.begun = False
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether erasing was begun and not everything has been read back."""
+        return self.begun and self.read < self.to_read
+
+    def writes(self, count: int) -> None:
+        """How many bytes are written where it is more than the image: whole units of flash."""
+        self.to_write = count
+
+    def add(self, written: int = 0, read: int = 0) -> None:
+        self.written += written
+        self.read += read
+        self.during(0)
+
+    def during(self, count: int) -> None:
+        """`count` bytes of what is being written or read are done."""
+        self._tell(self.written + self.read + count, self.to_write + self.to_read)
 
 
-def _program_qemu(board: Board, image: FlashImage, progress: Progress) -> FlashImage:
-    with QemuMachine(board) as machine:
-        return program(image, machine.gdb.write, machine.gdb.read, progress)
+def program(route: Route, image: FlashImage, done: _Done) -> FlashImage:
+    """Erase and write all segments, then read all back and compare; returns the image as read."""
+    route.during = done.during
+    whole = route.arrange(image)
+    done.begun = True  # an erase that breaks off has destroyed what was there
+    for address, data in whole.segments:
+        route.erase(address, len(data))
+    done.writes(whole.bytes)
+    for address, data in whole.segments:
+        for at in range(0, len(data), route.step):
+            part = data[at : at + route.step]
+            route.write(address + at, part)
+            done.add(written=len(part))
+    return route.verify(image, lambda count: done.add(read=count))
 
 
-def _program_virtual(board: Board, image: FlashImage, progress: Progress) -> FlashImage:
-    machine = Machine(board.target, board.regions)
-    return program(image, machine.write, machine.read, progress)
+def _state(done: _Done, route: type[Route]) -> str:
+    return (
+        f"{done.written} of {done.to_write} B were written, {done.read} of "
+        f"{done.to_read} B read back equal: {route.broken}"
+    )
 
 
-def program(
-    image: FlashImage,
-    write: Callable[[int, bytes], None],
-    read: Callable[[int, int], bytes],
-    progress: Progress,
-) -> FlashImage:
-    """Write all segments, then read all back and compare; returns the image as read."""
-    done, total = 0, 2 * image.bytes
-    for address, data in image.segments:
-        for at in range(0, len(data), _STEP):
-            write(address + at, data[at : at + _STEP])
-            done += len(data[at : at + _STEP])
-            progress(done, total)
-    segments = []
-    for address, data in image.segments:
-        found = b""
-        while len(found) < len(data):
-            part = read(address + len(found), min(_STEP, len(data) - len(found)))
-            found += part
-            done += len(part)
-            progress(done, total)
-        compare(address, data, found)
-        segments.append((address, found))
-    return FlashImage(tuple(segments), image.functions)
+def _incomplete(board: Board, error: EdgekitError, done: _Done, route: type[Route]) -> EdgekitError:
+    return EdgekitError(
+        "E604",
+        f"board '{board.name}': the connection broke {ATTEMPTS} times; {_state(done, route)}",
+        details=[error.message, *error.details],
+        help="check the cable and run the same command again: it starts over",
+    )

@@ -8,19 +8,30 @@ from dataclasses import dataclass
 
 from cobs import cobs
 
+from targets.npu.isa import Error
+
 VERSION = 1
 DATA = 256
 HELLO, SIZE, WRITE, RUN = b"H", b"Z", b"W", b"R"
 OUTPUT, PROFILE, LAYERS, STACK, RESET = b"O", b"P", b"L", b"S", b"I"
+CHECKSUM, NOW, ACCELERATOR, GPU, TIME, TUNING = b"K", b"N", b"A", b"G", b"T", b"Y"
 NAK, REFUSED, FAULT = b"!", b"?", b"F"
 
 REFUSALS = {
     1: "it does not know this request (built without profiling, or an older version)",
     2: "the request has a wrong length",
-    3: "index or offset out of range",
+    3: "index, offset or address out of range",
     4: "its model could not be opened",
+    5: "with interrupts off its counter has too few bits for the longest layer",
+    6: "its port cannot switch interrupts off",
 }
+#: How a profiled run is made.
+RUN_COLD, RUN_BLIND = 1, 2
+#: What became of it.
+RAN_COLD = {1: "code cache", 2: "data cache", 8: "the board's flash accelerator"}
+RAN_COLD_OFF, RAN_BLIND, RAN_UNCOUNTED, RAN_COLD_UNKNOWN = 4, 16, 32, 64
 _LONGEST = 600
+CLOSED = 4
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,22 @@ class Fault:
         """From a FAULT frame's payload."""
         return Fault(*struct.unpack("<6I", payload))
 
+    @property
+    def accelerator(self) -> str:
+        """Why the accelerator stopped, and at which command of its stream; "" for other faults."""
+        if not self.cfsr >> _ACCELERATOR & 1:
+            return ""
+        code = self.hfsr >> 8 & 0xFF
+        known = {e.value: e.name for e in Error}
+        return f"error {known.get(code, code)} at command {self.hfsr >> 16} of its stream"
+
     def kinds(self) -> list[str]:
         """What the fault status registers say (Armv7-M reference manual, B3.2.15)."""
         names = [name for bit, name in _CFSR.items() if self.cfsr >> bit & 1]
         return names or ["unknown fault"]
 
 
+_ACCELERATOR = 31
 _CFSR = {
     0: "instruction access violation",
     1: "data access violation",
@@ -68,6 +89,7 @@ _CFSR = {
     19: "no coprocessor (the FPU is off)",
     24: "unaligned access",
     25: "division by zero",
+    _ACCELERATOR: "the accelerator stopped",
 }
 
 

@@ -18,13 +18,25 @@ from pathlib import Path
 from types import TracebackType
 
 from edgekit.devices import protocol
-from edgekit.devices.link import Link, open_link
-from edgekit.devices.status import describe
+from edgekit.devices.gpu import Gpu, Timing
+from edgekit.devices.links.link import Link
+from edgekit.devices.profile import Profile
+from edgekit.devices.profiling import Progress, profile
+from edgekit.devices.routes import Access, open_route
+from edgekit.devices.status import GPU_LOST, describe
 from edgekit.errors import EdgekitError
 from targets import Board
 
+__all__ = ["Hello", "Profile", "Session", "connect"]
+
 _HELLO = struct.Struct("<BiHHHHIIIII8sQ")
 _ATTEMPTS = 4
+#: Seconds that a run of the model may take.
+RUN = 60.0
+#: And the first start on a GPU, which compiles every variant of every layer and tests it.
+PREPARE = 900.0
+#: Bytes of flash per request: 0.7 s of a core at 4 MHz, so that an answer comes in time.
+_CHECKED = 65536
 
 
 @dataclass(frozen=True)
@@ -48,28 +60,11 @@ class Hello:
     build_id: int
 
 
-@dataclass(frozen=True)
-class Profile:
-    """The fastest of `repeat` runs.
-
-    `layers` and `total` are in `unit`: "cycles (estimated)" on the virtual board, "instructions"
-    in QEMU, "ticks" elsewhere. `hz` is units per second, 0 where there is no such thing as time.
-    """
-
-    layers: tuple[int, ...]
-    total: int
-    unit: str
-    counter: str
-    hz: int
-    repeat: int
-    board: str
-
-
 class Session:
     """See `connect`. `timeout` is seconds per short request, `run_timeout` per run of the model."""
 
     def __init__(
-        self, board: Board, link: Link, timeout: float = 2.0, run_timeout: float = 60.0
+        self, board: Board, link: Link, timeout: float = 2.0, run_timeout: float = RUN
     ) -> None:
         self.board, self.link = board, link
         self.timeout, self.run_timeout = timeout, run_timeout
@@ -77,6 +72,9 @@ class Session:
         self._seq = 0
         self._chunk = protocol.DATA
         self._hello: Hello | None = None
+        self._sizes: dict[str, list[int]] = {}
+        self._gpu: Gpu | None = None
+        self.lost = False
 
     def __enter__(self) -> Session:
         return self
@@ -92,8 +90,13 @@ class Session:
         """Send a request until its answer arrives whole; returns the answer's payload.
 
         Raises:
-            EdgekitError: E607 no answer, E608 refused, E609 the device reported a fault.
+            EdgekitError: E607 no answer, E608 refused, E609 the device reported a fault; E612 as
+                for `hello`.
         """
+        if type != protocol.HELLO and self._hello is None:
+            # The device answers a request with the number of its last one from memory: of the
+            # session before this one, where nothing has come between.
+            self.hello()
         self._seq = (self._seq + 1) & 0xFF
         frame = protocol.encode(type, self._seq, payload)
         wait = seconds or self.timeout
@@ -135,8 +138,9 @@ class Session:
                 return None
 
     def _refused(self, type: bytes, payload: bytes) -> EdgekitError:
-        reason = protocol.REFUSALS.get(payload[1] if len(payload) > 1 else 0, "no reason given")
-        if self._hello and self._hello.status:
+        why = payload[1] if len(payload) > 1 else 0
+        reason = protocol.REFUSALS.get(why, "no reason given")
+        if self._hello and self._hello.status and why == protocol.CLOSED:
             return self._closed(self._hello.status)
         return EdgekitError(
             "E608",
@@ -154,6 +158,13 @@ class Session:
         fault = protocol.Fault.parse(payload)
         known = fault.pc != 0xFFFFFFFF
         place = self.link.where(fault.pc & ~1) if known else "an unknown place"
+        if fault.accelerator:
+            return EdgekitError(
+                "E609",
+                f"board '{self.board.name}' faulted at {place}: {', '.join(fault.kinds())}",
+                details=[f"{fault.accelerator} (STATUS {fault.hfsr:#010x})"],
+                help="docs/ACCELERATOR.md, 'Errors'; is the hardware of the model's configuration?",
+            )
         details = [f"sp {fault.sp:#010x}, cfsr {fault.cfsr:#010x}, hfsr {fault.hfsr:#010x}"]
         if fault.address != 0xFFFFFFFF:
             details.append(f"address {fault.address:#010x}")
@@ -219,18 +230,83 @@ class Session:
         )
         return self._hello
 
-    def _open(self) -> Hello:
+    def opened(self) -> Hello:
+        """`hello` of a board whose model could be opened; raises EdgekitError E608 otherwise."""
         hello = self.hello()
         if hello.status:
             raise self._closed(hello.status)
+        if self.board.target.gpu:
+            self.gpu()
         return hello
 
+    def gpu(self) -> Gpu:
+        """What the program says of its GPU, which it prepares and tests when it is first asked.
+
+        Raises:
+            EdgekitError: E670 where it found none.
+        """
+        if self._gpu is None:
+            lines: list[str] = []
+            while text := self.request(
+                protocol.GPU, struct.pack("<H", len(lines)), seconds=None if lines else PREPARE
+            ):
+                lines.append(text.decode("utf-8", "replace"))
+            self._gpu = Gpu.parse(lines)
+            self._gpu.check(self.board)
+        return self._gpu
+
+    def time_variant(
+        self, layer: int, variant: int, sizes: Sequence[int], repeat: int = 5
+    ) -> Timing:
+        """Run one variant of a layer on the first golden sample with local sizes of choice.
+
+        Args:
+            variant: counted from the layer's first.
+            sizes: of each launch, which of its local sizes.
+
+        Raises:
+            EdgekitError: E670 without a GPU, E607 where it does not answer in time.
+        """
+        self.gpu()
+        payload = struct.pack("<3H", layer, variant, repeat) + bytes(sizes)
+        answer = self.request(protocol.TIME, payload, seconds=self.run_timeout)
+        return Timing(*struct.unpack("<IIQ", answer))
+
+    def keep_tuning(self, text: bytes) -> None:
+        """Have the program keep a tuning file, which it takes from its next start on.
+
+        Raises:
+            EdgekitError: E381 where it has no place for it, E670 without a GPU.
+        """
+        self.gpu()
+        refused = EdgekitError(
+            "E381",
+            f"the program on '{self.board.name}' cannot keep a tuning file of {len(text)} B",
+            help="it writes to ~/.cache/edgekit there, or to the folder EDGEKIT_GPU_FOLDER",
+        )
+        pieces = [(i, text[i : i + self._chunk]) for i in range(0, len(text), self._chunk)]
+        for offset, piece in (*pieces, (len(text), b"")):
+            answer = self.request(protocol.TUNING, struct.pack("<I", offset) + piece)
+            if int.from_bytes(answer, "little") != 0:
+                raise refused
+
+    def notices(self) -> list[str]:
+        """What a user has to know of the GPU; nothing on boards without one."""
+        if not self.board.target.gpu:
+            return []
+        lost = ["GPU: it was lost meanwhile; the CPU did those inferences again"] * self.lost
+        return [*self.gpu().notices(), *lost]
+
     def sizes(self, kind: str) -> list[int]:
-        """Bytes of each of the model's "inputs" or "outputs"."""
-        hello = self._open()
-        flag, count = (0, hello.inputs) if kind == "inputs" else (1, hello.outputs)
-        answers = [self.request(protocol.SIZE, struct.pack("<BH", flag, i)) for i in range(count)]
-        return [int.from_bytes(a, "little") for a in answers]
+        """Bytes of each of the model's "inputs" or "outputs"; asked for once."""
+        hello = self.opened()
+        if kind not in self._sizes:
+            flag, count = (0, hello.inputs) if kind == "inputs" else (1, hello.outputs)
+            answers = [
+                self.request(protocol.SIZE, struct.pack("<BH", flag, i)) for i in range(count)
+            ]
+            self._sizes[kind] = [int.from_bytes(a, "little") for a in answers]
+        return self._sizes[kind]
 
     def load(self, inputs: Sequence[bytes]) -> None:
         """Copy inputs to the board; raises EdgekitError E611 where number or sizes differ."""
@@ -250,13 +326,13 @@ class Session:
     def reset(self) -> None:
         """Give the model's states their initial content; raises E608 where that fails."""
         (status,) = struct.unpack("<i", self.request(protocol.RESET))
-        self._check(status)
+        self.check_status(status)
 
     def invoke(self) -> int:
         """Run the model once; returns counter ticks. Raises EdgekitError E608 where it fails."""
         payload = self.request(protocol.RUN, seconds=self.run_timeout)
         status, ticks = struct.unpack("<iQ", payload)
-        self._check(status)
+        self.check_status(status)
         return int(ticks)
 
     def outputs(self) -> list[bytes]:
@@ -282,53 +358,54 @@ class Session:
         self.invoke()
         return self.outputs()
 
-    def profile(self, inputs: Sequence[bytes], repeat: int = 5) -> Profile:
-        """Run `repeat` times (1 to 65535) on one set of inputs; the minimum of each layer.
+    def profile(
+        self,
+        inputs: Sequence[bytes],
+        repeat: int = 5,
+        *,
+        warm_up: int = 0,
+        cold: bool = False,
+        interrupts_off: bool = False,
+        progress: Progress | None = None,
+    ) -> Profile:
+        """Run `warm_up` + `repeat` times on one set of inputs; the last `repeat` of them count.
+
+        A model with states starts from their initial contents each time.
+
+        Args:
+            cold: empty the caches of core and board before each run that counts.
+            interrupts_off: mask interrupts during each run that counts; at least one warm-up run
+                goes before them.
+            progress: called with runs done and runs in all.
 
         Raises:
-            EdgekitError: E608 where the firmware was built without profiling, among others.
+            EdgekitError: E608 where the firmware was built without profiling, or where its counter
+                is too narrow without interrupts; E662 where no counter works; E663 where it
+                failed in a run.
         """
-        self.load(inputs)
-        hello = self._open()
-        payload = self.request(
-            protocol.PROFILE, struct.pack("<H", repeat), seconds=self.run_timeout * repeat
-        )
-        status, total, count = struct.unpack("<iQH", payload)
-        self._check(status)
-        if count < hello.layers:
-            raise EdgekitError(
-                "E608",
-                f"the firmware has room for the times of {count} layers, the model has "
-                f"{hello.layers}",
-                help="build with a larger max_layers",
-            )
-        ticks: list[int] = []
-        while len(ticks) < count:
-            part = self.request(protocol.LAYERS, struct.pack("<H", len(ticks)))
-            ticks += struct.unpack(f"<{(len(part) - 2) // 8}Q", part[2:])
-        return self._profile(ticks, total, hello, repeat)
+        return profile(self, inputs, repeat, warm_up, cold, interrupts_off, progress)
 
-    def _profile(self, ticks: Sequence[int], total: int, hello: Hello, repeat: int) -> Profile:
-        per_instruction = self.board.ticks_per_instruction
-        unit, hz = "ticks", hello.counter_hz
-        if per_instruction is not None:
-            unit, hz = "instructions", 0
-        elif self.board.route == "virtual":
-            counted = self.board.target.cycle_model == "instructions"
-            unit = "instructions" if counted else "cycles (estimated)"
-            hz = 0 if counted else hz
-        scale = 1.0 if per_instruction is None else 1 / per_instruction
-        layers = tuple(round(t * scale) for t in ticks)
-        return Profile(
-            layers, round(total * scale), unit, hello.counter, hz, repeat, self.board.name
-        )
-
-    def _check(self, status: int) -> None:
-        if status:
+    def check_status(self, status: int) -> None:
+        """Raises EdgekitError E608 for a status of the model that is an error."""
+        if status == GPU_LOST:
+            self.lost = True
+        elif status:
             raise EdgekitError(
                 "E608",
                 f"the model on '{self.board.name}' stopped with status {describe(status)}",
             )
+
+    def checksum(self, address: int, size: int) -> int:
+        """CRC-32 (zlib's) of `size` bytes of the board's flash, as the program there computes it.
+
+        Raises:
+            EdgekitError: E608 where that is not all in the flash that the program was linked to.
+        """
+        crc = 0
+        for offset in range(0, size, _CHECKED):
+            part = struct.pack("<III", address + offset, min(_CHECKED, size - offset), crc)
+            crc = int.from_bytes(self.request(protocol.CHECKSUM, part), "little")
+        return crc
 
     def stack_used(self) -> tuple[int, int]:
         """Bytes of stack ever used since power-up, and bytes reserved."""
@@ -337,16 +414,17 @@ class Session:
 
 
 def connect(
-    board: Board, *, port: str | None = None, elf: Path | None = None, timeout: float = 2.0
+    board: Board, *, access: Access | None = None, elf: Path | None = None, timeout: float = 2.0
 ) -> Session:
     """Power the board up (or open its port) and start a session; use it in a ``with`` statement.
 
     Args:
-        port: a serial port for real boards; None for emulated ones.
+        access: route, ports and transport, where the defaults will not do.
         elf: on emulated boards, a program to run instead of what was flashed, which stays.
         timeout: seconds that the board has for a short answer.
 
     Raises:
-        EdgekitError: E606 nothing flashed, E602 and E603 no QEMU, E604 its stub misbehaves.
+        EdgekitError: E606 nothing flashed, E602 and E603 no QEMU, E604 the connection fails.
     """
-    return Session(board, open_link(board, port, elf), timeout)
+    route = open_route(board, access)
+    return Session(board, route.stream(elf), timeout * route.patience, RUN * route.patience)

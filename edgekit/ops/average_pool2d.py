@@ -22,6 +22,13 @@ class AveragePool2d(Pooling):
         _, count = divisors(node, inputs[0].shape)
         return clamp_float(node, (total / count).astype(np.float32))
 
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        """float32 throughout, times the divisor's inverse: what every device has."""
+        total = self._sums(node, inputs[0].astype(np.float32)) + np.float32(0)  # no -0
+        _, count = divisors(node, inputs[0].shape)
+        inverse = np.float32(1) / count.astype(np.float32)
+        return clamp_float(node, total * inverse)
+
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -171,6 +172,13 @@ def clamp_float(node: Node, x: np.ndarray) -> np.ndarray:
     return x if (lo, hi) == (-math.inf, math.inf) else np.clip(x, lo, hi).astype(np.float32)
 
 
+def clamp_exact(node: Node, x: np.ndarray) -> np.ndarray:
+    """`clamp_float` in the order of comparisons that C has, which is seen in the sign of a zero."""
+    lo, hi = clamp_of(node)
+    y = np.where(x < np.float32(lo), np.float32(lo), x)
+    return np.asarray(np.where(y > np.float32(hi), np.float32(hi), y), np.float32)
+
+
 def window_out(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
     """Output length of a sliding window along one axis."""
     out = (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
@@ -209,9 +217,9 @@ def run_node(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndar
     op = operator(node.op)
     values, outs = [graph.values[i] for i in node.inputs], [graph.values[o] for o in node.outputs]
     if node.attrs.get("float"):
-        y = op.reference_exact(
-            node, [dequantize(v, x) for v, x in zip(values, inputs, strict=True)]
-        )
+        plain = replace(node, attrs={k: v for k, v in node.attrs.items() if k != "clamp"})
+        reals = [dequantize(v, x) for v, x in zip(values, inputs, strict=True)]
+        y = clamp_exact(node, op.reference_exact(plain, reals))
         return [y if outs[0].quant is None else quantize(outs[0], y)]
     if any(v.dtype == "float32" for v in (*values, *outs)):
         return op.evaluate_float(node, inputs)

@@ -32,6 +32,11 @@ class Extreme(Arithmetic):
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return self.of(inputs[0], inputs[1])
 
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        """In the order of comparisons that C has, which is seen in the sign of a zero."""
+        a, b = np.broadcast_arrays(*inputs)
+        return np.where(self.of(a, b) == b, b, a)
+
     def reference_int32(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return self.of(a, b)
 

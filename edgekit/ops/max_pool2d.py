@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgekit.graph import Node, Value
@@ -19,6 +21,9 @@ class MaxPool2d(Pooling):
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return clamp_float(node, self._max(node, inputs[0], -np.inf))
 
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return self._max(node, inputs[0], -np.inf, lambda best, x: np.where(x > best, x, best))
+
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value
     ) -> np.ndarray:
@@ -29,13 +34,18 @@ class MaxPool2d(Pooling):
         )
 
     @staticmethod
-    def _max(node: Node, x: np.ndarray, lowest: float) -> np.ndarray:
+    def _max(
+        node: Node,
+        x: np.ndarray,
+        lowest: float,
+        larger: Callable[[np.ndarray, np.ndarray], np.ndarray] = np.maximum,
+    ) -> np.ndarray:
         kernel, strides = win.pair(node, "kernel"), win.pair(node, "strides", 1)
         dilations = win.pair(node, "dilations", 1)
         views = win.taps(win.pad_hw(x, win.pads_of(node), lowest), kernel, strides, dilations)
         best = next(views)[2].copy()
         for _, _, view in views:
-            np.maximum(best, view, out=best)
+            best = larger(best, view)
         return best
 
 

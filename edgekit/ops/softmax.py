@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Quant, Value
+from edgekit.ops import exact_float
 from edgekit.ops import fixedpoint as fp
 from edgekit.ops.base import Inferred, Operator
 from edgekit.ops.interval import Interval, between, full
@@ -45,6 +46,9 @@ class Softmax(Operator):
         x = inputs[0] * np.float32(node.attrs.get("beta", 1.0))
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        return exact_float.softmax(inputs[0], node.attrs.get("beta", 1.0))
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value

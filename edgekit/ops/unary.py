@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.graph import Node, Value
-from edgekit.ops import rules
+from edgekit.ops import exact_float, rules
 from edgekit.ops.base import Inferred, Operator, result_dtype
 from edgekit.ops.broadcasting import one_scale
 from edgekit.ops.functions import FUNCTIONS, parameters_of, real
@@ -42,6 +42,12 @@ class Unary(Operator):
     def reference_float(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         with np.errstate(over="ignore"):
             return real(node.attrs["function"], node.attrs, inputs[0]).astype(np.float32)
+
+    def reference_exact(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        name = node.attrs["function"]
+        if name not in exact_float.UNARY:
+            return self.reference_float(node, inputs)
+        return exact_float.unary(name, parameters_of(name, node.attrs), inputs[0])
 
     def reference_int(
         self, node: Node, inputs: list[np.ndarray], values: list[Value], out: Value

@@ -22,6 +22,7 @@ class Budget:
         max_flash: bytes of kernels, runtime and bundle.
         max_ram: bytes of arena, runtime and stack.
         max_latency: milliseconds of one inference on the target's reference board, estimated.
+        max_step: milliseconds of the longest kernel, hence of a call of ek_step, estimated as well.
         min_agreement: percent of samples with the float network's class.
         min_sqnr: dB of the logits against the float network's.
     """
@@ -29,6 +30,7 @@ class Budget:
     max_flash: int | None = None
     max_ram: int | None = None
     max_latency: float | None = None
+    max_step: float | None = None
     min_agreement: float | None = None
     min_sqnr: float | None = None
 
@@ -48,6 +50,9 @@ class Budget:
             yield "RAM", report.ram_bytes, self.max_ram, "B"
         if self.max_latency is not None and report.latency_ms is not None:
             yield "latency", report.latency_ms, self.max_latency, "ms"
+        step = report.longest_step
+        if self.max_step is not None and step is not None and step.ms is not None:
+            yield "longest step", step.ms, self.max_step, "ms"
 
     def thrifty(self, report: Report) -> Budget:
         """This budget with what `report` takes, and a little, where it has no limit."""

@@ -30,6 +30,8 @@ class Row:
     agreement: float | None
     excess: tuple[str, ...]
     thrifty: bool
+    #: Milliseconds of the longest kernel, estimated.
+    step_ms: float | None = None
 
     @property
     def fits(self) -> bool:

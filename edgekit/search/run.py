@@ -60,6 +60,7 @@ class _Bench:
                 flash_bytes=report.flash_bytes,
                 ram_bytes=report.ram_bytes,
                 latency_ms=report.latency_ms,
+                step_ms=step.ms if (step := report.longest_step) else None,
                 predicted_db=self.sensitivity.sqnr_db(choice.weight_bits, choice.activation_bits),
                 sqnr_db=quality.sqnr_db,
                 agreement=quality.agreement,
@@ -244,7 +245,8 @@ def alive_bytes(
     for i, call in enumerate(program.calls):
         alive: dict[str, int] = {}
         source, output = (
-            home(next(a.value for a in call.arguments if a.role == role))
+            # A call that waits for the accelerator has neither.
+            home(next((a.value for a in call.arguments if a.role == role), ""))
             for role in ("input", "output")
         )
         hidden, beyond = "", 0
@@ -272,6 +274,7 @@ def _impossible(bench: _Bench) -> EdgekitError:
         ("flash", budget.max_flash, "B", lambda r: r.flash_bytes),
         ("RAM", budget.max_ram, "B", lambda r: r.ram_bytes),
         ("latency", budget.max_latency, "ms", lambda r: r.latency_ms),
+        ("longest step", budget.max_step, "ms", lambda r: r.step_ms),
     ):
         if limit is None:
             continue

@@ -29,6 +29,8 @@ _BARE = (
     "-fno-asynchronous-unwind-tables",
     "-fno-common",
 )
+#: For programs with a C library.
+_HOSTED = ("-ffunction-sections", "-fdata-sections", "-fno-common", "-fPIC")
 _JOBS = 2
 _SHOWN_LINES = 12
 
@@ -89,9 +91,13 @@ class Compiler:
         Raises:
             EdgekitError: E502 with the first lines of what the compiler said.
         """
-        if self.target is not None:
+        kind: tuple[str, ...] = ("-fPIC",)
+        if self.target is not None and self.target.gpu:
+            kind = _HOSTED
+        elif self.target is not None:
+            kind = _BARE
             include = (*include, freestanding_include())
-        fixed = (*self.target_flags, opt, *(_BARE if self.target else ("-fPIC",)), *flags)
+        fixed = (*self.target_flags, opt, *kind, *flags)
         if source.suffix == ".c":
             fixed = (*_WARNINGS, *fixed)
         macros = tuple(f"-D{k}={v}" if v else f"-D{k}" for k, v in (defines or {}).items())

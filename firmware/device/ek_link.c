@@ -14,14 +14,14 @@ static uint8_t received[STUFFED];
 static uint8_t answer[FRAME];
 static uint32_t answer_bytes;
 
-/* CRC-32 (IEEE 802.3, as zlib's), four bits at a time: 64 bytes of table. */
-static uint32_t crc32(const uint8_t *data, uint32_t bytes) {
+/* Four bits at a time: 64 bytes of table. */
+uint32_t ek_crc32(uint32_t before, const uint8_t *data, uint32_t bytes) {
   static const uint32_t table[16] = {
       0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
       0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
       0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
   };
-  uint32_t crc = 0xFFFFFFFFu;
+  uint32_t crc = ~before;
   for (uint32_t i = 0; i < bytes; i++) {
     crc ^= data[i];
     crc = crc >> 4 ^ table[crc & 15u];
@@ -63,12 +63,12 @@ static void send(const uint8_t *data, uint32_t bytes) {
 }
 
 static void finish(uint8_t *frame, uint32_t bytes) {
-  uint32_t crc = crc32(frame, bytes);
+  uint32_t crc = ek_crc32(0, frame, bytes);
   for (uint32_t i = 0; i < CRC; i++) frame[bytes + i] = (uint8_t)(crc >> (8u * i));
 }
 
 static bool whole(uint32_t bytes) {
-  return bytes >= HEAD + CRC && crc32(received, bytes - CRC) == read_u32(received + bytes - CRC);
+  return bytes >= HEAD + CRC && ek_crc32(0, received, bytes - CRC) == read_u32(received + bytes - CRC);
 }
 
 void ek_link_receive(ek_request_t *request) {

@@ -18,8 +18,14 @@ enum { /* from the host; each answer has the lower-case letter */
   EK_LINK_OUTPUT = 'O',
   EK_LINK_PROFILE = 'P',
   EK_LINK_LAYERS = 'L',
+  EK_LINK_ACCELERATOR = 'A',
+  EK_LINK_GPU = 'G',
+  EK_LINK_TIME = 'T',
+  EK_LINK_TUNING = 'Y',
   EK_LINK_STACK = 'S',
-  EK_LINK_RESET = 'I'
+  EK_LINK_RESET = 'I',
+  EK_LINK_CHECKSUM = 'K',
+  EK_LINK_NOW = 'N'
 };
 enum { /* from the device without, or instead of, an answer */
   EK_LINK_NAK = '!',
@@ -30,7 +36,22 @@ enum { /* why a request was refused */
   EK_LINK_REFUSED_TYPE = 1,
   EK_LINK_REFUSED_LENGTH = 2,
   EK_LINK_REFUSED_RANGE = 3,
-  EK_LINK_REFUSED_CLOSED = 4 /* the model could not be opened */
+  EK_LINK_REFUSED_CLOSED = 4, /* the model could not be opened */
+  EK_LINK_REFUSED_COUNTER = 5, /* a layer takes too long for the counter without interrupts */
+  EK_LINK_REFUSED_INTERRUPTS = 6 /* the port cannot mask interrupts */
+};
+enum { /* how a profiled run is made */
+  EK_LINK_RUN_COLD = 1,
+  EK_LINK_RUN_BLIND = 2 /* interrupts off */
+};
+enum { /* what became of it; the first three and the last are EK_COLD_* */
+  EK_LINK_RAN_COLD_CODE = 1,
+  EK_LINK_RAN_COLD_DATA = 2,
+  EK_LINK_RAN_COLD_OFF = 4,
+  EK_LINK_RAN_COLD_BOARD = 8,
+  EK_LINK_RAN_BLIND = 16,
+  EK_LINK_RAN_UNCOUNTED = 32, /* the counter failed: the ticks mean nothing */
+  EK_LINK_RAN_COLD_UNKNOWN = 64
 };
 
 typedef struct {
@@ -38,6 +59,9 @@ typedef struct {
   const uint8_t *payload;
   uint32_t bytes;
 } ek_request_t;
+
+/* CRC-32 (IEEE 802.3, as zlib's) of `data` after bytes whose CRC-32 is `before`; 0 at the start. */
+uint32_t ek_crc32(uint32_t before, const uint8_t *data, uint32_t bytes);
 
 /* Wait for the next undamaged frame; damaged ones are answered with EK_LINK_NAK. */
 void ek_link_receive(ek_request_t *request);

@@ -1,5 +1,7 @@
 /* edgekit.h - the runtime that executes a bundle (model.ekb): open once, then invoke.
  *
+ *   extern const ek_kernel_t ek_kernels[];          registry.c
+ *   extern const uint32_t ek_kernel_count;
  *   static ek_model_t model;
  *   static const ek_kernel_t *slots[EK_MODEL_KERNELS];
  *   static uint8_t arena[EK_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
@@ -19,27 +21,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ek_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Bundle format: the verifier accepts EK_FORMAT_OLDEST to EK_FORMAT_VERSION. */
 #define EK_FORMAT_VERSION 2u
 #define EK_FORMAT_OLDEST 1u
 
 /* Most arguments of one kernel; each costs a pointer of stack in ek_invoke. */
 #define EK_MAX_ARGUMENTS 16u
-
-typedef enum {
-    EK_OK = 0,
-    EK_TRUNCATED = 1,       /* shorter than its own footer says */
-    EK_MAGIC = 2,           /* not a bundle */
-    EK_VERSION = 3,         /* a format that this runtime does not read */
-    EK_CHECKSUM = 4,        /* damaged */
-    EK_MALFORMED = 5,       /* a table or vector leaves the file */
-    EK_BOUNDS = 6,          /* an argument leaves the arena or the constants */
-    EK_ALIGNMENT = 7,       /* an argument, the bundle or the arena is not aligned */
-    EK_KERNEL_MISSING = 8,  /* this firmware was built for another model */
-    EK_ARENA_TOO_SMALL = 9, /* model.arena_bytes says what it needs */
-    EK_TOO_MANY_CALLS = 10, /* more kernels than slots, or arguments than EK_MAX_ARGUMENTS */
-    EK_STATE = 11           /* invoked before a successful open */
-} ek_status_t;
 
 /* What a kernel does with an argument. */
 enum { EK_INPUT = 0, EK_CONSTANT = 1, EK_OUTPUT = 2, EK_SCRATCH = 3 };
@@ -55,6 +48,7 @@ typedef struct {
     void (*run)(void *const *arguments);
     const ek_operand_t *operands;
     uint32_t operand_count;
+    ek_status_t (*check)(void *const *arguments); /* of constants, before anything runs; or NULL */
 } ek_kernel_t;
 
 /* An opened bundle. Fields are for reading; `detail` is the index of what an error is about. */
@@ -91,6 +85,17 @@ ek_status_t ek_open(ek_model_t *model, const void *bundle, size_t bundle_bytes,
 /* Run all kernels in order. Inputs may be overwritten; states are what the run before left. */
 ek_status_t ek_invoke(const ek_model_t *model);
 
+/* Run one kernel of an inference, so that between two calls a watchdog can be fed or others can run:
+ *
+ *   ek_run_t run = {0};
+ *   while ((s = ek_step(&model, &run)) == EK_MORE) { feed_the_watchdog(); }
+ *
+ * EK_MORE while kernels are left; EK_OK with the last one, and `run` is then ready for the next
+ * inference. Zero `run` to give one up. Inputs are written before the first step and outputs read
+ * after the last; in between the arena belongs to this inference alone: no ek_invoke, no ek_reset,
+ * no other model on the same arena. EK_STATE where the model is closed or has no such step. */
+ek_status_t ek_step(const ek_model_t *model, ek_run_t *run);
+
 /* Give all states of a streaming or recurrent model their initial content again, as ek_open does. */
 ek_status_t ek_reset(const ek_model_t *model);
 
@@ -99,5 +104,9 @@ ek_status_t ek_reset(const ek_model_t *model);
 uint8_t *ek_input(const ek_model_t *model, uint32_t index, uint32_t *nbytes);
 const uint8_t *ek_output(const ek_model_t *model, uint32_t index, uint32_t *nbytes);
 uint8_t *ek_state(const ek_model_t *model, uint32_t index, uint32_t *nbytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

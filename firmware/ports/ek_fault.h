@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #define EK_STACK_PAINT 0xC5C5A3A3u
+/* In cfsr, no bit of Armv7-M's: the accelerator stopped with an error, hfsr is its STATUS. */
+#define EK_FAULT_ACCELERATOR 0x80000000u
 
 typedef struct {
   uint32_t pc, lr; /* 0xFFFFFFFF: unknown, the stack was unusable */

@@ -9,10 +9,8 @@
 
 enum { STATE_TX_FULL = 1, STATE_RX_FULL = 2, CTRL_TX_ENABLE = 1, CTRL_RX_ENABLE = 2 };
 
-#define BAUD 115200u
-
 void ek_uart_init(void) {
-  BAUDDIV = EK_CLOCK_HZ / BAUD;
+  BAUDDIV = EK_UART_CLOCK_HZ / EK_BAUD;
   CTRL = CTRL_TX_ENABLE | CTRL_RX_ENABLE;
   /* Drop a stale byte. QEMU also needs the read: it stops looking for input while reception is
    * off, and looks again only after the data register was read. */

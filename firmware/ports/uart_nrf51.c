@@ -1,4 +1,5 @@
-/* UART of the nRF51 series (nRF51 Reference Manual, chapter 29), at EK_UART_BASE.
+/* UART of the nRF51 series (nRF51 Reference Manual, chapter 29), which nRF52 chips have too, at
+ * EK_UART_BASE.
  *
  * The pins that it reaches are the board's: EK_UART_TX_PIN and EK_UART_RX_PIN, where they are
  * defined. QEMU has no pins. */
@@ -16,14 +17,17 @@
 #define TXD EK_REG(EK_UART_BASE + 0x51Cu)
 #define BAUDRATE EK_REG(EK_UART_BASE + 0x524u)
 
-enum { ENABLED = 4, BAUD_115200 = 0x01D7E000 };
+enum { ENABLED = 4 };
+
+/* In 2^32ths of its 16 MHz, of which it takes whole multiples of 4096. */
+#define RATE ((uint32_t)((((uint64_t)EK_BAUD << 32) / 16000000u + 2048u) & ~4095ull))
 
 void ek_uart_init(void) {
 #ifdef EK_UART_TX_PIN
   PSELTXD = EK_UART_TX_PIN;
   PSELRXD = EK_UART_RX_PIN;
 #endif
-  BAUDRATE = BAUD_115200;
+  BAUDRATE = RATE;
   ENABLE = ENABLED;
   STARTTX = 1;
   STARTRX = 1;

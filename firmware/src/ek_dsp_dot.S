@@ -210,3 +210,6 @@ ek_dot_1x4_w4:
     pop     {r4-r11, pc}
     .size   ek_dot_1x4_w4, . - ek_dot_1x4_w4
 #endif
+#if defined(__linux__) && defined(__ELF__)
+    .section .note.GNU-stack, "", %progbits /* or ld makes the stack executable, and says so */
+#endif

@@ -1,6 +1,7 @@
 /* ek_runtime.c - binds a verified bundle to kernels and an arena, and walks its calls. */
 #include "ek_bundle.h"
 #include "ek_profile.h"
+#include "ek_yield.h"
 
 #include <string.h>
 
@@ -28,6 +29,21 @@ static ek_status_t check_argument(const ek_model_t *m, ek_argument_t a, const ek
     return a.offset % EK_ARGUMENT_ALIGN == 0u ? EK_OK : EK_ALIGNMENT;
 }
 
+/* What the kernel itself asks of its constants; its other arguments have no place yet. */
+static ek_status_t check_constants(const ek_model_t *m, ek_call_t call, const ek_kernel_t *kernel)
+{
+    if (kernel->check == NULL) {
+        return EK_OK;
+    }
+    void *pointers[EK_MAX_ARGUMENTS];
+    for (uint32_t j = 0; j < call.argument_count; ++j) {
+        const ek_argument_t a = ek_get_argument(m, call.first_argument + j);
+        pointers[j] = a.space == EK_SPACE_CONSTANTS
+                          ? (void *)(uintptr_t)(m->constants + a.offset) : NULL;
+    }
+    return kernel->check(pointers);
+}
+
 static ek_status_t check_calls(ek_model_t *m)
 {
     for (uint32_t i = 0; i < m->call_count; ++i) {
@@ -50,6 +66,10 @@ static ek_status_t check_calls(ek_model_t *m)
             if (status != EK_OK) {
                 return status;
             }
+        }
+        const ek_status_t status = check_constants(m, call, kernel);
+        if (status != EK_OK) {
+            return status;
         }
     }
     m->detail = 0u;
@@ -113,6 +133,20 @@ ek_status_t ek_reset(const ek_model_t *m)
     return EK_OK;
 }
 
+/* In line, so that neither of its two callers pays for the other. */
+static inline __attribute__((always_inline)) void run_call(const ek_model_t *m, uint32_t index)
+{
+    const ek_call_t call = ek_get_call(m, index);
+    void *pointers[EK_MAX_ARGUMENTS];
+    for (uint32_t j = 0; j < call.argument_count; ++j) {
+        const ek_argument_t a = ek_get_argument(m, call.first_argument + j);
+        const uint8_t *base = a.space == EK_SPACE_CONSTANTS ? m->constants : m->arena;
+        /* Kernels take constants as const again; check_argument has seen to the roles. */
+        pointers[j] = (void *)(uintptr_t)(base + a.offset);
+    }
+    m->kernels[call.kernel]->run(pointers);
+}
+
 ek_status_t ek_invoke(const ek_model_t *m)
 {
     if (m->arena == NULL) {
@@ -120,17 +154,30 @@ ek_status_t ek_invoke(const ek_model_t *m)
     }
     EK_EDGE(0u);
     for (uint32_t i = 0; i < m->call_count; ++i) {
-        const ek_call_t call = ek_get_call(m, i);
-        void *pointers[EK_MAX_ARGUMENTS];
-        for (uint32_t j = 0; j < call.argument_count; ++j) {
-            const ek_argument_t a = ek_get_argument(m, call.first_argument + j);
-            const uint8_t *base = a.space == EK_SPACE_CONSTANTS ? m->constants : m->arena;
-            /* Kernels take constants as const again; check_argument has seen to the roles. */
-            pointers[j] = (void *)(uintptr_t)(base + a.offset);
-        }
-        m->kernels[call.kernel]->run(pointers);
+        run_call(m, i);
         EK_EDGE(i + 1u);
+        if (i + 1u < m->call_count) {
+            EK_YIELD(i + 1u);
+        }
     }
+    return EK_OK;
+}
+
+ek_status_t ek_step(const ek_model_t *m, ek_run_t *run)
+{
+    /* A model without calls has one step, which does nothing. */
+    if (m->arena == NULL || run->next > m->call_count ||
+        (run->next == m->call_count && m->call_count != 0u)) {
+        return EK_STATE;
+    }
+    if (run->next < m->call_count) {
+        run_call(m, run->next);
+        run->next += 1u;
+    }
+    if (run->next < m->call_count) {
+        return EK_MORE;
+    }
+    run->next = 0u;
     return EK_OK;
 }
 

@@ -131,3 +131,6 @@ ek_tile_1x4:
 4:  close
     .size   ek_tile_1x4, . - ek_tile_1x4
 #endif
+#if defined(__linux__) && defined(__ELF__)
+    .section .note.GNU-stack, "", %progbits /* or ld makes the stack executable, and says so */
+#endif

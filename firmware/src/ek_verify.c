@@ -3,7 +3,7 @@
  * Every offset is compared with the size of the file before it is followed, every count with the
  * bytes that are left, in the order in which they are read. Work is bounded by the file's size.
  */
-#include "ek_bundle.h"
+#include "ek_table.h"
 
 uint32_t ek_get16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
@@ -24,102 +24,6 @@ static uint32_t crc32(const uint8_t *p, uint32_t n)
         crc = crc >> 4 ^ nibble[crc & 15u];
     }
     return ~crc;
-}
-
-typedef struct {
-    const uint8_t *data;
-    uint32_t size;
-} span_t;
-
-typedef struct {
-    uint32_t at;
-    uint32_t size;
-    uint32_t vtable;
-    uint32_t vtable_size;
-} table_t;
-
-typedef struct {
-    uint32_t at; /* of the first element */
-    uint32_t count;
-} vector_t;
-
-/* The offset that is stored at `at` (which has been checked), followed; false where it leaves. */
-static bool follow(span_t s, uint32_t at, uint32_t *to)
-{
-    const uint32_t distance = ek_get32(s.data + at);
-    if (distance > s.size - at) {
-        return false;
-    }
-    *to = at + distance;
-    return true;
-}
-
-static bool open_table(span_t s, uint32_t at, table_t *t)
-{
-    if (s.size < 4u || at > s.size - 4u || at % 4u != 0u) {
-        return false;
-    }
-    /* The vtable lies at `at` minus a signed distance: modulo 2^32, then checked. */
-    const uint32_t vtable = at - ek_get32(s.data + at);
-    if (vtable > s.size - 4u || vtable % 2u != 0u) {
-        return false;
-    }
-    t->at = at;
-    t->vtable = vtable;
-    t->vtable_size = ek_get16(s.data + vtable);
-    t->size = ek_get16(s.data + vtable + 2u);
-    return t->vtable_size >= 4u && t->vtable_size % 2u == 0u &&
-           t->vtable_size <= s.size - vtable && t->size >= 4u && t->size <= s.size - at;
-}
-
-/* Where field `id` of `nbytes` lies, 0 where it is absent; false where it leaves the table. */
-static bool field(span_t s, const table_t *t, uint32_t id, uint32_t nbytes, uint32_t *at)
-{
-    const uint32_t slot = 4u + 2u * id;
-    const uint32_t inside =
-        slot + 2u <= t->vtable_size ? ek_get16(s.data + t->vtable + slot) : 0u;
-    *at = inside == 0u ? 0u : t->at + inside;
-    return inside == 0u || (inside >= 4u && nbytes <= t->size && inside <= t->size - nbytes);
-}
-
-/* A 32-bit scalar field, 0 where it is absent. */
-static bool scalar(span_t s, const table_t *t, uint32_t id, uint32_t *value)
-{
-    uint32_t at;
-    if (!field(s, t, id, 4u, &at)) {
-        return false;
-    }
-    *value = at == 0u ? 0u : ek_get32(s.data + at);
-    return true;
-}
-
-static bool child(span_t s, const table_t *t, uint32_t id, uint32_t *at)
-{
-    uint32_t place;
-    return field(s, t, id, 4u, &place) && place != 0u && follow(s, place, at);
-}
-
-static bool vector(span_t s, const table_t *t, uint32_t id, uint32_t element, vector_t *v)
-{
-    uint32_t at;
-    if (!child(s, t, id, &at) || s.size < 4u || at > s.size - 4u) {
-        return false;
-    }
-    v->count = ek_get32(s.data + at);
-    v->at = at + 4u;
-    return v->count <= (s.size - v->at) / element;
-}
-
-/* As `vector`, but absent is empty. */
-static bool optional_vector(span_t s, const table_t *t, uint32_t id, uint32_t element, vector_t *v)
-{
-    uint32_t at;
-    if (!field(s, t, id, 4u, &at)) {
-        return false;
-    }
-    v->at = 0u;
-    v->count = 0u;
-    return at == 0u || vector(s, t, id, element, v);
 }
 
 bool ek_get_place(const ek_model_t *m, const uint8_t *tables, uint32_t index, ek_place_t *place)

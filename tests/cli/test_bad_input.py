@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,9 @@ from models import DIGITS, compiled
 from onnx import TensorProto, helper
 
 import edgekit.execute
+import targets
 from edgekit.cli import main
-from edgekit.devices.find import find_board
+from edgekit.devices.find import check_board, find_board
 
 
 @pytest.fixture(autouse=True)
@@ -217,3 +220,69 @@ def test_our_bugs_are_status_seventy(
     monkeypatch.setattr(edgekit.execute, "execute", broken)
     assert main(["run", str(folder), "--input", str(DIGITS.samples)]) == 70
     assert "internal error: ZeroDivisionError: oh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "help_"),
+    [
+        (".cache/build/ab", "EDGEKIT_CACHE_DIR names another folder"),
+        ("elsewhere", "check rights and space"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_no_bug(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    tmp_path: Path,
+    path: str,
+    help_: str,
+) -> None:
+    monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path / ".cache"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / path))
+
+    monkeypatch.setattr(edgekit.execute, "execute", full)
+    said = refused(capsys, "E704", "run", folder, "--input", DIGITS.samples)
+    assert f"'{tmp_path / path}': No space left on device" in said and help_ in said
+
+
+def test_a_board_file_that_is_no_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'name = "\xff"')
+    said = refused(capsys, "E510", "boards", path)
+    assert f"board file {path}: byte 8 is not UTF-8" in said
+
+
+def test_doctor_names_what_every_route_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json", "-"])
+    named = {row["what"] for row in json.loads(capsys.readouterr().out)}
+    assert {"pyocd", "esptool", "smpclient", "imgtool", "dfu-util", "ssh", "verilator"} <= named
+    assert {b.runner for b in targets.boards().values() if b.runner} <= named
+    assert {b.qemu.command for b in targets.boards().values() if b.qemu} <= named
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "said"),
+    [
+        ('["pyocd", "gdb"', '["pyocd", "gbd"', "E601", "unknown route 'gbd'"),
+        ('kind = "stm32v1"', 'kind = "stm32v9"', "E507", "no driver uart_stm32v9.c"),
+        ('target = "stm32f401retx"', 'taget = "stm32f401retx"', "E639", "unknown key 'taget'"),
+        ("[settings.pyocd]", "[settings.pyoocd]", "E510", "not one of its routes, pyocd, gdb"),
+    ],
+)
+def test_a_board_is_checked_before_it_is_used(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, old: str, new: str, code: str, said: str
+) -> None:
+    """Where its file is shown, not only when it is flashed."""
+    whole = (Path(targets.__file__).parent / "boards" / "nucleo-f401re.toml").read_text()
+    whole = whole[: whole.index("[settings.gdb]")] if code == "E601" else whole
+    assert old in whole
+    path = tmp_path / "nucleo-f401re.toml"
+    path.write_text(whole.replace(old, new))
+    assert said in refused(capsys, code, "boards", path)
+
+
+def test_every_board_of_edgekit_passes() -> None:
+    for board in targets.boards().values():
+        check_board(board)

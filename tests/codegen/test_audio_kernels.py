@@ -17,7 +17,7 @@ from template_kernels import run_sanitized
 from codegen.lower import build_program, layer_of
 from codegen.portable.audio_features import TEMPLATES
 from edgekit import reference
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.firmware.build import firmware_folder
 from edgekit.graph import Graph
 from edgekit.ops.audio import floats, integers
 from edgekit.ops.audio.plan import plan_of

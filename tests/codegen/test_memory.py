@@ -3,86 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from chains import Step, chains, planned, program_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen import memory_check
 from codegen.kernel import Kernel, KernelSpec, Operand
-from codegen.memory import ALIGN, Buffer, Plan, Sharing, plan
+from codegen.memory import ALIGN, Buffer, Sharing, plan
 from codegen.memory_run import live_before
 from codegen.program import Argument, Call, Program, Tensor
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call: the values it reads by index (0 is the program's input), and what it makes."""
-
-    reads: tuple[int, ...]
-    nbytes: int
-    scratch: int
-    in_place: bool
-    overlap: int | None
-
-
-@st.composite
-def chains(draw: st.DrawFn) -> tuple[int, list[Step]]:
-    """Bytes of the program's input, and steps of which each reads one or two earlier values."""
-    steps: list[Step] = []
-    sizes = st.integers(1, 200)
-    for i in range(draw(st.integers(1, 9))):
-        first = draw(st.one_of(st.just(i), st.integers(0, i)))
-        others = draw(st.lists(st.integers(0, i), max_size=1))
-        overlap = draw(st.one_of(st.none(), st.integers(-64, 200)))
-        scratch = draw(st.one_of(st.just(0), st.integers(1, 80)))
-        steps.append(Step((first, *others), draw(sizes), scratch, draw(st.booleans()), overlap))
-    return draw(sizes), steps
-
-
-def planned(source: int, steps: list[Step]) -> tuple[Plan, list[Buffer], list[Sharing]]:
-    sizes = [source, *(s.nbytes for s in steps)]
-    last = [max([i for i, s in enumerate(steps) if v in s.reads], default=max(v - 1, -1))
-            for v in range(len(sizes))]  # fmt: skip
-    last[-1] = len(steps)
-    buffers = [Buffer(f"v{v}", n, v - 1, last[v]) for v, n in enumerate(sizes)]
-    buffers += [Buffer(f"s{i}", s.scratch, i, i) for i, s in enumerate(steps) if s.scratch]
-    sharings = [
-        Sharing(f"v{i + 1}", f"v{s.reads[0]}", s.in_place, s.overlap)
-        for i, s in enumerate(steps)
-        if last[s.reads[0]] == i and s.reads[0] not in s.reads[1:]
-        if s.in_place or s.overlap is not None
-    ]
-    return plan(buffers, sharings), buffers, sharings
-
-
-def program_of(source: int, steps: list[Step], made: Plan) -> Program:
-    sizes = [source, *(s.nbytes for s in steps)]
-
-    def argument(role: str, name: str, nbytes: int) -> Argument:
-        return Argument(role, made.offsets[name], nbytes, name if name[0] == "v" else "")
-
-    calls = []
-    for i, s in enumerate(steps):
-        arguments = [argument("input", f"v{v}", sizes[v]) for v in s.reads]
-        arguments.append(argument("output", f"v{i + 1}", s.nbytes))
-        if s.scratch:
-            arguments.append(argument("scratch", f"s{i}", s.scratch))
-        operands = tuple(Operand(f"o{k}", "int8", a.nbytes, a.role)
-                         for k, a in enumerate(arguments) if a.role != "scratch")  # fmt: skip
-        kernel = Kernel(KernelSpec("any", "c99", operands, {}), "", s.scratch)
-        calls.append(Call(f"step {i}", "any", kernel, tuple(arguments), s.in_place, s.overlap,
-                          (), (), 0, ""))  # fmt: skip
-
-    def tensor(name: str, nbytes: int) -> Tensor:
-        return Tensor(name, (1, nbytes), "int8", 1.0, 0, made.offsets[name], nbytes)
-
-    return Program(
-        "chain", "cortex-m4", tuple(calls), made.arena_bytes, made.lower_bound, b"",
-        (tensor("v0", source),), (tensor(f"v{len(steps)}", sizes[-1]),),
-    )  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)

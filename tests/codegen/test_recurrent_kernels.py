@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built import M4, merged, run_host, run_m4
+from exactness import draw_seed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from recurrent_models import cells, integers, svdfs
@@ -61,7 +62,7 @@ def test_exact(case: str, tmp_path: Path, data: st.DataObject) -> None:
     graph = merged([opened(g) for g in drawn])
     program = build_program(graph, replace(M4.target, families=("c99",)))
     memory_check.check(program)
-    feeds = feeds_of(graph, data.draw(st.integers(0, 1000)))
+    feeds = feeds_of(graph, draw_seed(data))
     want = reference.run(graph, feeds)
     on_host = run_host(program, tmp_path, feeds)
     on_m4, _ = run_m4(program, tmp_path, feeds)
@@ -77,7 +78,7 @@ def test_sanitized(case: str, tmp_path: Path, data: st.DataObject) -> None:
     """Alone, with states as inputs, every operand in memory of exactly its size."""
     graph = opened(data.draw(CASES[case]))
     program = build_program(graph, replace(M4.target, families=("c99",)))
-    feeds = feeds_of(graph, data.draw(st.integers(0, 1000)))
+    feeds = feeds_of(graph, draw_seed(data))
     want = reference.run(graph, feeds)
     found = run_sanitized(program, tmp_path, feeds)
     assert found == b"".join(want[name].tobytes() for name in graph.outputs)
@@ -90,7 +91,7 @@ def test_sums_of_more_than_32_bits(op: str, tmp_path: Path, data: st.DataObject)
     """Of int16 inputs, with the most that one row of weights can make of them."""
     drawn = data.draw(cells(op, "int16", least_inputs=1200, most_inputs=1210))
     graph = opened(drawn)
-    feeds = feeds_of(graph, 1)
+    feeds = feeds_of(graph, draw_seed(data))
     row = graph.constants["w"][0]
     feeds["x"][0, 0] = np.where(row < 0, -32767, 32767)
     assert int(feeds["x"][0, 0].astype(np.int64) @ row) >= 1 << 31

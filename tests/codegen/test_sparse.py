@@ -21,8 +21,8 @@ from codegen.kernel import Candidate, KernelSpec, Operand
 from codegen.lower import build_program
 from codegen.schedules import _sparse
 from edgekit import reference
-from edgekit.devices.bench import Bench, Out, link_functions
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.emulators.bench import Bench, Out, link_functions
+from edgekit.devices.firmware.build import firmware_folder
 from edgekit.graph import Graph, Quant, Value
 from edgekit.toolchain import find_compiler, host_executable, host_library
 

@@ -59,6 +59,7 @@ def test_the_reference_gives_the_same(pair: tuple[Graph, Graph], seed: int) -> N
 def test_kernels_give_the_same(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[Graph, Graph]], seed: int
 ) -> None:
+    assume(seed > 0)  # the first example is the simplest of all
     buildable = []
     for _, changed in pairs:
         try:

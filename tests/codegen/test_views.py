@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from built import M4, run_host, run_m4
 from movement_graphs import samples
+from placed import check_placed
 
 from codegen import memory_check
 from codegen.lower import build_program
@@ -52,6 +53,7 @@ def check(graph: Graph, ops: list[str], folder: Path) -> None:
     """The program calls kernels of these operators; its results are the reference's."""
     program = build_program(graph, M4.target)
     memory_check.check(program)
+    check_placed(program)
     assert [call.op for call in program.calls] == ops
     feeds = samples(graph, 1, 1)
     want = reference.run(graph, feeds)

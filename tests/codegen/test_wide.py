@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exactness import CHECKED, PER_BUILD, compare
+from exactness import CHECKED, PER_BUILD, compare, draw_seed
 from hypothesis import given
 from hypothesis import strategies as st
 from tflite_files import File
@@ -42,7 +42,7 @@ def test_exact(name: str, tmp_path: Path) -> None:
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         graphs = [drawn(name, data, tmp_path) for _ in range(PER_BUILD)]
-        compare(graphs, data.draw(st.integers(0, 1000)), ("thumb_dsp", "arm_dsp", "c99"), tmp_path)
+        compare(graphs, draw_seed(data), ("thumb_dsp", "arm_dsp", "c99"), tmp_path)
 
     check()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tools import need
 
-from edgekit.devices.build import Firmware, build_firmware
+from edgekit.devices.firmware.build import Firmware, build_firmware
 from targets import Board, board
 
 APP = Path(__file__).parent / "app" / "fake_app.c"

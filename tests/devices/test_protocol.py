@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.devices import protocol
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.firmware.build import firmware_folder
 from edgekit.devices.protocol import Decoder, Frame
 from edgekit.devices.status import STATUS, describe
 
@@ -60,20 +60,37 @@ def test_noise_is_bounded(noise: bytes) -> None:
 def test_both_ends_agree_on_codes() -> None:
     header = (firmware_folder() / "device" / "ek_link.h").read_text()
     names = ("HELLO", "SIZE", "WRITE", "RUN", "OUTPUT", "PROFILE", "LAYERS", "STACK", "RESET")
-    names += ("NAK", "REFUSED", "FAULT")
+    names += ("ACCELERATOR", "GPU", "TIME", "TUNING", "CHECKSUM", "NOW", "NAK", "REFUSED", "FAULT")
     letters = dict(re.findall(r"EK_LINK_(\w+) = '(.)'", header))
     assert letters == {name: getattr(protocol, name).decode() for name in names}
     assert int(re.findall(r"EK_LINK_VERSION (\d+)u", header)[0]) == protocol.VERSION
     assert int(re.findall(r"EK_LINK_DATA (\d+)u", header)[0]) == protocol.DATA
     refusals = re.findall(r"EK_LINK_REFUSED_\w+ = (\d+)", header)
     assert [int(n) for n in refusals] == list(protocol.REFUSALS)
+    how = dict(re.findall(r"EK_LINK_(RUN_COLD|RUN_BLIND|RAN_\w+) = (\d+)", header))
+    numbers = {"RAN_COLD_CODE": 1, "RAN_COLD_DATA": 2, "RAN_COLD_BOARD": 8}
+    assert {name: int(n) for name, n in how.items()} == {
+        **{name: getattr(protocol, name) for name in how if name not in numbers},
+        **numbers,
+    }
+    assert list(protocol.RAN_COLD) == list(numbers.values())
+    port = (firmware_folder() / "ports" / "ek_port.h").read_text()
+    for name, number in re.findall(r"EK_(COLD_\w+) = (\d+)", port):
+        assert how[f"RAN_{name}"] == number
 
 
 def test_status_names_are_the_runtimes() -> None:
-    header = (firmware_folder() / "include" / "edgekit.h").read_text()
+    header = (firmware_folder() / "include" / "ek_status.h").read_text()
     body = re.search(r"typedef enum \{(.*?)\}", header, re.DOTALL)
     assert body
     codes = {int(code): name for name, code in re.findall(r"EK_(\w+) = (\d+)", body[1])}
     assert codes == {code: name for code, (name, _) in STATUS.items()}
     assert describe(4).startswith("4 CHECKSUM")
     assert "UNKNOWN" in describe(99)
+
+
+def test_a_fault_of_the_accelerator_names_its_error() -> None:
+    fault = protocol.Fault(0x40, 0, 1 << 31, 12 << 16 | 4 << 8 | 4, 0, 0)
+    assert fault.kinds() == ["the accelerator stopped"]
+    assert fault.accelerator == "error ADDRESS at command 12 of its stream"
+    assert protocol.Fault(0x40, 0, 1 << 16, 2, 0, 0).accelerator == ""

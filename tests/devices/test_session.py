@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from edgekit.devices import protocol
-from edgekit.devices.flash import flash, flashed_image, image_path
-from edgekit.devices.link import Link, VirtualLink
-from edgekit.devices.machine import Machine
+from edgekit.devices.emulators.machine import Machine
+from edgekit.devices.emulators.stored import flashed_image, image_path
+from edgekit.devices.flash import flash
+from edgekit.devices.links.link import Link
+from edgekit.devices.routes import Access
+from edgekit.devices.routes.virtual import VirtualLink
 from edgekit.devices.session import Session, connect
 from edgekit.errors import EdgekitError
 from targets import Board
@@ -200,7 +205,7 @@ def test_faults_on_the_virtual_board(virtual: Board, build: Build) -> None:
 
 def test_emulated_boards_have_no_port(virtual: Board) -> None:
     with pytest.raises(EdgekitError, match="has no port '/dev/ttyACM0'"):
-        connect(virtual, port="/dev/ttyACM0")
+        connect(virtual, access=Access(port="/dev/ttyACM0"))
 
 
 def test_instructions_instead_of_cycles(virtual: Board, build: Build) -> None:
@@ -209,3 +214,35 @@ def test_instructions_instead_of_cycles(virtual: Board, build: Build) -> None:
     with connect(counting) as session:
         profile = session.profile([INPUT], repeat=2)
     assert (profile.unit, profile.hz) == ("instructions", 0)
+
+
+def test_the_board_checks_its_own_flash(virtual: Board, build: Build) -> None:
+    """Also without a model that opens: damaged flash is just what it has to tell."""
+    flash(virtual, build(virtual, defines={"FAKE_STATUS": "4"}).elf)
+    start, data = flashed_image(virtual).segments[0]
+    assert start == virtual.flash.start
+    with connect(virtual) as session:
+        assert session.checksum(start, len(data)) == zlib.crc32(data)
+        assert session.checksum(start + 5, 7) == zlib.crc32(data[5:12])
+        assert session.checksum(start, 0) == 0
+        blank = b"\xff" * 140_000  # several requests, one CRC
+        end = virtual.flash.end
+        assert session.checksum(end - len(blank), len(blank)) == zlib.crc32(blank)
+        for address, size in ((start - 1, 2), (end - 1, 2), (virtual.ram.start, 4), (end + 1, 1)):
+            with pytest.raises(EdgekitError, match="address out of range"):
+                session.checksum(address, size)
+        with pytest.raises(EdgekitError, match="out of range"):
+            session.request(protocol.CHECKSUM, struct.pack("<III", start, 0xFFFFFFFF, 0))
+        with pytest.raises(EdgekitError, match="wrong length"):
+            session.request(protocol.CHECKSUM, bytes(8))
+
+
+def test_a_second_conversation_gets_its_own_answers(virtual: Board, build: Build) -> None:
+    """Both begin with the same request and number; the device answers repeated ones from memory."""
+    flash(virtual, build(virtual).elf)
+    start, data = flashed_image(virtual).segments[0]
+    link = VirtualLink(virtual)
+    for address in (start, start + 64, start + 128):
+        session = Session(virtual, link)
+        offset = address - start
+        assert session.checksum(address, 64) == zlib.crc32(data[offset : offset + 64])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tools import need
 
-from edgekit.devices.build import board_defines, firmware_folder
-from edgekit.devices.model import RUNTIME
+from edgekit.devices.firmware.build import board_defines, firmware_folder, transport_defines
+from edgekit.devices.firmware.model import RUNTIME
 from edgekit.output import Output
 from edgekit.toolchain import find_compiler, read_sizes
 from targets import board, target
@@ -61,17 +61,62 @@ def test_the_runtime_for_cortex_m4(compiler: str, defines: dict[str, str], opt: 
 def test_the_device_program(compiler: str, defines: dict[str, str], digits: Output) -> None:
     gcc(compiler, "arm-none-eabi-gcc")
     cc = find_compiler(compiler, M4.target)
+    elsewhere = ("uart_linux.c", "vexriscv.c", "ek_accelerator.c")
+    ours = [*(ROOT / "device").glob("*.c"), *(ROOT / "ports").glob("*.c")]
     sources = [
-        *sorted((ROOT / "device").glob("*.c")),
-        *sorted((ROOT / "ports").rglob("*.c")),
+        *sorted(p for p in ours if p.name not in elsewhere),
+        *sorted((ROOT / "ports" / "cortex_m").glob("*.c")),
         ROOT / "app" / "ek_app_interpreter.c",
         ROOT / "app" / "ek_app_aot.c",
         *sorted(digits.sources.glob("*.c")),
     ]
     include = [digits.sources, *(ROOT / name for name in ("include", "device", "ports"))]
     for name in ("virtual-cortex-m4", "qemu-mps2-an386"):
-        macros = {**board_defines(board(name)), **FIXED, **defines}
+        macros = {**board_defines(board(name)), **transport_defines("rtt"), **FIXED, **defines}
         cc.objects(sources, include=include, defines=macros)
+
+
+@compilers
+@profiles
+def test_the_accelerators_driver(compiler: str, defines: dict[str, str]) -> None:
+    gcc(compiler, "riscv64-unknown-elf-gcc")
+    on = board("sim-ecp5-soc")
+    sources = [
+        *sorted((ROOT / "device").glob("*.c")),
+        *(ROOT / "npu" / f"ek_npu_{part}.c" for part in ("driver", "check")),
+        ROOT / "ports" / "vexriscv.c",
+    ]
+    include = [ROOT / name for name in ("include", "device", "ports", "npu")]
+    macros = {**board_defines(on), **FIXED, **defines}
+    find_compiler(compiler, on.target).objects(
+        sources, include=include, defines=macros, flags=STRICT
+    )
+
+
+@compilers
+@levels
+def test_what_programs_for_gpus_have(compiler: str, opt: str) -> None:
+    on = board("gpu-pocl")
+    gcc(compiler, str(on.target.gcc_command))
+    sources = [p for folder in ("gpu", "ports/hosted") for p in sorted((ROOT / folder).glob("*.c"))]
+    include = [ROOT / name for name in ("include", "src", "device", "ports", "gpu")]
+    macros = {**board_defines(on), **FIXED}
+    find_compiler(compiler, on.target).objects(
+        sources, include=include, defines=macros, opt=opt, flags=STRICT
+    )
+
+
+@compilers
+@pytest.mark.parametrize("name", ["linux-x86_64", "cortex-a53", "armv7-neon"])
+def test_what_libraries_share(compiler: str, name: str) -> None:
+    """The pool alone is for programs with a C library, whose compiler it takes."""
+    on = target(name)
+    gcc(compiler, str(on.gcc_command))
+    include = [ROOT / folder for folder in ("include", "library", "ports/linux")]
+    sources = [ROOT / "library" / f"ek_{part}.c" for part in ("library", "cpu")]
+    find_compiler(compiler, on).objects(sources, include=include, flags=STRICT)
+    pool = [ROOT / "library" / "ek_pool.c"]
+    find_compiler("zig").objects(pool, include=include, flags=STRICT)
 
 
 @compilers
@@ -118,6 +163,7 @@ def test_no_global_state_and_no_libc_in_the_text() -> None:
             for line in Path(path).read_text().splitlines()
             if line[:8] == "#include"
         }
-        # arm_mve.h comes with compilers, as stdint.h does.
-        allowed = {"<stdint.h>", "<stddef.h>", "<stdbool.h>", "<string.h>", "<arm_mve.h>"}
+        # arm_mve.h and arm_neon.h come with compilers, as stdint.h does.
+        allowed = {"<stdint.h>", "<stddef.h>", "<stdbool.h>", "<string.h>"}
+        allowed |= {"<arm_mve.h>", "<arm_neon.h>"}
         assert {name for name in included if name[0] == "<"} <= allowed, path

@@ -27,7 +27,7 @@ from kernel_math import (
     zeros,
 )
 
-from edgekit.devices.bench import InOut
+from edgekit.devices.emulators.bench import InOut
 from edgekit.ops import fixedpoint as fp
 
 call = each_way

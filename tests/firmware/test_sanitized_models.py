@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from models import DIGITS, TFLITE, TestModel, compiled, raw_inputs, raw_samples
+from pace import thinned
 from tools import need
 
 from edgekit import pipeline
-from edgekit.devices.build import firmware_folder
-from edgekit.devices.model import RUNTIME_FOLDER, model_sources
+from edgekit.devices.firmware.build import firmware_folder
+from edgekit.devices.firmware.model import RUNTIME_FOLDER, model_sources
 from edgekit.output import BUNDLE, Output
 from edgekit.reference import run
 from edgekit.toolchain import host_executable
@@ -21,9 +22,19 @@ from quantizer.widths import layer_name
 
 HERE = Path(__file__).parent
 
+#: In `make test`.
+FAST = [("digits", "interpreter"), ("digits", "aot"), ("kws_tflite", "aot"),
+        ("sww_tflite", "interpreter")]  # fmt: skip
 
-@pytest.mark.parametrize("mode", ["interpreter", "aot"])
-@pytest.mark.parametrize("model", [DIGITS, *TFLITE], ids=lambda m: m.name)
+
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    thinned(
+        [(model, mode) for model in (DIGITS, *TFLITE) for mode in ("interpreter", "aot")],
+        lambda case: (case[0].name, case[1]) in FAST,
+    ),
+    ids=lambda value: value.name if isinstance(value, TestModel) else value,
+)
 def test_no_findings(model: TestModel, mode: str) -> None:
     if not model.path.exists():
         pytest.skip(f"needs {model.path.name} of the shared models")

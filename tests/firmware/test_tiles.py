@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kernel_math import ROOT, int32
 
-from edgekit.devices.bench import Bench, InOut, link_functions
+from edgekit.devices.emulators.bench import Bench, InOut, link_functions
 from edgekit.toolchain import find_compiler, host_library
 from targets import board
 

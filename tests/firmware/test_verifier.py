@@ -13,8 +13,8 @@ from bundles import ARENA_BYTES, BLEND, TINY, WIDE, Wrong, arena, tensor, wrong_
 from tools import need
 
 from edgekit.bundle import CallRef, write_bundle
-from edgekit.devices.build import firmware_folder
-from edgekit.devices.model import support_files
+from edgekit.devices.firmware.build import firmware_folder
+from edgekit.devices.firmware.model import support_files
 from edgekit.devices.status import STATUS
 from edgekit.output import BUNDLE, Output
 from edgekit.toolchain import host_executable
@@ -186,7 +186,7 @@ def test_no_input_no_call_no_constant(tiny: Harness, tmp_path: Path) -> None:
 
 
 def test_status_names_are_those_of_the_header() -> None:
-    text = (ROOT / "include" / "edgekit.h").read_text()
+    text = (ROOT / "include" / "ek_status.h").read_text()
     named = {int(n): name for name, n in re.findall(r"EK_([A-Z_]+) = (\d+)[, \n].*", text)}
     enum = {code: name for code, (name, _) in STATUS.items()}
     assert {code: named[code] for code in enum if code > 3} == {

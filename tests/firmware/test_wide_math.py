@@ -19,7 +19,7 @@ from kernel_math import (
 )
 from tools import need
 
-from edgekit.devices.bench import InOut
+from edgekit.devices.emulators.bench import InOut
 from edgekit.graph import Quant, Value
 from edgekit.ops import convert
 from edgekit.ops import fixedpoint as fp

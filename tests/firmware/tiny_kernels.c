@@ -51,8 +51,8 @@ static const ek_operand_t wide_operands[] = {
     {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_INPUT}, {8u, EK_OUTPUT}};
 
 const ek_kernel_t ek_kernels[] = {
-    {UINT64_C(0x1111222233334444), blend, blend_operands, 4u},
-    {UINT64_C(0x5555666677778888), many, many_operands, 17u},
-    {UINT64_C(0x9999AAAABBBBCCCC), wide, wide_operands, 16u},
+    {UINT64_C(0x1111222233334444), blend, blend_operands, 4u, NULL},
+    {UINT64_C(0x5555666677778888), many, many_operands, 17u, NULL},
+    {UINT64_C(0x9999AAAABBBBCCCC), wide, wide_operands, 16u, NULL},
 };
 const uint32_t ek_kernel_count = 3u;

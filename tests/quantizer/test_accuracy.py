@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pace import thinned
 from shared import SHARED, needs_shared
 
 from edgekit import data
@@ -14,6 +15,9 @@ from edgekit.graph import logits_of
 from edgekit.ops import convert
 from edgekit.reference import run
 from quantizer import quantize
+
+#: Evaluated by `make test-slow` only.
+LARGE = ("vww96", "resnet8")
 
 
 def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
@@ -48,13 +52,16 @@ def evaluate(model: str, limit: int, **options: Any) -> dict[str, Any]:
 @needs_shared
 @pytest.mark.parametrize(
     ("model", "limit", "sqnr", "agreement"),
-    [
-        ("kws", 436, 32.5, 0.99),
-        ("vww96", 159, 22.0, 0.985),
-        ("resnet8", 500, 30.5, 0.965),
-        ("ad01", 66, 42.0, None),
-        ("sww", 12, 34.0, 1.0),
-    ],
+    thinned(
+        [
+            ("kws", 436, 32.5, 0.99),
+            ("vww96", 159, 22.0, 0.985),
+            ("resnet8", 500, 30.5, 0.965),
+            ("ad01", 66, 42.0, None),
+            ("sww", 12, 34.0, 1.0),
+        ],
+        lambda case: case[0] not in LARGE,
+    ),
 )
 def test_bars(model: str, limit: int, sqnr: float, agreement: float | None) -> None:
     got = evaluate(model, limit)
@@ -69,7 +76,10 @@ def test_bars(model: str, limit: int, sqnr: float, agreement: float | None) -> N
 @needs_shared
 @pytest.mark.parametrize(
     ("model", "limit", "points", "agreement"),
-    [("kws", 436, 1.0, 0.97), ("vww96", 159, 2.0, 0.95), ("resnet8", 500, 2.5, 0.92)],
+    thinned(
+        [("kws", 436, 1.0, 0.97), ("vww96", 159, 2.0, 0.95), ("resnet8", 500, 2.5, 0.92)],
+        lambda case: case[0] not in LARGE,
+    ),
 )
 def test_four_bit_weights(model: str, limit: int, points: float, agreement: float) -> None:
     """Points of accuracy that int4 weights may lose (nearest elsewhere: 4 to 33). Quantization is

@@ -16,6 +16,8 @@ from edgekit.search.rows import best, on_front
 from edgekit.search.run import alive_bytes
 from quantizer import quantize
 from quantizer.sensitivity import Sensitivity, sensitivity
+from targets import target
+from targets.npu.config import CONFIGURATIONS
 
 
 def row(
@@ -75,3 +77,17 @@ def test_bytes_alive_are_the_memory_plans(bits: int) -> None:
         steps = alive_bytes(program, integer, makers_of(sensitivity(graph, arrays)))
         most = max(scratch + sum(alive.values()) for scratch, alive in steps)
         assert most == pytest.approx(program.arena_lower_bound, abs=8 * 4)  # alignment
+
+
+def test_bytes_alive_with_an_accelerator() -> None:
+    """Its waits have no operands: a budget for such a target once ended in a traceback."""
+    graph = load(DIGITS.path)
+    assert DIGITS.calibration is not None
+    arrays = data.load(DIGITS.calibration, graph).arrays
+    integer = quantize(graph, arrays).graph
+    npu64 = target("npu64")
+    program = build_program(integer, npu64, accelerator=CONFIGURATIONS[npu64.accelerator])
+    steps = alive_bytes(program, integer, makers_of(sensitivity(graph, arrays)))
+    assert len(steps) == len(program.calls)
+    most = max(scratch + sum(alive.values()) for scratch, alive in steps)
+    assert most == pytest.approx(program.arena_lower_bound, abs=8 * 4)

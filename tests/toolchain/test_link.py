@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tools import need
 
-from edgekit.devices.bench import Bench, link_functions
-from edgekit.devices.image import load_symbols
+from edgekit.devices.emulators.bench import Bench, link_functions
+from edgekit.devices.firmware.image import load_symbols
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import find_compiler, link, read_sizes
 from targets import Board, board

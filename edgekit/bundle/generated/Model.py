@@ -246,7 +246,18 @@ class Model(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
         return o == 0
 
-def ModelStart(builder): builder.StartObject(12)
+    # Model
+    def Gpu(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            x = self._tab.Indirect(o + self._tab.Pos)
+            from edgekit.bundle.generated.Gpu import Gpu
+            obj = Gpu()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+def ModelStart(builder): builder.StartObject(13)
 def Start(builder):
     return ModelStart(builder)
 def ModelAddFormatVersion(builder, formatVersion): builder.PrependUint32Slot(0, formatVersion, 0)
@@ -306,6 +317,9 @@ def AddStates(builder, states):
 def ModelStartStatesVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def StartStatesVector(builder, numElems):
     return ModelStartStatesVector(builder, numElems)
+def ModelAddGpu(builder, gpu): builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(gpu), 0)
+def AddGpu(builder, gpu):
+    return ModelAddGpu(builder, gpu)
 def ModelEnd(builder): return builder.EndObject()
 def End(builder):
     return ModelEnd(builder)

@@ -1,4 +1,7 @@
 /* The first instructions of a RISC-V in machine mode, and the way into ek_trap. rv32i and csr. */
+#ifndef EK_TRAP_ALIGN
+#define EK_TRAP_ALIGN 4
+#endif
     .section .vectors, "ax"
     .globl Reset_Handler
     .type Reset_Handler, @function
@@ -20,12 +23,16 @@ Reset_Handler:
 .Lunprotected:
     la t0, ek_trap_entry
     csrw mtvec, t0
+#if defined(EK_CFU)
+    li t0, 0x80000000 /* VexRiscv: custom-0 traps until then */
+    csrw 0xBC0, t0
+#endif
     mv a0, sp
     tail ek_start
     .size Reset_Handler, . - Reset_Handler
 
     .section .text.ek_trap_entry, "ax"
-    .balign 4
+    .balign EK_TRAP_ALIGN
     .globl ek_trap_entry
     .type ek_trap_entry, @function
 ek_trap_entry:

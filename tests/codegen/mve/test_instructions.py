@@ -12,7 +12,7 @@ from tools import need
 
 from codegen.mve.routine import MveRoutine
 from codegen.thumb.as_c import UnknownInstruction
-from edgekit.devices.build import build_firmware, firmware_folder
+from edgekit.devices.firmware.build import build_firmware, firmware_folder
 from edgekit.devices.session import connect
 from edgekit.toolchain import host_library
 

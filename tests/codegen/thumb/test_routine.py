@@ -13,8 +13,8 @@ from built import M4
 from codegen.kernel import Cost
 from codegen.thumb.as_c import FUNCTIONS, UnknownInstruction, operands, register_list, statement
 from codegen.thumb.routine import Routine
-from edgekit.devices.bench import Bench, Out, link_functions
-from edgekit.devices.build import firmware_folder
+from edgekit.devices.emulators.bench import Bench, Out, link_functions
+from edgekit.devices.firmware.build import firmware_folder
 from edgekit.toolchain import find_compiler, host_library
 
 # Each maps r4, r5, r6 to r7.

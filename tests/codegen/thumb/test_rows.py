@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from built import M4
+from exactness import draw_seed
 from graphs import one_node
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from template_kernels import (
 )
 
 from codegen.choose import Slot, choose, options
+from codegen.emit import emit
 from codegen.kernel import NotApplicable
 from codegen.lower import layer_of
 from codegen.templates import templates
@@ -187,6 +189,7 @@ def only(monkeypatch: pytest.MonkeyPatch, template: str) -> pytest.MonkeyPatch:
 def test_exact(
     template: str, only: pytest.MonkeyPatch, tmp_path: Path, data: st.DataObject
 ) -> None:
+    draw_seed(data)
     drawn = data.draw(st.lists(graphs(template), min_size=12, max_size=12))
     found = [(g, candidates(g, template)) for g in drawn]
     # Shapes are those of the template; what is left to refuse are weights, bounds and shifts.
@@ -227,6 +230,20 @@ def test_reads_nothing_outside(
         program = forced(graph, template, variant, only)
         got = run_sanitized(program, tmp_path, {"x": x})
         assert got == reference.run(graph, {"x": x})["y"].tobytes()
+
+
+@pytest.mark.parametrize(
+    "shape", [{"height": 9}, {"height": 1, "pads": (2, 0, 2, 0)}], ids=["inside", "outside"]
+)
+def test_every_routine_is_called(shape: dict[str, Any]) -> None:
+    """Also where all windows lie in the image, and where none does: compilers warn of others."""
+    graph = conv(width=9, channels=4, out=8, kernel=(3, 2), **shape)
+    for template in ("rows_2x2", "rows_5x1"):
+        for candidate in candidates(graph, template):
+            kernel = emit(candidate.spec)
+            for name in kernel.parts:
+                others = (text for other, text in kernel.parts.items() if other != name)
+                assert any(f"{name}(" in text for text in (kernel.text, *others)), name
 
 
 @pytest.mark.parametrize("template", ["rows_2x2"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exactness import draw_seed
 from graphs import one_node
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -98,6 +99,7 @@ def inputs(graph: Graph, kind: str, seed: int) -> dict[str, np.ndarray]:
 def test_exact(
     template: str, data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    draw_seed(data)
     layers = st.lists(graphs(int(template[-1])), min_size=PER_BUILD, max_size=PER_BUILD)
     # Some draws have shifts out of reach of every cheap requantization.
     fitting = [g for g in data.draw(layers) if candidates(g, template)]

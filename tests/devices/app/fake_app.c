@@ -11,8 +11,15 @@
 #ifndef FAKE_LOOPS
 #define FAKE_LOOPS 3u
 #endif
+#ifndef FAKE_DEEP
+#define FAKE_DEEP 8192u
+#endif
 #ifndef FAKE_STATUS
 #define FAKE_STATUS 0
+#endif
+
+#ifndef FAKE_JITTER
+#define FAKE_JITTER 1u
 #endif
 
 static uint8_t input[FAKE_BYTES];
@@ -20,11 +27,22 @@ static uint8_t output[FAKE_BYTES];
 static uint8_t runs;
 static uint8_t runs_out;
 
+#ifdef FAKE_BOARD_COLD
+void ek_board_cold(void);
+void ek_board_cold(void) { runs = (uint8_t)(runs + 50u); }
+#endif
+#ifdef FAKE_DATA
+static volatile uint8_t initial[8] = {1, 2, 3};
+#endif
+
 #ifdef FAKE_BUNDLE
 extern const uint8_t ek_bundle_start[], ek_bundle_end[];
 #endif
 
 int32_t ek_app_open(ek_app_info_t *info) {
+#if defined(FAKE_MASKED) && defined(__riscv)
+  __asm volatile("csrsi mstatus, 8");
+#endif
   info->mode = "aot";
   for (uint32_t i = 0; i < 8; i++) info->model_hash[i] = (uint8_t)(i * 17u);
 #ifdef FAKE_BUNDLE
@@ -61,6 +79,20 @@ static void add(uint32_t times) {
   }
 }
 
+#ifdef FAKE_MASKED
+/* Whether interrupts are off. */
+static uint8_t masked(void) {
+  uint32_t state;
+#ifdef __riscv
+  __asm volatile("csrr %0, mstatus" : "=r"(state));
+  return (state & 8u) == 0;
+#else
+  __asm volatile("mrs %0, primask" : "=r"(state));
+  return (uint8_t)state;
+#endif
+}
+#endif
+
 int32_t ek_app_invoke(void) {
 #ifdef FAKE_FAULT
   *(volatile uint32_t *)0x60000000u = input[0];
@@ -71,17 +103,23 @@ int32_t ek_app_invoke(void) {
   runs = (uint8_t)(low + high);
 #endif
 #ifdef FAKE_OVERFLOW
-  volatile uint8_t deep[8192];
+  volatile uint8_t deep[FAKE_DEEP];
   for (uint32_t i = 0; i < sizeof deep; i++) deep[i] = input[0];
+#endif
+#ifdef FAKE_DATA
+  initial[0]++;
 #endif
   EK_EDGE(0);
   negate();
   EK_EDGE(1);
-  add(FAKE_LOOPS);
+  add(FAKE_LOOPS + runs % FAKE_JITTER);
   EK_EDGE(2);
   add(1);
   EK_EDGE(3);
   runs_out = ++runs;
+#ifdef FAKE_MASKED
+  runs_out = masked();
+#endif
   return 0;
 }
 

@@ -1,0 +1,1 @@
+"""Kernels for AArch64 with the dot product extension (family a64_dot)."""

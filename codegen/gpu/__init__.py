@@ -1,0 +1,1 @@
+"""Layers as kernels of a GPU: OpenCL C from TVM schedules, variants of each (docs/GPU.md)."""

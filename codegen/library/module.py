@@ -1,0 +1,316 @@
+"""A compiled model: ``model = Model()``, ``y = model.run(x)``.
+
+Needs numpy and the library beside this file. Written by edgekit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAME = "model"
+_FOLDER = Path(__file__).resolve().parent
+_ALIGN = 64
+_MEANINGS = {
+    7: "memory that is not aligned",
+    9: "the library is not the one that this module was written with",
+    11: "the instance is closed",
+    15: "the library has no program for this CPU, or none of that name",
+}
+
+
+class ModelError(Exception):
+    """The library refused a call; `status` is its ek_status_t."""
+
+    def __init__(self, call: str, status: int) -> None:
+        super().__init__(f"{call}: {status}, {_MEANINGS.get(status, 'unknown status')}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: ``real = scale * (integer - zero_point)``.
+
+    `shape` is that of the model file; where `layout` is "NCHW" the integers lie as NHWC.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    layout: str
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: without the batch axis of 1, where there is one in front."""
+        return self.shape[1:] if self.shape[:1] == (1,) else self.shape
+
+    def integers(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, ...] as the program takes them; an array of its own dtype as it is."""
+        if str(x.dtype) == self.dtype:
+            return x
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"input '{self.name}' is {x.dtype}, expected numbers")
+        if self.dtype in ("int32", "bool"):
+            kept = x.astype(self.dtype)
+            if not np.array_equal(kept, x):
+                raise ValueError(f"input '{self.name}' holds numbers that {self.dtype} does not")
+            return kept
+        # Halves go away from zero, in float32.
+        ratio = x.astype(np.float32) / np.float32(self.scale)
+        if not np.isfinite(ratio).all():
+            raise ValueError(f"input '{self.name}' holds NaN or infinity")
+        whole = np.trunc(ratio)
+        whole = whole + np.copysign(np.abs(ratio - whole) >= 0.5, ratio)
+        info = np.iinfo(self.dtype)
+        limited = np.clip(whole.astype(np.float64) + self.zero_point, info.min, info.max)
+        return limited.astype(self.dtype)
+
+    def reals(self, q: np.ndarray) -> np.ndarray:
+        """What integers stand for, float32; indices and truth values as they are."""
+        if self.dtype in ("int32", "bool"):
+            return q
+        return (q.astype(np.int64) - self.zero_point).astype(np.float32) * np.float32(self.scale)
+
+
+class _Info(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("dtype", ctypes.c_char_p),
+        ("layout", ctypes.c_char_p),
+        ("scale", ctypes.c_float),
+        ("zero_point", ctypes.c_int32),
+        ("nbytes", ctypes.c_uint32),
+        ("dims", ctypes.c_uint32),
+        ("shape", ctypes.c_uint32 * 8),
+    )
+
+
+class _Parallel(ctypes.Structure):
+    _fields_ = (
+        ("run", ctypes.c_void_p),
+        ("pool", ctypes.c_void_p),
+        ("threads", ctypes.c_uint32),
+    )
+
+
+class _Api:
+    """The library's functions by name, without the model's."""
+
+    def __init__(self, path: Path) -> None:
+        self.library = ctypes.CDLL(str(path))
+        model, index = ctypes.c_void_p, ctypes.c_uint32
+        size = ctypes.POINTER(ctypes.c_uint32)
+        status, info = ctypes.c_int, ctypes.POINTER(_Info)
+        self._bind("open", status, model, ctypes.c_size_t, ctypes.c_char_p)
+        self._bind("run_parallel", status, model, ctypes.POINTER(_Parallel))
+        for name in ("run", "reset", "close"):
+            self._bind(name, status, model)
+        for name in ("input", "output"):
+            self._bind(name, ctypes.c_void_p, model, index, size)
+            self._bind(f"{name}_info", info, index)
+        self._bind("target", ctypes.c_char_p, model)
+        self._bind("threads", ctypes.c_uint32, model)
+        self._bind("program", ctypes.c_char_p, index)
+        self._bind("context_bytes", ctypes.c_size_t)
+
+    def _bind(self, name: str, result: Any, *arguments: Any) -> None:
+        function = getattr(self.library, f"{NAME}_{name}")
+        function.restype, function.argtypes = result, arguments
+        setattr(self, name, function)
+
+    def __getattr__(self, name: str) -> Any:  # for type checkers: `_bind` sets them
+        raise AttributeError(name)
+
+    def tensors(self, word: str) -> tuple[Tensor, ...]:
+        found: list[Tensor] = []
+        while info := getattr(self, f"{word}_info")(len(found)):
+            i = info.contents
+            shape = tuple(i.shape[: i.dims])
+            layout = i.layout.decode()
+            if layout == "NCHW":
+                shape = (shape[0], shape[3], shape[1], shape[2])
+            found.append(
+                Tensor(
+                    i.name.decode(errors="replace"), shape, i.dtype.decode(),
+                    i.scale, i.zero_point, layout,
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+
+class Model:
+    """One instance of the model: its memory, and where it wants some its threads.
+
+    Args:
+        threads: that share in an inference, the caller's included; the library was compiled for
+            at most `most_threads`.
+        target: which of `targets()` to run; None for the best that this CPU can run.
+
+    Several Python threads may use several instances at the same time, and one instance in turns.
+
+    Raises:
+        ModelError: the library has no program for this CPU.
+        OSError: the library is not beside this file, or is for another architecture.
+    """
+
+    def __init__(self, threads: int = 1, target: str | None = None) -> None:
+        self._api = api = _Api(_FOLDER / f"lib{NAME}.so")
+        nbytes = api.context_bytes()
+        self._memory = ctypes.create_string_buffer(nbytes + _ALIGN)
+        start = ctypes.addressof(self._memory)
+        self._skip = -start % _ALIGN
+        self._context = ctypes.c_void_p(start + self._skip)
+        self._lock = threading.Lock()
+        self._parallel: _Parallel | None = None
+        name = None if target is None else target.encode()
+        self._check("open", api.open(self._context, nbytes, name))
+        self.inputs, self.outputs = api.tensors("input"), api.tensors("output")
+        self._ins = [self._view(api.input, i, t) for i, t in enumerate(self.inputs)]
+        self._outs = [self._view(api.output, i, t) for i, t in enumerate(self.outputs)]
+        self.target: str = api.target(self._context).decode()
+        self.most_threads: int = api.threads(self._context)
+        if threads < 1:
+            raise ValueError(f"{threads} threads, at least 1 is needed")
+        if threads > 1:
+            self._start(min(threads, self.most_threads))
+
+    @staticmethod
+    def targets() -> list[str]:
+        """The CPUs that the library has programs for, the best first."""
+        api = _Api(_FOLDER / f"lib{NAME}.so")
+        found: list[str] = []
+        while name := api.program(len(found)):
+            found.append(name.decode())
+        return found
+
+    def run(self, *inputs: Any, raw: bool = False) -> Any:
+        """One inference, or one for each of n samples [n, ...], in order.
+
+        An array whose dtype is exactly that of the input is the program's integers, every other
+        one real numbers. Both have the model file's layout.
+
+        Args:
+            inputs: one array for each input, or a mapping from their names.
+            raw: results as integers instead of float32.
+
+        Returns:
+            The output's array, or where the model has several a dict of them by name.
+
+        Raises:
+            TypeError, ValueError: arrays that do not fit.
+            ModelError: the instance is closed.
+        """
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            inputs = self._by_name(inputs[0])
+        if len(inputs) != len(self.inputs):
+            raise TypeError(f"{len(inputs)} inputs given, the model has {len(self.inputs)}")
+        samples, counts = [], set()
+        for tensor, x in zip(self.inputs, inputs, strict=True):
+            x = np.asarray(x)
+            alone = x.shape == tensor.sample_shape
+            x = x[None] if alone else x
+            if x.shape[1:] != tensor.sample_shape:
+                wanted = ", ".join(map(str, tensor.sample_shape))
+                raise ValueError(
+                    f"input '{tensor.name}' has shape {list(x.shape)}, expected [n, {wanted}]"
+                )
+            counts.add((alone, len(x)))
+            samples.append(_to_memory(tensor, tensor.integers(x)))
+        if len(counts) > 1:
+            raise ValueError("inputs have different numbers of samples")
+        alone, count = counts.pop()
+        results = [np.empty((count, *out.shape), out.dtype) for out in self._outs]
+        with self._lock:
+            for n in range(count):
+                for memory, x in zip(self._ins, samples, strict=True):
+                    memory[...] = x[n]
+                self._infer()
+                for out, memory in zip(results, self._outs, strict=True):
+                    out[n] = memory
+        named = {}
+        for tensor, q in zip(self.outputs, results, strict=True):
+            y = _from_memory(tensor, q)
+            y = y if raw else tensor.reals(y)
+            named[tensor.name] = y[0] if alone else y
+        return named if len(named) != 1 else next(iter(named.values()))
+
+    def reset(self) -> None:
+        """Give the states of a streaming or recurrent model their initial content again."""
+        with self._lock:
+            self._check("reset", self._api.reset(self._context))
+
+    def close(self) -> None:
+        """End the threads; every later call raises ModelError."""
+        with self._lock:
+            self._api.close(self._context)
+            if self._parallel is not None:
+                self._parallel = None
+                self._end_pool()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _infer(self) -> None:
+        if self._parallel is None:
+            status = self._api.run(self._context)
+        else:
+            status = self._api.run_parallel(self._context, ctypes.byref(self._parallel))
+        self._check("run", status)
+
+    def _start(self, threads: int) -> None:
+        library = ctypes.CDLL(str(_FOLDER / "libek_pool.so"))
+        library.ek_pool_threads.restype = _Parallel
+        library.ek_pool_bytes.restype = ctypes.c_size_t
+        pool = ctypes.create_string_buffer(library.ek_pool_bytes() + _ALIGN)
+        start = ctypes.addressof(pool)
+        at = ctypes.c_void_p(start + -start % _ALIGN)
+        error = library.ek_pool_open(at, ctypes.c_uint32(threads))
+        if error:
+            raise OSError(error, f"cannot start {threads} threads")
+        self._pool = pool
+        self._parallel = library.ek_pool_threads(at)
+        # The buffer goes with the arguments: it lives until the threads have ended.
+        self._end_pool = weakref.finalize(self, _end_pool, library, at, pool)
+
+    def _view(self, find: Any, i: int, tensor: Tensor) -> np.ndarray:
+        size = ctypes.c_uint32()
+        at = find(self._context, i, ctypes.byref(size)) - ctypes.addressof(self._memory)
+        shape = tensor.sample_shape
+        if tensor.layout == "NCHW":
+            shape = (*shape[1:], shape[0])
+        flat = np.frombuffer(memoryview(self._memory), tensor.dtype, int(np.prod(shape)), at)
+        return flat.reshape(shape)
+
+    def _by_name(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
+        names = [t.name for t in self.inputs]
+        if set(given) != set(names):
+            raise TypeError(f"inputs {sorted(given)} given, the model has {sorted(names)}")
+        return tuple(given[name] for name in names)
+
+    def _check(self, call: str, status: int) -> None:
+        if status:
+            raise ModelError(call, status)
+
+
+def _to_memory(tensor: Tensor, x: np.ndarray) -> np.ndarray:
+    return x.transpose(0, 2, 3, 1) if tensor.layout == "NCHW" else x
+
+
+def _from_memory(tensor: Tensor, y: np.ndarray) -> np.ndarray:
+    return y.transpose(0, 3, 1, 2) if tensor.layout == "NCHW" else y
+
+
+def _end_pool(library: Any, at: Any, pool: Any) -> None:
+    library.ek_pool_close(at)

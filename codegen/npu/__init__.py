@@ -1,0 +1,1 @@
+"""Layers for the accelerator: from runs of nodes to command streams (docs/ACCELERATOR.md)."""

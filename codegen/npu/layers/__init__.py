@@ -1,0 +1,1 @@
+"""One module per kind of command: which layers it does, by rules, and how."""

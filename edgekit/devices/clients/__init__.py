@@ -1,0 +1,1 @@
+"""Clients of what flashes chips: bootloaders' protocols, debug servers, update servers, tools."""

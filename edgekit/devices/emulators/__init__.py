@@ -1,0 +1,1 @@
+"""Boards that are programs on this machine: virtual cores, and machines of QEMU."""

@@ -1,0 +1,62 @@
+"""Matrix products for AArch64 against the numpy reference, in qemu-user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from a64_guarded import CHECKED, exact
+from a64_programs import A53, A76, run
+from attention_graphs import matmul_graphs
+from built import merged
+from graphs import batch, one_node
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tools import need
+
+from codegen.lower import build_program, layer_of
+from codegen.templates import templates
+from edgekit.graph import Graph, Quant, Value
+from targets import Board
+
+pytestmark = pytest.mark.apt
+
+SIZES = st.one_of(st.integers(1, 12), st.sampled_from([4, 16, 17, 32, 48, 80]))
+GRAPHS = st.lists(matmul_graphs(sizes=SIZES), min_size=8, max_size=8)
+
+
+@pytest.mark.parametrize("on", [A53, A76], ids=lambda b: b.name)
+@CHECKED
+@given(graphs=GRAPHS, seed=st.integers(0, 1000), extreme=st.sampled_from([None, -128, 127]))
+def test_exact(
+    on: Board, graphs: list[Graph], seed: int, extreme: int | None, tmp_path: Path
+) -> None:
+    assume(seed > 0)  # the first example is the simplest of all
+    exact(graphs, on, seed, extreme, tmp_path)
+
+
+def product(rows: int, depth: int, columns: int, transpose_b: bool) -> Graph:
+    shape = (1, columns, depth) if transpose_b else (1, depth, columns)
+    values = [
+        Value("a", (1, rows, depth), "int8", Quant.make(0.02, 3)),
+        Value("b", shape, "int8", Quant.make(0.02, -7)),
+    ]
+    y = Value("y", (1, rows, columns), "int8", Quant.make(0.1, 5))
+    return one_node("matmul", values, y, {}, transpose_b=transpose_b, clamp=None)
+
+
+@pytest.mark.parametrize("on", [A53, A76], ids=lambda b: b.name)
+def test_costs_are_what_runs(on: Board, tmp_path: Path) -> None:
+    need("qemu-aarch64", str(on.target.gcc_command))
+    shapes = [(32, 64, 64, True), (49, 64, 49, False), (21, 33, 17, True), (6, 80, 5, False)]
+    graph = merged([product(*shape) for shape in shapes])
+    program = build_program(graph, on.target, optimize="speed")
+    feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
+    _, counts = run(program, tmp_path, feeds)
+    nodes = {node.name: node for node in graph.nodes}
+    for call, count in zip(program.calls, counts, strict=True):
+        spec = call.kernel.spec
+        template = templates()[spec.family][spec.params["template"]]
+        cost = template.candidates(layer_of(graph, nodes[call.layer]))[0].cost
+        assert cost is not None
+        assert cost.instructions == pytest.approx(count, rel=0.03), spec
