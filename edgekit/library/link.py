@@ -9,7 +9,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from edgekit.devices.firmware.build import firmware_folder
-from edgekit.devices.firmware.model import support_files
+from edgekit.devices.firmware.model import RUNTIME, support_files
 from edgekit.toolchain import find_compiler
 from edgekit.toolchain.compiler import Compiler
 from edgekit.toolchain.localize import localize
@@ -28,8 +28,8 @@ class Objects:
     paths: tuple[Path, ...]
 
 
-def compiled(sources: Path, names: Sequence[str], target: Target) -> Objects:
-    """Compile generated files and those of firmware/ that they call.
+def compiled(sources: Path, names: Sequence[str], target: Target, gpu: bool = False) -> Objects:
+    """Compile generated files and what of firmware/ they call, with `gpu` the runtime of GPUs.
 
     Raises:
         EdgekitError: E501 or E502.
@@ -42,6 +42,11 @@ def compiled(sources: Path, names: Sequence[str], target: Target) -> Objects:
     ]
     wanted = [sources / name for name in names]
     wanted += [root / "library" / "ek_library.c", root / "library" / "ek_cpu.c"]
+    if gpu:
+        include += [root / "gpu"]
+        wanted += sorted((root / "gpu").glob("*.c"))
+        wanted += [root / "library" / "ek_library_gpu.c", root / "linux" / "ek_system.c"]
+        wanted += [root / "src" / name for name in RUNTIME]
     support = [root / "src" / name for name in support_files()]
     made = [
         compiler.objects(paths, include=include, opt=target.kernel_opt, flags=_FLAGS)
