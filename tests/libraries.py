@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from stream_nets import Net
+from tools import need
 
 from codegen.lower import build_program
 from codegen.sources import c_name
@@ -13,8 +18,13 @@ from edgekit.assemble import bundle_of, golden_samples
 from edgekit.build import model_files
 from edgekit.devices.find import find_target
 from edgekit.graph import Graph
+from edgekit.library import Library
 from edgekit.output import Output, write_output
 from edgekit.streaming import Hop, stream
+from targets import linux
+
+HERE = pytest.mark.skipif(not linux.runs_here("x86_64"), reason="needs Linux on an x86-64 PC")
+SYSROOT = "/usr/aarch64-linux-gnu"
 
 
 def net(seed: int = 0) -> Graph:
@@ -48,6 +58,24 @@ def folder_of(graph: Graph, folder: Path, target: str, threads: int = 1) -> Outp
         "options": options,
     }
     return write_output(folder, model_files(graph, program, bundle), about)
+
+
+def loaded(library: Library) -> ModuleType:
+    path = library.path / f"{library.name}.py"
+    spec = importlib.util.spec_from_file_location(f"loaded_{library.name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def cross(triple: str, debian: str) -> str:
+    """GCC for `triple` with a libc's headers and libraries, and QEMU for its programs."""
+    need(f"qemu-{triple.partition('-')[0]}", f"{triple}-gcc")
+    if not Path("/usr", triple, "include", "stdio.h").exists():
+        need(f"libc6-dev-{debian}-cross")  # no command, but that is what is missing
+    return f"{triple}-gcc"
 
 
 #: main(threads, target or "-"): reads samples, runs each on two instances, on this thread alone and
@@ -114,9 +142,9 @@ def gpu_folder_of(graph: Graph, folder: Path, target: str, threads: int = 1) -> 
     return write_output(folder, model_files(graph, program, bundle), about)
 
 
-#: main(library, folder, when): reads samples and runs each on two instances that have a device each,
-#: the second on a pool's threads too; writes both outputs, and on standard error lines of what the
-#: calls say. Makes the file `when` after the first sample, unless that is "-".
+#: main(library, folder, when): reads samples and runs each on two instances, each of which has a
+#: device, the second on a pool's threads too; writes both outputs, and on standard error lines of
+#: what the calls say. Makes the file `when` after the first sample, unless that is "-".
 GPU_DRIVER = """\
 #include <stdio.h>
 #include <string.h>

@@ -34,7 +34,6 @@ def library_source(members: Sequence[Member], constants: Constants) -> str:
     return "\n".join(
         [
             f"/* Library of model '{name}' for {targets}. Generated. */",
-            *["#define EK_GPU_NO_DLFCN /* nothing of a C library here */"] * (gpu is not None),
             f'#include "{name}.h"\n\n#include <string.h>\n\n'
             f'#include "{"ek_library_gpu.h" if gpu else "ek_library.h"}"\n'
             '#include "ek_share.h"\n#include "kernels.h"\n',

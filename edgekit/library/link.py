@@ -16,6 +16,7 @@ from edgekit.toolchain.localize import localize
 from targets import Target
 
 _FLAGS = ("-fPIC", "-fvisibility=hidden", "-g0", "-fno-addrsig")
+_DEFINES = {"EK_GPU_NO_DLFCN": ""}
 #: What the library asks of the program that it is linked into statically: any libc has them.
 MEMORY_FUNCTIONS = {"memcpy", "memmove", "memset", "memcmp"}
 
@@ -49,7 +50,9 @@ def compiled(sources: Path, names: Sequence[str], target: Target, gpu: bool = Fa
         wanted += [root / "src" / name for name in RUNTIME]
     support = [root / "src" / name for name in support_files()]
     made = [
-        compiler.objects(paths, include=include, opt=target.kernel_opt, flags=_FLAGS)
+        compiler.objects(
+            paths, include=include, defines=_DEFINES, opt=target.kernel_opt, flags=_FLAGS
+        )
         for paths in (wanted, support)
     ]
     return Objects(compiler, (*made[0], *_called(made[0], made[1])))
