@@ -39,7 +39,7 @@ def compiled(sources: Path, names: Sequence[str], target: Target, gpu: bool = Fa
     root = firmware_folder()
     include = [
         sources,
-        *(root / folder for folder in ("library", "include", "src", "ports/linux")),
+        *(root / folder for folder in ("library", "include", "src", "linux")),
     ]
     wanted = [sources / name for name in names]
     wanted += [root / "library" / "ek_library.c", root / "library" / "ek_cpu.c"]

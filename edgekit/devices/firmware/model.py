@@ -62,7 +62,7 @@ def runtime_files(accelerator: bool = False, gpu: bool = False) -> dict[str, byt
     root = firmware_folder()
     public = sorted(p for p in (root / "include").iterdir() if p.suffix in (".h", ".hpp", ".rs"))
     files = [p for p in public if p.name not in DEVICE_HEADERS]
-    for folder in ("src", *["npu"] * accelerator, *["gpu"] * gpu):
+    for folder in ("src", *["npu"] * accelerator, *["gpu", "linux"] * gpu):
         files += sorted(p for p in (root / folder).iterdir() if p.suffix in (".c", ".S", ".h"))
     return {path.name: path.read_bytes() for path in files}
 
@@ -133,7 +133,8 @@ def _gpu_sources(source_folder: Path, board: Board) -> list[Path]:
     if not board.target.gpu:
         return []
     runtime = source_folder / RUNTIME_FOLDER
-    return [*sorted(runtime.glob("ek_gpu*.c")), firmware_folder() / "app" / "ek_app_gpu.c"]
+    runtime_sources = [*sorted(runtime.glob("ek_gpu*.c")), runtime / "ek_system.c"]
+    return [*runtime_sources, firmware_folder() / "app" / "ek_app_gpu.c"]
 
 
 def flash_parts(
