@@ -325,21 +325,16 @@ bool ek_gpu_tuning_path(char *path, size_t size, const char *folder, const ek_mo
     enum { NAME = 12 + 16 + 1 + 8 }; /* "/gpu-tuning-", both numbers */
     char names[2u * EK_GPU_NAME + 2u] = "", digits[24] = "";
     uint64_t hash = 0u;
-    uint32_t used = 0u;
     for (uint32_t i = 0; i < sizeof model->hash; ++i) {
         hash = hash << 8 | model->hash[i];
     }
     ek_gpu_text_add(names, sizeof names, device->info.name);
     ek_gpu_text_add_two(names, sizeof names, "\n", device->info.driver);
-    while (names[used] != '\0') {
-        ++used;
-    }
     path[0] = '\0';
     ek_gpu_text_add_two(path, size, folder, "/gpu-tuning-");
     ek_gpu_text_hash(path, size, hash);
-    ek_gpu_text_hash(digits, sizeof digits, ek_gpu_crc32((const uint8_t *)names, used));
+    ek_gpu_text_hash(digits, sizeof digits,
+                     ek_gpu_crc32((const uint8_t *)names, (uint32_t)ek_gpu_text_bytes_of(names)));
     ek_gpu_text_add_two(path, size, "-", digits + 8);
-    for (used = 0u; folder[used] != '\0'; ++used) {
-    }
-    return used + NAME < size;
+    return ek_gpu_text_bytes_of(folder) + NAME < size;
 }
