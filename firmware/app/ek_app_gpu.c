@@ -197,7 +197,7 @@ static ek_status_t open_gpu(void)
 #else
         NULL,
 #endif
-        NULL};
+        NULL, NULL};
     return ek_gpu_open(&gpu, &model, device, memory, gpu_bytes, &options);
 }
 

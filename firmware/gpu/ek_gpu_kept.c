@@ -318,3 +318,23 @@ void ek_gpu_load_tuning(ek_gpu_t *gpu)
     ek_gpu_text_add(line, sizeof line, wrong);
     ek_gpu_say(gpu, line);
 }
+
+bool ek_gpu_tuning_path(char *path, size_t size, const char *folder, const ek_model_t *model,
+                        const ek_gpu_device_t *device)
+{
+    enum { NAME = 12 + 16 + 1 + 8 }; /* "/gpu-tuning-", both numbers */
+    char names[2u * EK_GPU_NAME + 2u] = "", digits[24] = "";
+    uint64_t hash = 0u;
+    for (uint32_t i = 0; i < sizeof model->hash; ++i) {
+        hash = hash << 8 | model->hash[i];
+    }
+    ek_gpu_text_add(names, sizeof names, device->info.name);
+    ek_gpu_text_add_two(names, sizeof names, "\n", device->info.driver);
+    path[0] = '\0';
+    ek_gpu_text_add_two(path, size, folder, "/gpu-tuning-");
+    ek_gpu_text_hash(path, size, hash);
+    ek_gpu_text_hash(digits, sizeof digits,
+                     ek_gpu_crc32((const uint8_t *)names, (uint32_t)ek_gpu_text_bytes_of(names)));
+    ek_gpu_text_add_two(path, size, "-", digits + 8);
+    return ek_gpu_text_bytes_of(folder) + NAME < size;
+}
