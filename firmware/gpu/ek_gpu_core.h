@@ -76,7 +76,7 @@ void ek_gpu_text_hash(char *text, size_t size, uint64_t hash);
 void ek_gpu_say(const ek_gpu_t *gpu, const char *line);
 
 /* Results of earlier tests and choices of a tuner (ek_gpu_kept.c). Loading results is false where
- * there are none of this device, driver, bundle and tuning file; `complete` says whether every layer
+ * there are none of this runtime, device, driver, bundle and tuning file; `complete` says whether every layer
  * has its choice. */
 uint32_t ek_gpu_results_bytes(const ek_gpu_section_t *s);
 bool ek_gpu_load_results(ek_gpu_t *gpu, bool *complete);
