@@ -155,8 +155,8 @@ def build(
 
     Raises:
         EdgekitError: E511 where packages are the only way to the board, E620 where board and model
-            are for different CPUs, E671 where `mode` has nothing for the board's GPU, E387 where the
-            folder is too old; E50x.
+            are for different CPUs, E671 where `mode` has nothing for the board's GPU, E387 where
+            the folder is too old; E50x.
     """
     refuse_packages_only(board)
     if folder.target not in (board.target.name, *board.target.runs_too):

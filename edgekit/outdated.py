@@ -1,8 +1,8 @@
 """Output folders of another edgekit, whose runtime does not go with this one's programs.
 
 A folder carries the runtime that its model was compiled for, and goes on building as long as the
-programs of boards still fit it. Where they do not, the compiler's complaint is about C that the user
-never wrote: what is wrong is the folder's age.
+programs of boards still fit it. Where they do not, the compiler's complaint is about C that the
+user never wrote: what is wrong is the folder's age.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ def outdated(folder: Output) -> Iterator[None]:
             raise
         every = len(changed) if len(changed) <= _NAMED else _NAMED
         more = f" and {len(changed) - every} more" if len(changed) > every else ""
+        theirs = folder.description.get("edgekit", "?")
         raise EdgekitError(
             "E387",
-            f"'{folder.path}' was compiled by edgekit {folder.description.get('edgekit', '?')} with "
-            f"a runtime that edgekit {edgekit.__version__} cannot build its programs with",
+            f"'{folder.path}' was compiled by edgekit {theirs} with a runtime that edgekit "
+            f"{edgekit.__version__} cannot build its programs with",
             details=[
                 f"{len(changed)} of its runtime's files differ: {', '.join(changed[:every])}{more}",
                 error.message,
