@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -221,3 +222,16 @@ int main(int argc, char **argv)
 
 def gpu_driver(name: str) -> str:
     return GPU_DRIVER.replace("NAME", name).replace("UPPER", name.upper())
+
+
+def gpu_program(library: Library, command: list[str], link: list[str]) -> Path:
+    """`GPU_DRIVER` built with `command`, a C compiler and its flags."""
+    need(command[0])
+    source = library.path.parent / "main.c"
+    source.write_text(gpu_driver(library.name))
+    made = library.path.parent / f"main{len(link)}"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{library.path}"]
+    files = [str(source), str(library.path / "ek_pool.c"), *link, "-pthread", "-o", str(made)]
+    done = subprocess.run([*command, *flags, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:3000]
+    return made

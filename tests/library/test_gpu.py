@@ -17,13 +17,12 @@ from libraries import (
     SYSROOT,
     cross,
     folder_of,
-    gpu_driver,
     gpu_folder_of,
+    gpu_program,
     loaded,
     net,
     streaming,
 )
-from tools import need
 
 from edgekit import reference
 from edgekit.devices.firmware.build import firmware_folder
@@ -32,7 +31,7 @@ from edgekit.joining import join
 from edgekit.library import Library, build
 from edgekit.library.gpu import opencl_bytes, runtime_bytes, vulkan_bytes
 from edgekit.library.link import MEMORY_FUNCTIONS
-from edgekit.output import BUNDLE, Output, open_output
+from edgekit.output import BUNDLE, Output
 from edgekit.toolchain import host_library
 
 pytestmark = [pytest.mark.apt, HERE]
@@ -63,19 +62,9 @@ def shim() -> Path:
 
 @pytest.fixture(scope="module")
 def program(here: Library) -> Path:
-    return built(here, ["gcc"], [f"-L{here.path}", f"-Wl,-rpath,{here.path}", "-lsmall", "-ldl"])
-
-
-def built(library: Library, command: list[str], link: list[str]) -> Path:
-    need(command[0])
-    source = library.path.parent / "main.c"
-    source.write_text(gpu_driver(library.name))
-    made = library.path.parent / f"main{len(link)}"
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{library.path}"]
-    files = [str(source), str(library.path / "ek_pool.c"), *link, "-pthread", "-o", str(made)]
-    done = subprocess.run([*command, *flags, *files], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[:3000]
-    return made
+    return gpu_program(
+        here, ["gcc"], [f"-L{here.path}", f"-Wl,-rpath,{here.path}", "-lsmall", "-ldl"]
+    )
 
 
 def check(command: list[str], library: str = "", folder: str = "", when: str = "-") -> list[str]:
@@ -92,7 +81,7 @@ def check(command: list[str], library: str = "", folder: str = "", when: str = "
 
 def test_c_programs_on_pocl(here: Library, program: Path, kept: Path) -> None:
     device()
-    static = built(here, ["gcc"], [str(here.path / "libsmall.a"), "-ldl"])
+    static = gpu_program(here, ["gcc"], [str(here.path / "libsmall.a"), "-ldl"])
     for made in (program, static):
         said = check([str(made)], folder=str(kept))
         assert said[:2] == ["first open 0", "second open 0"]
@@ -309,7 +298,7 @@ def test_a_model_with_states_is_the_cpus(tmp_path: Path) -> None:
 
 
 def test_refusals(out: Output, tmp_path: Path) -> None:
-    other = gpu_folder_of(net(), tmp_path / "net", "gpu-x86_64")
+    other = folder_of(net(), tmp_path / "net", "gpu-x86_64")
     with pytest.raises(EdgekitError, match="a GPU's memory is not planned for several") as caught:
         join([out.path, other.path], tmp_path / "joint")
     assert caught.value.code == "E346"
@@ -329,15 +318,9 @@ def test_on_arm_without_opencl(tmp_path: Path) -> None:
     library = build(out, tmp_path / "lib")
     assert [p.target for p in library.programs] == ["cortex-a76", "cortex-a53", "gpu-aarch64"]
     check_symbols(library)
-    made = built(library, [gcc], [f"-L{library.path}", "-lsmall", "-ldl"])
+    made = gpu_program(library, [gcc], [f"-L{library.path}", "-lsmall", "-ldl"])
     for cpu, best in (("cortex-a53", "cortex-a53"), ("cortex-a76", "cortex-a76")):
         emulated = ["qemu-aarch64", "-cpu", cpu, "-L", SYSROOT]
         said = check([*emulated, "-E", f"LD_LIBRARY_PATH={library.path}", str(made)])
         assert "first open 16" in said and f"first target {best}" in said
         assert any("there is no OpenCL library" in line and "Vulkan" in line for line in said)
-
-
-@pytest.mark.slow
-def test_open_outputs_sizes(sizes: object, tmp_path: Path) -> None:
-    out = gpu_folder_of(net(), tmp_path / "net", "gpu-x86_64")
-    check_sizes(sizes, open_output(out.path))
