@@ -167,30 +167,28 @@ void *ek_memory(size_t nbytes)
 
 /* ---- environment */
 
-bool ek_environment(const char *name, char *value, size_t size)
+size_t ek_environment(const char *name, char *value, size_t size)
 {
     const intptr_t file = open_file("/proc/self/environ", O_RDONLY);
+    enum { IN_NAME, IN_VALUE, IN_OTHER, DONE } state = IN_NAME;
     uint8_t block[256];
     intptr_t count = 0;
     size_t known = 0u, taken = 0u;
-    enum { IN_NAME, IN_VALUE, IN_OTHER } state = IN_NAME;
-    bool found = false;
-    value[0] = '\0';
-    while (file >= 0 && !found && (count = transfer(SYS_READ, file, block, sizeof block)) > 0) {
-        for (intptr_t i = 0; i < count && !found; ++i) {
+    while (file >= 0 && state != DONE &&
+           (count = transfer(SYS_READ, file, block, sizeof block)) > 0) {
+        for (intptr_t i = 0; i < count && state != DONE; ++i) {
             const char c = (char)block[i];
             if (c == '\0') { /* the end of a variable */
-                found = state == IN_VALUE;
-                state = IN_NAME;
+                state = state == IN_VALUE ? DONE : IN_NAME;
                 known = 0u;
-            } else if (state == IN_NAME && name[known] != '\0' && c == name[known]) {
-                known += 1u;
-            } else if (state == IN_NAME && name[known] == '\0' && c == '=') {
-                state = IN_VALUE;
             } else if (state == IN_NAME) {
-                state = IN_OTHER;
-            } else if (state == IN_VALUE && taken < size) {
-                value[taken] = c;
+                const bool same = c == (name[known] == '\0' ? '=' : name[known]);
+                state = !same ? IN_OTHER : name[known] == '\0' ? IN_VALUE : IN_NAME;
+                known += 1u;
+            } else if (state == IN_VALUE) {
+                if (taken < size) {
+                    value[taken] = c;
+                }
                 taken += 1u;
             }
         }
@@ -198,9 +196,8 @@ bool ek_environment(const char *name, char *value, size_t size)
     if (file >= 0) {
         close_file(file);
     }
-    found = (found || state == IN_VALUE) && taken < size;
-    value[found ? taken : 0u] = '\0';
-    return found;
+    value[taken < size ? taken : 0u] = '\0';
+    return taken;
 }
 
 void ek_print(int descriptor, const char *text)

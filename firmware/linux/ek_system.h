@@ -11,7 +11,8 @@
  * ordinary file, or has more than `most`. */
 uint32_t ek_file_read(const char *path, uint8_t *data, uint32_t most);
 
-/* Write a file beside `path`, to the disk, and rename it. False where that fails: what was there stays. */
+/* Write a file beside `path`, to the disk, and rename it. False where that fails: what was there
+ * stays. */
 bool ek_file_write(const char *path, const uint8_t *data, uint32_t nbytes);
 
 /* Whether there is anything of that name. */
@@ -28,9 +29,9 @@ void ek_sleep_ns(uint32_t ns);
 /* Zeroed memory, at a multiple of the page size, which is never given back; NULL where there is none. */
 void *ek_memory(size_t nbytes);
 
-/* The variable `name` of the environment that the process was started with, as a text with its zero.
- * False, and "", where it is not there or has `size` bytes or more. */
-bool ek_environment(const char *name, char *value, size_t size);
+/* The variable `name` of the environment that the process was started with, as a text with its zero:
+ * how many bytes it has, 0 where it is not there. Where these are `size` or more, `value` is "". */
+size_t ek_environment(const char *name, char *value, size_t size);
 
 /* All of a text to a descriptor: 2 is standard error. */
 void ek_print(int descriptor, const char *text);

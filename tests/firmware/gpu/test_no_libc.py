@@ -16,7 +16,7 @@ from targets import target
 pytestmark = pytest.mark.apt
 ROOT = firmware_folder()
 MEMORY = {"memcpy", "memmove", "memset", "memcmp"}
-#: Arm's run-time ABI: division, 64-bit integers and copies of Armv7-A, from the compiler's own library.
+#: Arm's run-time ABI: division, 64-bit integers and copies, from the compiler's own library.
 HELPERS = "__aeabi_"
 CASES = [(c, t) for c in ("zig", "gcc") for t in ("linux-aarch64", "linux-x86_64", "armv7-neon")]
 
