@@ -19,6 +19,7 @@ from libraries import (
     SYSROOT,
     cross,
     folder_of,
+    gpu_driver,
     gpu_folder_of,
     gpu_program,
     loaded,
@@ -29,11 +30,13 @@ from tools import need, need_modules
 
 from edgekit import reference
 from edgekit.devices.firmware.build import firmware_folder
+from edgekit.devices.firmware.model import support_files
 from edgekit.errors import EdgekitError
 from edgekit.joining import join
-from edgekit.library import Library, build
+from edgekit.library import Library, build, link
 from edgekit.library.gpu import opencl_bytes, runtime_bytes, vulkan_bytes
 from edgekit.library.link import MEMORY_FUNCTIONS
+from edgekit.library.sources import sources_of
 from edgekit.output import BUNDLE, Output
 from edgekit.toolchain import host_library
 
@@ -403,3 +406,33 @@ def test_on_arm_without_opencl(tmp_path: Path) -> None:
         said = check([*emulated, "-E", f"LD_LIBRARY_PATH={library.path}", str(made)])
         assert "first open 16" in said and f"first target {best}" in said
         assert any("there is no OpenCL library" in line and "no SPIR-V" in line for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", ["", "lost", "hang"])
+def test_under_sanitizers(
+    out: Output, shim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    """The driver and all of the library's sources; leaks are the drivers'."""
+    device()
+    need("gcc")
+    sources = sources_of([out], lambda stage, share: None)
+    (tmp_path / "main.c").write_text(gpu_driver("small"))
+    names = [tmp_path / name for name in sources.write(tmp_path)]
+    pool = firmware_folder() / "library" / "ek_pool.c"
+    src = [firmware_folder() / "src" / n for n in support_files() if n.endswith(".c")]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", f"-Wa,-I{tmp_path}"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{tmp_path}"]
+    flags += [f"-I{folder}" for folder in link.included(gpu=True)]
+    main, made = tmp_path / "main.c", tmp_path / "main"
+    files = [main, pool, *names, *link.LIBRARY, *link.gpu_sources(), *src]
+    command = ["gcc", *flags, *map(str, files), "-pthread", "-ldl", "-o", str(made)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:3000]
+    monkeypatch.setenv("EK_BAD", bad)
+    monkeypatch.setenv("EK_BAD_WHEN", str(tmp_path / "when"))
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    said = check([str(made)], str(shim), str(kept), str(tmp_path / "when"))
+    assert ("first run 14" in said) == (bad != "")
