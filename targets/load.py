@@ -19,6 +19,7 @@ from targets.model import (
     REGION_KINDS,
     TIMER_KINDS,
     TRANSPORTS,
+    USUAL_TRANSPORTS,
     Board,
     Peripheral,
     Qemu,
@@ -177,6 +178,7 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
         usb=_usb(top),
         transports=_transports(top),
         libc=_libc(top, target),
+        usb_device=_usb_device(top),
         accelerator_base=_accelerator_base(top),
         **_flash_timing(top),
     )
@@ -271,13 +273,22 @@ def _trigger(table: _Table) -> Trigger:
 
 def _transports(top: _Table) -> tuple[str, ...]:
     if not top.has("transports"):
-        return TRANSPORTS
+        return USUAL_TRANSPORTS
     names = top.texts("transports")
     if not names or not set(names) <= set(TRANSPORTS) or len(set(names)) < len(names):
         raise TargetFileError(
             f"{top.where}: 'transports' must name some of {', '.join(TRANSPORTS)}, each once"
         )
     return names
+
+
+def _usb_device(top: _Table) -> str:
+    kind = top.take("usb_device", str) if top.has("usb_device") else ""
+    if ("usb" in _transports(top)) != bool(kind):
+        raise TargetFileError(f"{top.where}: 'usb_device' goes with the transport 'usb'")
+    if kind and not _usb(top):
+        raise TargetFileError(f"{top.where}: 'usb_device' needs an identifier in 'usb'")
+    return kind
 
 
 def _usb(top: _Table) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 EMULATORS = ("virtual", "qemu-gdb", "verilator")
-TRANSPORTS = ("uart", "rtt", "semihosting")
+TRANSPORTS = ("uart", "rtt", "semihosting", "usb")
+#: Those of boards whose file names none.
+USUAL_TRANSPORTS = TRANSPORTS[:3]
 REGION_KINDS = ("flash", "ram")
 KERNEL_OPTS = ("-O1", "-O2", "-O3", "-Os")
 PORTS = ("cortex_m", "riscv", "linux")
@@ -229,6 +231,8 @@ class Board:
     another one is asked for.
 
     `usb` are the identifiers "vid:pid" (hexadecimal, lower case) of its USB serial port.
+    `usb_device` names the driver of the chip's own USB controller, for the transport "usb"; the
+    program then is the first of `usb`.
     """
 
     name: str
@@ -253,7 +257,8 @@ class Board:
     caches: bool = False
     packages_only: str = ""
     usb: tuple[str, ...] = ()
-    transports: tuple[str, ...] = TRANSPORTS
+    transports: tuple[str, ...] = USUAL_TRANSPORTS
+    usb_device: str = ""
     settings: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
     #: The C library of a board with Linux whose programs load a driver (`targets.linux.LIBCS`).
     libc: str = ""
