@@ -35,7 +35,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_from_sizes_to_exact_results(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert f"EDGEKIT_TARGETS={folder}" in capsys.readouterr().out
     assert find_target(NAME).accelerator == CONFIG
     out = tmp_path / "out"
     words = ("--calibration", CALIBRATION, "--target", NAME, "-o", out)
@@ -97,6 +96,8 @@ def test_names_and_folders(
         assert run("accelerator", "npu16", "--save", folder / name) == 1
         assert "E410" in capsys.readouterr().err
     assert run("accelerator", "--save", folder / "x.toml") == 2
+    assert run("accelerator", "npu16", "--save", folder / f"{NAME}.toml") == 0  # again
+    assert f"EDGEKIT_TARGETS={folder}" in capsys.readouterr().out.replace("\n", "")
     assert sorted(p.name for p in folder.rglob("*.toml")) == [
         f"{NAME}.toml", f"sim-{NAME}-soc.toml", f"virtual-{NAME}.toml",
     ]  # fmt: skip
