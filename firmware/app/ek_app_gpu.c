@@ -84,6 +84,7 @@ static void find_folder(void)
     if (n < 0 || (size_t)n >= sizeof folder || stat(folder, &about) != 0 ||
         !S_ISDIR(about.st_mode)) {
         folder[0] = '\0';
+        say(NULL, "there is no folder to keep anything in: every start tests again (EDGEKIT_GPU_FOLDER)");
     }
 }
 
@@ -157,6 +158,10 @@ static ek_gpu_device_t *open_device(void)
     if (strcmp(api, "vulkan") == 0) {
         return open_vulkan();
     }
+    if (api[0] != '\0' && strcmp(api, "opencl") != 0) {
+        (void)snprintf(why, sizeof why, "EDGEKIT_GPU_API is '%.32s', not opencl or vulkan", api);
+        return NULL;
+    }
     ek_gpu_device_t *found = open_opencl();
     if (found != NULL || strcmp(api, "opencl") == 0) {
         return found;
@@ -169,6 +174,19 @@ static ek_gpu_device_t *open_device(void)
         (void)snprintf(why, sizeof why, "%s; %s", first, second);
     }
     return found;
+}
+
+/* Milliseconds that an inference may take; 0, which is the default, where that is no number. */
+static uint32_t patience(void)
+{
+    const char *const text = setting("EDGEKIT_GPU_PATIENCE_MS");
+    char *end = NULL;
+    const unsigned long value = strtoul(text, &end, 10);
+    if (text[0] != '\0' && (*end != '\0' || text[0] == '-' || value == 0u || value > 86400000u)) {
+        say(NULL, "EDGEKIT_GPU_PATIENCE_MS is ignored: it is not 1 to 86400000");
+        return 0u;
+    }
+    return (uint32_t)value;
 }
 
 static ek_status_t open_gpu(void)
@@ -187,7 +205,7 @@ static ek_status_t open_gpu(void)
     }
     find_tuning();
     const ek_gpu_options_t options = {
-        folder, tuning, (uint32_t)strtoul(setting("EDGEKIT_GPU_PATIENCE_MS"), NULL, 10), say,
+        folder, tuning, patience(), say,
 #ifdef EK_PROFILE
         now,
 #else

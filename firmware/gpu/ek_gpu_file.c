@@ -30,7 +30,8 @@ static bool read_all(int file, uint8_t *data, uint32_t nbytes)
 
 uint32_t ek_gpu_file_read(const char *path, uint8_t *data, uint32_t most)
 {
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    /* Without O_NONBLOCK a FIFO of that name would wait for somebody who writes. */
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat about;
     uint32_t nbytes = 0u;
     if (file < 0) {
