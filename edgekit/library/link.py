@@ -9,13 +9,14 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from edgekit.devices.firmware.build import firmware_folder
-from edgekit.devices.firmware.model import support_files
+from edgekit.devices.firmware.model import RUNTIME, support_files
 from edgekit.toolchain import find_compiler
 from edgekit.toolchain.compiler import Compiler
 from edgekit.toolchain.localize import localize
 from targets import Target
 
 _FLAGS = ("-fPIC", "-fvisibility=hidden", "-g0", "-fno-addrsig")
+_DEFINES = {"EK_GPU_NO_DLFCN": ""}
 #: What the library asks of the program that it is linked into statically: any libc has them.
 MEMORY_FUNCTIONS = {"memcpy", "memmove", "memset", "memcmp"}
 
@@ -28,8 +29,8 @@ class Objects:
     paths: tuple[Path, ...]
 
 
-def compiled(sources: Path, names: Sequence[str], target: Target) -> Objects:
-    """Compile generated files and those of firmware/ that they call.
+def compiled(sources: Path, names: Sequence[str], target: Target, gpu: bool = False) -> Objects:
+    """Compile generated files and what of firmware/ they call, with `gpu` the runtime of GPUs.
 
     Raises:
         EdgekitError: E501 or E502.
@@ -38,13 +39,20 @@ def compiled(sources: Path, names: Sequence[str], target: Target) -> Objects:
     root = firmware_folder()
     include = [
         sources,
-        *(root / folder for folder in ("library", "include", "src", "ports/linux")),
+        *(root / folder for folder in ("library", "include", "src", "linux")),
     ]
     wanted = [sources / name for name in names]
     wanted += [root / "library" / "ek_library.c", root / "library" / "ek_cpu.c"]
+    if gpu:
+        include += [root / "gpu"]
+        wanted += sorted((root / "gpu").glob("*.c"))
+        wanted += [root / "library" / "ek_library_gpu.c", root / "linux" / "ek_system.c"]
+        wanted += [root / "src" / name for name in RUNTIME]
     support = [root / "src" / name for name in support_files()]
     made = [
-        compiler.objects(paths, include=include, opt=target.kernel_opt, flags=_FLAGS)
+        compiler.objects(
+            paths, include=include, defines=_DEFINES, opt=target.kernel_opt, flags=_FLAGS
+        )
         for paths in (wanted, support)
     ]
     return Objects(compiler, (*made[0], *_called(made[0], made[1])))

@@ -109,7 +109,9 @@ class Compiler:
         try:
             text = source_key(source, include)
         except OSError as error:
-            raise EdgekitError("E502", f"cannot read {source}: {error.strerror}") from error
+            raise EdgekitError(
+                "E502", f"cannot read {source}: {error.strerror}", help="compile the model again"
+            ) from error
         if text is None:
             text = [os.urandom(32)]
         key = key_of((self.version, source.suffix, *fixed, *macros, "--", *text))

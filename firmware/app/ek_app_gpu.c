@@ -17,6 +17,7 @@
 #include "ek_profile.h"
 #include "model_config.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,9 @@ static void find_tuning(void)
     }
 }
 
+static void *load(const char *name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL); }
+static const ek_gpu_loader_t loader = {load, dlsym};
+
 static void *room(size_t nbytes)
 {
     void *found = NULL;
@@ -126,7 +130,7 @@ static void *room(size_t nbytes)
  * device that is gone may still use it. */
 static ek_gpu_device_t *open_opencl(void)
 {
-    const ek_gpu_opencl_settings_t wanted = {setting("EDGEKIT_OPENCL_LIBRARY"),
+    const ek_gpu_opencl_settings_t wanted = {&loader, setting("EDGEKIT_OPENCL_LIBRARY"),
                                              setting("EDGEKIT_GPU")};
     void *memory = room(ek_gpu_opencl_bytes(&model, PROGRAM_BYTES));
     if (memory == NULL) {
@@ -138,7 +142,7 @@ static ek_gpu_device_t *open_opencl(void)
 
 static ek_gpu_device_t *open_vulkan(void)
 {
-    const ek_gpu_vulkan_settings_t wanted = {setting("EDGEKIT_VULKAN_LIBRARY"),
+    const ek_gpu_vulkan_settings_t wanted = {&loader, setting("EDGEKIT_VULKAN_LIBRARY"),
                                              setting("EDGEKIT_GPU")};
     void *memory = room(ek_gpu_vulkan_bytes(&model, PROGRAM_BYTES));
     if (memory == NULL) {
@@ -193,7 +197,7 @@ static ek_status_t open_gpu(void)
 #else
         NULL,
 #endif
-        NULL};
+        NULL, NULL};
     return ek_gpu_open(&gpu, &model, device, memory, gpu_bytes, &options);
 }
 
@@ -328,5 +332,5 @@ int32_t ek_app_gpu_tuning(uint32_t offset, const uint8_t *data, uint32_t nbytes)
         return 0;
     }
     (void)prepare();
-    return device != NULL && kept_tuning() && ek_gpu_file_write(tuning, text, offset) ? 0 : -1;
+    return device != NULL && kept_tuning() && ek_file_write(tuning, text, offset) ? 0 : -1;
 }

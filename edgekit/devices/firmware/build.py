@@ -131,7 +131,7 @@ def build_firmware(
         *_core_sources(root, board),
         *sorted(p for p in (root / "ports" / _port(board)).iterdir() if p.suffix in SOURCES),
     ]
-    folders = [root / name for name in ("include", "device", "ports", "npu", "app")]
+    folders = [root / name for name in ("include", "device", "ports", "npu", "app", "linux")]
     macros["EK_FIRMWARE_VERSION"] = f'"{edgekit.__version__}"'
     texts = [b for path in device for b in source_key(path, folders) or [path.read_bytes()]]
     settings = [cc.version, repr(board.regions), f"{stack_bytes}", *map("=".join, macros.items())]

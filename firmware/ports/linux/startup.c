@@ -4,6 +4,7 @@
 
 #include "ek_fault.h"
 #include "ek_linux.h"
+#include "ek_process.h"
 
 /* Pages have 4, 16 or 64 KiB: the guard is the largest of them. */
 enum { GUARD = 65536, STACK = 65536, SIGNAL_STACK = 65536 };
