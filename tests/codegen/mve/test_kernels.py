@@ -10,12 +10,12 @@ from built import M55, host_kernels, merged, run_on, run_tight
 from graphs import batch
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
+from memory_run import PATTERNS, PoisonedRun
 from mve_layers import layer_of_shape, layers
 from tools import need
 
 from codegen import memory_check
 from codegen.lower import build_program, layer_of
-from codegen.memory_run import PATTERNS, PoisonedRun
 from codegen.program import Program
 from codegen.templates import templates
 from edgekit import reference
