@@ -74,6 +74,9 @@ typedef struct {
     /* Nanoseconds, for the times of layers; NULL: nobody measures. Where the device has no times of
      * its own, layers then run one by one. */
     uint64_t (*now)(void *context);
+    /* Computes a layer of the CPU in the model's arena, for programs whose kernels are no table; NULL:
+     * ek_step does. */
+    void (*layer)(void *context, uint32_t index);
     void *context;
 } ek_gpu_options_t;
 

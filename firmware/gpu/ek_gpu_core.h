@@ -99,13 +99,19 @@ bool ek_gpu_no_device(char *why, size_t size, const char *nothing, const char *a
                       const char *asked);
 
 /* Results of earlier tests and choices of a tuner (ek_gpu_kept.c). Loading results is false where
- * there are none of this device, driver, bundle and tuning file; `complete` says whether every layer
+ * there are none of this runtime, device, driver, bundle and tuning file; `complete` says whether every layer
  * has its choice. */
 uint32_t ek_gpu_results_bytes(const ek_gpu_section_t *s);
 bool ek_gpu_load_results(ek_gpu_t *gpu, bool *complete);
 void ek_gpu_store_results(ek_gpu_t *gpu, bool complete);
 void ek_gpu_load_tuning(ek_gpu_t *gpu);
+/* FOLDER/gpu-tuning-BUNDLE-DEVICE, where a tuner's choices for a model on a device are kept; DEVICE is
+ * the CRC-32 of the device's and the driver's name. False where `path` has no room for it. */
+bool ek_gpu_tuning_path(char *path, size_t size, const char *folder, const ek_model_t *model,
+                        const ek_gpu_device_t *device);
 
+/* Compute a layer on the CPU. */
+void ek_gpu_cpu_layer(const ek_gpu_t *gpu, uint32_t layer);
 /* Launch a variant with the local sizes that are chosen for it; events are counted in gpu->events. */
 ek_gpu_result_t ek_gpu_launch(ek_gpu_t *gpu, uint32_t variant);
 ek_gpu_result_t ek_gpu_write_tensor(ek_gpu_t *gpu, uint32_t tensor);

@@ -1,10 +1,11 @@
 /* ek_gpu_kept.c - what is known of a device before it is tried: results of earlier self-tests, and the
  * choices of a tuner. docs/GPU.md has both formats. */
 #include "ek_gpu_core.h"
+#include "ek_gpu_runtime.h"
 
 #include <string.h>
 
-enum { PATH = 1024, LINE = 256, HEAD = 256 };
+enum { PATH = 1024, LINE = 256, HEAD = 288 };
 
 /* ---- results: the key, what became of every variant, choices, a CRC-32 */
 
@@ -26,8 +27,10 @@ static void put_word(cursor_t *c, uint32_t word) { put(c, &word, sizeof word); }
 static uint32_t put_key(const ek_gpu_t *gpu, uint8_t *key)
 {
     const ek_gpu_info_t *info = &gpu->device->info;
+    const uint64_t runtime = EK_GPU_RUNTIME;
     cursor_t c = {key, key + HEAD};
     put(&c, magic, sizeof magic);
+    put(&c, &runtime, sizeof runtime);
     put(&c, info->api, sizeof info->api);
     put(&c, info->name, sizeof info->name);
     put(&c, info->driver, sizeof info->driver);
@@ -317,4 +320,24 @@ void ek_gpu_load_tuning(ek_gpu_t *gpu)
     ek_gpu_text_add(line, sizeof line, "' is ignored: ");
     ek_gpu_text_add(line, sizeof line, wrong);
     ek_gpu_say(gpu, line);
+}
+
+bool ek_gpu_tuning_path(char *path, size_t size, const char *folder, const ek_model_t *model,
+                        const ek_gpu_device_t *device)
+{
+    enum { NAME = 12 + 16 + 1 + 8 }; /* "/gpu-tuning-", both numbers */
+    char names[2u * EK_GPU_NAME + 2u] = "", digits[24] = "";
+    uint64_t hash = 0u;
+    for (uint32_t i = 0; i < sizeof model->hash; ++i) {
+        hash = hash << 8 | model->hash[i];
+    }
+    ek_gpu_text_add(names, sizeof names, device->info.name);
+    ek_gpu_text_add_two(names, sizeof names, "\n", device->info.driver);
+    path[0] = '\0';
+    ek_gpu_text_add_two(path, size, folder, "/gpu-tuning-");
+    ek_gpu_text_hash(path, size, hash);
+    ek_gpu_text_hash(digits, sizeof digits,
+                     ek_gpu_crc32((const uint8_t *)names, (uint32_t)ek_gpu_text_bytes_of(names)));
+    ek_gpu_text_add_two(path, size, "-", digits + 8);
+    return ek_gpu_text_bytes_of(folder) + NAME < size;
 }
