@@ -99,8 +99,8 @@ static void transfer(const uint32_t *c, const ek_npu_region_t *regions)
     }
 }
 
-/* The requantizing lane of the next byte. No remainder of a counter: clang 20 to 22 take an entry
- * p_base + i % lanes for p_base + i when they make vectors of such a loop. */
+/* The requantizing lane of the next byte. No remainder of a counter: clang 22 takes an entry
+ * p_base + i % lanes for p_base + i when it makes vectors of such a loop. */
 static uint32_t next_lane(uint32_t lane)
 {
     return lane + 1u < EK_NPU_REQUANT_LANES ? lane + 1u : 0u;

@@ -99,7 +99,7 @@ def test_no_findings_of_sanitizers(compiled: Output, mode: str) -> None:
 
 
 def test_the_simulator_with_avx2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """clang 20 to 22 made wrong vectors of lanes that came as remainders (DESIGN, "What building
+    """clang 22 made wrong vectors of lanes that came as remainders (DESIGN, "What building
     taught")."""
     need_cpu("x86_64_v3")
     flags = ("-mcpu=x86_64_v3", "-fno-sanitize=undefined")
