@@ -176,6 +176,7 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
         packages_only=top.one_of("packages_only", PACKAGES) if top.has("packages_only") else "",
         usb=_usb(top),
         transports=_transports(top),
+        libc=_libc(top, target),
         accelerator_base=_accelerator_base(top),
         **_flash_timing(top),
     )
@@ -195,6 +196,16 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
             f"{', '.join(found.routes) or 'none'}"
         )
     return found
+
+
+def _libc(top: _Table, target: Target) -> str:
+    """The C library of a board whose programs load a driver; "" of others."""
+    if not target.gpu:
+        return ""
+    name = top.one_of("libc", tuple(linux.LIBCS)) if top.has("libc") else linux.GLIBC
+    if target.architecture not in linux.LIBCS[name].loaders:
+        raise TargetFileError(f"{top.where}: {name} has no loader for {target.architecture} here")
+    return name
 
 
 def _accelerator_base(top: _Table) -> int:

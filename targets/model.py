@@ -255,6 +255,8 @@ class Board:
     usb: tuple[str, ...] = ()
     transports: tuple[str, ...] = TRANSPORTS
     settings: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
+    #: The C library of a board with Linux whose programs load a driver (`targets.linux.LIBCS`).
+    libc: str = ""
     #: Where the target's accelerator has its registers; -1 where it has none.
     accelerator_base: int = -1
 

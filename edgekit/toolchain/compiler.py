@@ -29,8 +29,8 @@ _BARE = (
     "-fno-asynchronous-unwind-tables",
     "-fno-common",
 )
-#: For programs with a C library.
-_HOSTED = ("-ffunction-sections", "-fdata-sections", "-fno-common", "-fPIC")
+#: For programs that a dynamic loader puts anywhere, whose symbols are nobody else's.
+_LOADED = (*_BARE, "-fPIC", "-fvisibility=hidden")
 _JOBS = 2
 _SHOWN_LINES = 12
 
@@ -92,10 +92,8 @@ class Compiler:
             EdgekitError: E502 with the first lines of what the compiler said.
         """
         kind: tuple[str, ...] = ("-fPIC",)
-        if self.target is not None and self.target.gpu:
-            kind = _HOSTED
-        elif self.target is not None:
-            kind = _BARE
+        if self.target is not None:
+            kind = _LOADED if self.target.gpu else _BARE
             include = (*include, freestanding_include())
         fixed = (*self.target_flags, opt, *kind, *flags)
         if source.suffix == ".c":

@@ -100,7 +100,7 @@ def test_what_programs_for_gpus_have(compiler: str, opt: str) -> None:
     gcc(compiler, str(on.target.gcc_command))
     sources = [
         p
-        for folder in ("gpu", "linux", "ports/hosted")
+        for folder in ("gpu", "linux", "ports/loaded")
         for p in sorted((ROOT / folder).glob("*.c"))
     ]
     include = [ROOT / name for name in ("include", "src", "device", "ports", "gpu", "linux")]
