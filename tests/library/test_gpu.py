@@ -173,6 +173,22 @@ def test_python(here: Library, kept: Path) -> None:
         small.Model(gpu=small.Gpu(api="metal", folder=""))
 
 
+def test_python_keeps_what_was_built_in_the_users_cache(
+    here: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device()
+    small = loaded(here)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with small.Model(gpu="portable") as model:  # part of PoCL's platform, "Portable Computing ..."
+        assert model.gpu is not None and model.said == []
+    assert any(p.name.startswith("gpu-test-") for p in (tmp_path / "edgekit").iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with small.Model(gpu=True) as model:
+        assert model.gpu is not None
+        assert model.said[0].startswith("nothing is kept for the next start: ")
+
+
 def test_python_threads_have_devices_of_their_own(here: Library, kept: Path) -> None:
     device()
     small = loaded(here)
