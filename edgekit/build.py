@@ -12,6 +12,7 @@ import edgekit
 from edgekit import text
 from edgekit.assemble import bundle_of, golden_samples
 from edgekit.bundle import Bundle, write_bundle
+from edgekit.devices.find import find_target
 from edgekit.devices.firmware.model import RUNTIME_FOLDER, runtime_files
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
@@ -19,7 +20,6 @@ from edgekit.measure import gpu_report_of, measure, report_of
 from edgekit.output import BUNDLE, GRAPH, SOURCES
 from edgekit.report import LayerReport, Quality, Report
 from targets import Board, Target
-from targets import target as find_target
 
 Progress = Callable[[str, float], None]
 

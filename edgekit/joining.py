@@ -182,6 +182,12 @@ def _opened(folders: Sequence[Path], output: Path) -> list[Output]:
                 f"the model in '{folder.path}' is called '{folder.name}', as is {what}",
                 help="rename the model's file and compile it again: C functions have its name",
             )
+        if find_target(folder.target).gpu:
+            raise EdgekitError(
+                "E346",
+                f"'{folder.path}' is for {folder.target}: each model has a GPU's memory of its own",
+                help="compile for a CPU to join, or use each model by itself",
+            )
     targets = {folder.target for folder in opened}
     if len(targets) > 1:
         raise EdgekitError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import edgekit
@@ -28,7 +28,8 @@ class Rebuilt:
 
 
 def rebuilt(folder: Output) -> Rebuilt:
-    """The program of an output folder, made anew from its graph.
+    """The program of an output folder, made anew from its graph; what the bundle has for a GPU is
+    taken as it is.
 
     Raises:
         EdgekitError: E348 where it is not what the folder's bundle has, E40x and E70x where files
@@ -58,7 +59,7 @@ def rebuilt(folder: Output) -> Rebuilt:
             help="compile the model again",
         )
     program = build_program(graph, find_target(folder.target), **options)
-    found = bundle_of(program, ())
+    found = replace(bundle_of(program, ()), gpu=bundle.gpu)
     if found.hash != bundle.hash:
         raise EdgekitError(
             "E348",

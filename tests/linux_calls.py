@@ -83,7 +83,7 @@ def run_calls(
     port = firmware / "ports" / "linux"
     sources = [folder / "calls.c", folder / "kernels.c", *support, port / "memory.c"]
     cc = find_compiler(compiler, target)
-    objects = cc.objects(sources, include=[folder, firmware / "include", port],
+    objects = cc.objects(sources, include=[folder, firmware / "include", firmware / "linux"],
                          opt=target.kernel_opt)  # fmt: skip
     elf = link_linux(cc, objects, output=folder / "calls")
     runner = "qemu-aarch64" if "aarch64" in target.zig_triple else "qemu-arm"

@@ -30,8 +30,7 @@ def select_c99(layer: Layer) -> Candidate:
 
 
 def _select_c99(layer: Layer) -> Candidate:
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    w, channels = layer.inputs[1], analyse(layer)
     p = _params(layer)
     tiles = _tiles.Tiles(p)
     if tiles.applies:
@@ -142,8 +141,7 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    w, channels = layer.inputs[1], analyse(layer)
     if p["weight_bits"] == 4 and channels.bound >= 1 << 26:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     p |= layer.types
@@ -179,7 +177,7 @@ def select_rv_cfu(layer: Layer) -> Candidate:
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")
     w = layer.constants[layer.inputs[1].name]
-    channels = _cfu.rows_of(layer, w.reshape(w.shape[0], -1))
+    channels = _cfu.analysed(layer)
     tiling = _cfu.Tiling(p)
     packed = _cfu.pack(tiling, channels.weights.reshape(w.shape))
     return _cfu.candidate_of(layer, "conv2d", tiling, channels, packed)

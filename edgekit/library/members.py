@@ -28,12 +28,6 @@ def opened(folders: Sequence[Path]) -> list[Output]:
                 f"'{folder.path}' is compiled for {target.name}, which has no Linux",
                 help="edgekit export makes packages for boards; edgekit targets lists CPUs",
             )
-        if target.gpu:
-            raise EdgekitError(
-                "E373",
-                f"'{folder.path}' is for {target.name}, whose programs load a GPU's driver",
-                help="libraries are for CPUs: compile for one, edgekit targets lists them",
-            )
     first = found[0]
     for folder in found[1:]:
         _check_pair(first, folder)
@@ -87,7 +81,8 @@ def _text(folder: Output) -> str:
     return dumps(folder.graph)
 
 
-def _rank(target: Target, others: Sequence[str]) -> tuple[int, int, str]:
-    """Best first: a CPU that runs the others' programs too is before them."""
+def _rank(target: Target, others: Sequence[str]) -> tuple[int, int, int, bool, str]:
+    """Best first: a CPU that runs the others' programs too is before them. What a GPU's target has
+    for the CPU comes after what is as good and made for it."""
     below = sum(name in target.runs_too for name in others)
-    return -below, -len(target.hwcaps), target.name
+    return -below, -len(target.hwcaps), -len(target.families), target.gpu, target.name

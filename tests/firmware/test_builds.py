@@ -108,8 +108,12 @@ def test_the_accelerators_driver(compiler: str, defines: dict[str, str]) -> None
 def test_what_programs_for_gpus_have(compiler: str, opt: str) -> None:
     on = board("gpu-pocl")
     gcc(compiler, str(on.target.gcc_command))
-    sources = [p for folder in ("gpu", "ports/hosted") for p in sorted((ROOT / folder).glob("*.c"))]
-    include = [ROOT / name for name in ("include", "src", "device", "ports", "gpu")]
+    sources = [
+        p
+        for folder in ("gpu", "linux", "ports/loaded")
+        for p in sorted((ROOT / folder).glob("*.c"))
+    ]
+    include = [ROOT / name for name in ("include", "src", "device", "ports", "gpu", "linux")]
     macros = {**board_defines(on), **FIXED}
     find_compiler(compiler, on.target).objects(
         sources, include=include, defines=macros, opt=opt, flags=STRICT
@@ -122,7 +126,7 @@ def test_what_libraries_share(compiler: str, name: str) -> None:
     """The pool alone is for programs with a C library, whose compiler it takes."""
     on = target(name)
     gcc(compiler, str(on.gcc_command))
-    include = [ROOT / folder for folder in ("include", "library", "ports/linux")]
+    include = [ROOT / folder for folder in ("include", "library", "linux")]
     sources = [ROOT / "library" / f"ek_{part}.c" for part in ("library", "cpu")]
     find_compiler(compiler, on).objects(sources, include=include, flags=STRICT)
     pool = [ROOT / "library" / "ek_pool.c"]

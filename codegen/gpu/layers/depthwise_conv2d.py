@@ -24,7 +24,7 @@ def variants(layer: Layer) -> list[Variant]:
     _shapes.require_int8(layer)
     w = layer.constants[layer.inputs[1].name]
     kernel, outputs = (w.shape[0], w.shape[1]), w.shape[2]
-    channels = analyse(layer, w.transpose(2, 0, 1).reshape(outputs, -1))
+    channels = analyse(layer)
     weights = channels.weights.reshape(outputs, *kernel)
     p = _shapes.window(layer, kernel)
     if p["C"] != outputs:

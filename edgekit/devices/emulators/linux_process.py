@@ -40,7 +40,7 @@ _NO_END = 0xFFFF_FFFE
 
 @dataclass(frozen=True)
 class _Architecture:
-    """Numbers of an instruction set and of Linux on it (firmware/ports/linux/ek_linux.h)."""
+    """Numbers of an instruction set and of Linux on it (firmware/linux/ek_linux.h)."""
 
     engine: tuple[int, int]
     word: int

@@ -110,7 +110,8 @@ def program() -> Path:
     sources += [p for p in sorted((ROOT / "gpu").glob("ek_gpu*.c"))
                 if "opencl" not in p.name and "vulkan" not in p.name]  # fmt: skip
     sources += [HERE.parent / "tiny_kernels.c", HERE / "fake_device.c", HERE / "run_core.c"]
-    folders = [ROOT / name for name in ("include", "src", "gpu")]
+    sources.append(ROOT / "linux" / "ek_system.c")
+    folders = [ROOT / name for name in ("include", "src", "gpu", "linux")]
     return host_executable(sources, include=[*folders, HERE], opt="-O1",
                            flags=("-fwrapv",), sanitize=True)  # fmt: skip
 
