@@ -1,4 +1,4 @@
-"""What families of kernels for int8 layers have in common."""
+"""What families of kernels for integer layers have in common."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from codegen.kernel import Layer, NotApplicable
-from codegen.schedules import _float
+
+
+def integers_only(layer: Layer) -> None:
+    """Refuse layers that compute in float32."""
+    if layer.node.attrs.get("float"):
+        raise NotApplicable("a float32 layer")
 
 
 def int8_weights(layer: Layer) -> None:
-    """Refuse layers in float32, and weights of other widths where there are weights."""
-    _float.refuse(layer)
+    """As `integers_only`; weights of other widths too, where there are weights."""
+    integers_only(layer)
     if layer.node.attrs.get("weight_bits", 8) != 8:
         raise NotApplicable(f"weights of {layer.node.attrs['weight_bits']} bits")
 

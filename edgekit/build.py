@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import edgekit
 from edgekit import text
 from edgekit.assemble import bundle_of, golden_samples
 from edgekit.bundle import Bundle, write_bundle
@@ -19,6 +18,7 @@ from edgekit.graph import Graph
 from edgekit.measure import gpu_report_of, measure, report_of
 from edgekit.output import BUNDLE, GRAPH, SOURCES
 from edgekit.report import LayerReport, Quality, Report
+from edgekit.version import __version__
 from targets import Board, Target
 
 Progress = Callable[[str, float], None]
@@ -41,7 +41,7 @@ class Build:
         from codegen.sources import c_name
 
         return {
-            "edgekit": edgekit.__version__,
+            "edgekit": __version__,
             "name": c_name(self.program.name),
             "model": model,
             "target": self.program.target,

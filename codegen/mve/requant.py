@@ -27,9 +27,6 @@ from codegen.int8 import Requant
 from codegen.kernel import NotApplicable
 from codegen.thumb.routine import Routine
 
-#: Bytes of the operands of four channels: biases, multipliers, shifts.
-GROUP_BYTES = 36
-
 
 def plan(channels: Channels) -> Requant:
     """The cheapest form; raises NotApplicable where none is exact."""

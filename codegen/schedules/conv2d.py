@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import Steps, channel_steps, sharing, tile_steps
 from codegen.schedules import _cfu, _float, _gemm, _requant, _sparse, _tiles, _window
@@ -133,7 +134,7 @@ class AsInt32:
 
 
 def select_arm_dsp(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     return _sparse.smallest(layer, _select_arm_dsp)
 
 
@@ -172,7 +173,7 @@ def schedule_arm_dsp(p: dict[str, Any]) -> Any:
 
 
 def select_rv_cfu(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import row_steps, sharing, window_steps
 from codegen.schedules import _cfu, _float, _requant, _window
@@ -125,7 +126,7 @@ class _Columns:
 
 
 def _select_arm_dsp(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     channels = analyse(layer)
     packed = pack_in_order(channels.weights, weight_bits(layer))
     spec = KernelSpec(
@@ -220,7 +221,7 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
 
 
 def _select_rv_cfu(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     p = _params(layer)
     if p["O"] != p["C"] or p["C"] % _cfu.CHANNELS:
         raise NotApplicable(f"{p['C']} to {p['O']} channels, the unit takes fours of as many")

@@ -189,8 +189,8 @@ static ek_gpu_device_t *open_device(void)
         return open_vulkan();
     }
     if (api[0] != '\0' && !ek_gpu_text_is(api, "opencl")) {
-        set(why, sizeof why, "EDGEKIT_GPU_API is ", api);
-        ek_gpu_text_add(why, sizeof why, ", not opencl or vulkan");
+        set(why, sizeof why, "EDGEKIT_GPU_API is '", api);
+        ek_gpu_text_add(why, sizeof why, "', not opencl or vulkan");
         return NULL;
     }
     ek_gpu_device_t *found = open_opencl();

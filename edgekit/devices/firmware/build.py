@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import edgekit
-from edgekit.devices.emulators.counting import DESCRIPTOR
 from edgekit.devices.firmware.boot import boot_source
 from edgekit.devices.firmware.bringup import board_macros, bringup_sources
+from edgekit.devices.firmware.counter import DESCRIPTOR
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import ElfSizes, find_compiler, link, read_sizes
 from edgekit.toolchain.cache import cache_dir, key_of, source_key, write_atomic
 from edgekit.toolchain.link import STACK_BYTES
+from edgekit.version import __version__
 from targets import Board, Target, linux
 
 _DEVICE = ("ek_device.c", "ek_link.c", "ek_counter.c", "ek_port.c")
@@ -137,7 +137,7 @@ def build_firmware(
     ]
     names = ("include", "device", "ports", "ports/linux", "npu", "app", "linux")
     folders = [root / name for name in names]
-    macros["EK_FIRMWARE_VERSION"] = f'"{edgekit.__version__}"'
+    macros["EK_FIRMWARE_VERSION"] = f'"{__version__}"'
     texts = [b for path in device for b in source_key(path, folders) or [path.read_bytes()]]
     settings = [cc.version, repr(board.regions), f"{stack_bytes}", *map("=".join, macros.items())]
     compiled = [p.read_bytes() for p in objects]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import edgekit
 from edgekit.devices.firmware.build import Firmware, board_defines, build_firmware, firmware_folder
 from edgekit.devices.status import describe
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import find_compiler, host_library, read_sizes
 from edgekit.toolchain.cache import key_of
+from edgekit.version import __version__
 from targets import Board
 
 MODES = ("interpreter", "aot")
@@ -75,7 +75,7 @@ def runtime_files(accelerator: bool = False, gpu: bool = False) -> dict[str, byt
 
 def _named(files: dict[str, bytes]) -> bytes:
     """The header that says which runtime of GPUs `files` are."""
-    parts = [edgekit.__version__, *(x for name, body in files.items() for x in (name, body))]
+    parts = [__version__, *(x for name, body in files.items() for x in (name, body))]
     empty, named = b"UINT64_C(0x0)", f"UINT64_C(0x{key_of(parts)[:16]})".encode()
     header = files[_GPU_RUNTIME]
     if header.count(empty) != 1:
