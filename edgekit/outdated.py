@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import edgekit
 from edgekit.devices.find import find_target
 from edgekit.devices.firmware.model import RUNTIME_FOLDER, runtime_files
 from edgekit.errors import EdgekitError
 from edgekit.output import Output
+from edgekit.version import __version__
 
 #: Files named in the error.
 _NAMED = 5
@@ -39,7 +39,7 @@ def outdated(folder: Output) -> Iterator[None]:
         raise EdgekitError(
             "E387",
             f"'{folder.path}' was compiled by edgekit {theirs} with a runtime that edgekit "
-            f"{edgekit.__version__} cannot build its programs with",
+            f"{__version__} cannot build its programs with",
             details=[
                 f"{len(changed)} of its runtime's files differ: {', '.join(changed[:every])}{more}",
                 error.message,

@@ -197,7 +197,7 @@ def test_the_library_of_the_archive_runs_in_qemu(
     (tmp_path / "net_golden.h").write_bytes(golden)
     (tmp_path / "main.c").write_text(_PROGRAM)
     include = [tmp_path, package / f"prefab/modules/net/libs/android.{abi}/include",
-               firmware_folder() / "ports" / "linux"]  # fmt: skip
+               firmware_folder() / "linux"]  # fmt: skip
     jni = package / "jni" / abi
     subprocess.run(
         [gcc, "-O0", "-ffreestanding", "-nostdlib", "-fPIE", "-pie", "-fno-stack-protector",

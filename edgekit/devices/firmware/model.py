@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import edgekit
 from edgekit.devices.firmware.build import Firmware, board_defines, build_firmware, firmware_folder
 from edgekit.devices.status import describe
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import find_compiler, host_library, read_sizes
 from edgekit.toolchain.cache import key_of
+from edgekit.version import __version__
 from targets import Board
 
 MODES = ("interpreter", "aot")
@@ -65,7 +65,7 @@ def runtime_files(accelerator: bool = False, gpu: bool = False) -> dict[str, byt
     root = firmware_folder()
     public = sorted(p for p in (root / "include").iterdir() if p.suffix in (".h", ".hpp", ".rs"))
     files = [p for p in public if p.name not in DEVICE_HEADERS]
-    for folder in ("src", *["npu"] * accelerator, *["gpu"] * gpu):
+    for folder in ("src", *["npu"] * accelerator, *["gpu", "linux"] * gpu):
         files += sorted(p for p in (root / folder).iterdir() if p.suffix in (".c", ".S", ".h"))
     found = {path.name: path.read_bytes() for path in files}
     if gpu:
@@ -75,7 +75,7 @@ def runtime_files(accelerator: bool = False, gpu: bool = False) -> dict[str, byt
 
 def _named(files: dict[str, bytes]) -> bytes:
     """The header that says which runtime of GPUs `files` are."""
-    parts = [edgekit.__version__, *(x for name, body in files.items() for x in (name, body))]
+    parts = [__version__, *(x for name, body in files.items() for x in (name, body))]
     empty, named = b"UINT64_C(0x0)", f"UINT64_C(0x{key_of(parts)[:16]})".encode()
     header = files[_GPU_RUNTIME]
     if header.count(empty) != 1:
@@ -149,7 +149,8 @@ def _gpu_sources(source_folder: Path, board: Board) -> list[Path]:
     if not board.target.gpu:
         return []
     runtime = source_folder / RUNTIME_FOLDER
-    return [*sorted(runtime.glob("ek_gpu*.c")), firmware_folder() / "app" / "ek_app_gpu.c"]
+    runtime_sources = [*sorted(runtime.glob("ek_gpu*.c")), runtime / "ek_system.c"]
+    return [*runtime_sources, firmware_folder() / "app" / "ek_app_gpu.c"]
 
 
 def flash_parts(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from a64_guarded import CHECKED, exact
-from a64_programs import A53, A76, run
+from a64_programs import A53, A76, check_costs, run
 from attention_graphs import matmul_graphs
 from built import merged
 from graphs import batch, one_node
@@ -14,8 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tools import need
 
-from codegen.lower import build_program, layer_of
-from codegen.templates import templates
+from codegen.lower import build_program
 from edgekit.graph import Graph, Quant, Value
 from targets import Board
 
@@ -56,13 +55,7 @@ def test_costs_are_what_runs(on: Board, tmp_path: Path) -> None:
     program = build_program(graph, on.target, optimize="speed")
     feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
     _, counts = run(program, tmp_path, feeds)
-    nodes = {node.name: node for node in graph.nodes}
-    for call, count in zip(program.calls, counts, strict=True):
-        spec = call.kernel.spec
-        template = templates()[spec.family][spec.params["template"]]
-        cost = template.candidates(layer_of(graph, nodes[call.layer]))[0].cost
-        assert cost is not None
-        assert cost.instructions == pytest.approx(count, rel=0.03), spec
+    check_costs(graph, program, counts, rel=0.03)
 
 
 @pytest.mark.parametrize("on", [A53, A76], ids=lambda b: b.name)
