@@ -7,6 +7,7 @@ result may take the place of the operand, since a row is read before its first r
 
 from __future__ import annotations
 
+from codegen.int8 import int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -17,7 +18,6 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.neon.requant import int8_only
 from codegen.overlap import sharing
 from codegen.schedules.softmax import FEW
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax_params
