@@ -11,6 +11,7 @@ from typing import Any
 from edgekit import text
 from edgekit.assemble import bundle_of, golden_samples
 from edgekit.bundle import Bundle, write_bundle
+from edgekit.devices.find import find_target
 from edgekit.devices.firmware.model import RUNTIME_FOLDER, runtime_files
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
@@ -19,7 +20,6 @@ from edgekit.output import BUNDLE, GRAPH, SOURCES
 from edgekit.report import LayerReport, Quality, Report
 from edgekit.version import __version__
 from targets import Board, Target
-from targets import target as find_target
 
 Progress = Callable[[str, float], None]
 

@@ -185,8 +185,7 @@ def _opened(folders: Sequence[Path], output: Path) -> list[Output]:
         if find_target(folder.target).gpu:
             raise EdgekitError(
                 "E346",
-                f"'{folder.path}' is for {folder.target}: a GPU's memory is not planned for several "
-                "models",
+                f"'{folder.path}' is for {folder.target}: each model has a GPU's memory of its own",
                 help="compile for a CPU to join, or use each model by itself",
             )
     targets = {folder.target for folder in opened}

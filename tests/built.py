@@ -53,12 +53,14 @@ def _kernels(program: Program, folder: Path) -> list[Path]:
     return [folder / "kernels.c", *(firmware_folder() / "src" / file for file in support_files())]
 
 
-def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+def run_host(
+    program: Program, folder: Path, feeds: dict[str, np.ndarray], opt: str = HOST_OPT,
+    flags: tuple[str, ...] = (),
+) -> list[np.ndarray]:  # fmt: skip
     """``NAME_invoke`` in a library of this machine; feeds have no batch axis beyond 1."""
     sources = write_sources(program, folder)
-    library = ctypes.CDLL(
-        str(host_library(sources, include=[folder, firmware_folder() / "include"], opt=HOST_OPT))
-    )
+    include = [folder, firmware_folder() / "include"]
+    library = ctypes.CDLL(str(host_library(sources, include=include, opt=opt, flags=flags)))
     inputs = [np.ascontiguousarray(feeds[t.name]) for t in program.inputs]
     outputs = [np.zeros(t.shape, t.dtype) for t in program.outputs]
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*inputs, *outputs)]

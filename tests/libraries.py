@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -45,11 +47,13 @@ def streaming() -> Graph:
     return graph
 
 
-def folder_of(graph: Graph, folder: Path, target: str, threads: int = 1) -> Output:
-    """What `edgekit compile` writes, but for figures that need a run."""
+def folder_of(
+    graph: Graph, folder: Path, target: str, threads: int = 1, golden: bool = False
+) -> Output:
+    """What `edgekit compile` writes, but for figures that need a run; samples with `golden`."""
     options: dict = {"sparse_weights": "auto", "optimize": "balanced", "threads": threads}
     program = build_program(graph, find_target(target), **options)
-    bundle = bundle_of(program, ())
+    bundle = bundle_of(program, golden_samples(graph, None) if golden else ())
     about = {
         "edgekit": __version__,
         "name": c_name(graph.name),
@@ -123,13 +127,18 @@ def driver(name: str) -> str:
     return DRIVER.replace("NAME", name).replace("UPPER", name.upper())
 
 
-def gpu_folder_of(graph: Graph, folder: Path, target: str, threads: int = 1) -> Output:
-    """The same for a target with GPUs, without SPIR-V."""
+def gpu_folder_of(
+    graph: Graph, folder: Path, target: str, threads: int = 1, spirv: bool = False
+) -> Output:
+    """The same for a target with GPUs, and samples."""
     from codegen.gpu.lower import build_gpu_program
+    from codegen.gpu.spirv import shaders
 
     options: dict = {"sparse_weights": "auto", "optimize": "speed", "threads": threads}
     program = build_program(graph, find_target(target), **options)
     gpu = None if program.states else build_gpu_program(graph, program)
+    if gpu is not None and spirv:
+        gpu = replace(gpu, spirv=shaders(gpu).spirv)
     bundle = bundle_of(program, golden_samples(graph, None), gpu)
     about = {
         "edgekit": __version__,
@@ -194,6 +203,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "second open %d\\n", (int)NAME_gpu_open(&second, &settings));
     describe("first", &first);
     describe("second", &second);
+    fprintf(stderr, "second twice %d\\n", (int)NAME_gpu_open(&second, &settings));
     fprintf(stderr, "first target %s\\n", NAME_target(&first));
     if (ek_pool_open(&pool, 2) != 0) return 15;
     const ek_parallel_t threads = ek_pool_threads(&pool);
@@ -214,10 +224,25 @@ int main(int argc, char **argv)
     if (NAME_close(&first) != EK_OK || NAME_run(&first) != EK_STATE) return 17;
     if (NAME_close(&first) != EK_STATE) return 18;
     if (NAME_close(&second) != EK_OK) return 19;
-    return 0;
+    if (NAME_open(&first, sizeof first, NULL) != EK_OK) return 20;
+    fprintf(stderr, "first again %d\\n", (int)NAME_gpu_open(&first, &settings));
+    return NAME_close(&first) == EK_OK ? 0 : 21;
 }
 """
 
 
 def gpu_driver(name: str) -> str:
     return GPU_DRIVER.replace("NAME", name).replace("UPPER", name.upper())
+
+
+def gpu_program(library: Library, command: list[str], link: list[str]) -> Path:
+    """`GPU_DRIVER` built with `command`, a C compiler and its flags."""
+    need(command[0])
+    source = library.path.parent / "main.c"
+    source.write_text(gpu_driver(library.name))
+    made = library.path.parent / f"main{len(link)}"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{library.path}"]
+    files = [str(source), str(library.path / "ek_pool.c"), *link, "-pthread", "-o", str(made)]
+    done = subprocess.run([*command, *flags, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:3000]
+    return made

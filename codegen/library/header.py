@@ -38,6 +38,7 @@ def library_header(members: Sequence[Member], texts: Mapping[str, str]) -> str:
             f"#define {upper}_CONTEXT_BYTES {context_bytes(members)}u\n"
             f"#define {upper}_CONTEXT_ALIGN {HEAD_BYTES}u\n"
             f"#define {upper}_THREADS {max(m.program.threads for m in members)}u\n",
+            *[f"/* There is {name}_gpu_open. */\n#define {upper}_GPU 1\n"] * gpu,
             *_tensors(upper, "INPUT", program.inputs),
             *_tensors(upper, "OUTPUT", program.outputs),
             api + CPLUSPLUS_END + "\n#endif\n",

@@ -27,7 +27,7 @@ def access_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--serial", help="Serial port of the program, where it is another one."),
             click.option(
                 "--transport",
-                type=click.Choice(["uart", "rtt", "semihosting"]),
+                type=click.Choice(["uart", "rtt", "semihosting", "usb"]),
                 help="How the program talks to the host; default: the board's first that works.",
             ),
         )

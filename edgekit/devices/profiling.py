@@ -12,7 +12,6 @@ from edgekit.devices.gpu import A_CPU
 from edgekit.devices.profile import UNACCOUNTED, Profile, Run, Work, warnings_of
 from edgekit.errors import EdgekitError
 from targets import Board
-from targets.npu.config import CONFIGURATIONS
 
 if TYPE_CHECKING:
     from edgekit.devices.session import Hello, Session
@@ -85,7 +84,7 @@ def profile(
         cold=_emptied(ran) if cold else "",
         interrupts_off=interrupts_off,
         warnings=tuple(warnings),
-        lanes=CONFIGURATIONS[board.target.accelerator].macs if board.target.accelerator else 0,
+        lanes=board.target.accelerator.macs if board.target.accelerator else 0,
         device=device,
         computed_by=computed_by,
     )

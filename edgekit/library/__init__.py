@@ -128,9 +128,8 @@ def _linked(sources: Sources) -> dict[str, bytes]:
     """The libraries by file name."""
     name, targets = sources.name, [find_target(m.program.target) for m in sources.members]
     # A target for GPUs has the same CPUs, but programs with a C library.
-    target = next(
-        (t for t in targets if not t.gpu), find_target(f"linux-{targets[0].architecture}")
-    )
+    cpus = [t for t in targets if not t.gpu]
+    target = cpus[0] if cpus else find_target(f"linux-{targets[0].architecture}")
     with tempfile.TemporaryDirectory(prefix="edgekit-") as temporary:
         work = Path(temporary)
         c_files = sources.write(work)

@@ -49,6 +49,8 @@ typedef struct {
 } ek_gpu_layer_summary_t;
 
 #ifndef EK_GPU_NO_DLFCN
+#include <dlfcn.h>
+
 /* The loader of the program that this is compiled into. */
 static inline void *ek_gpu_dlopen(const char *name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL); }
 

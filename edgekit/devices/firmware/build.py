@@ -52,6 +52,9 @@ def board_defines(board: Board) -> dict[str, str]:
     if board.uart.tx_pin >= 0:
         defines["EK_UART_TX_PIN"] = f"{board.uart.tx_pin}u"
         defines["EK_UART_RX_PIN"] = f"{board.uart.rx_pin}u"
+    if board.usb_device:
+        vendor, product = board.usb[0].split(":")
+        defines |= {"EK_USB_VENDOR": f"0x{vendor}u", "EK_USB_PRODUCT": f"0x{product}u"}
     defines |= {f"EK_COUNTER_{n.upper()}": "" for n in board.counters if n != "cmsdk-timer"}
     if "cmsdk-timer" in board.counters and board.timer:
         defines["EK_COUNTER_CMSDK"] = f"{board.timer.base:#x}u"
@@ -61,7 +64,7 @@ def board_defines(board: Board) -> dict[str, str]:
     if "emulator" in board.counters:
         defines["EK_COUNTER_EMULATOR"] = str(DESCRIPTOR)
     if board.target.gpu:
-        defines |= {"EK_GPU": "", "EK_UART_OUT": "63"}
+        defines |= {"EK_GPU": "", "EK_UART_OUT": "63", f"EK_LIBC_{board.libc.upper()}": ""}
     if board.accelerator_base >= 0:
         defines["EK_NPU_BASE"] = f"{board.accelerator_base:#x}u"
     if board.target.has_cfu:
@@ -104,7 +107,8 @@ def build_firmware(
         profile: build with EK_PROFILE, time stamps at layer edges.
         max_layers: room for that many layers' times, 8 bytes of RAM each.
         opt: optimisation level of the model's sources; the device program is built with -Os.
-        transport: "uart" or the name of another file of firmware/ports that implements ek_uart.h.
+        transport: one of `targets.TRANSPORTS`, for which a file of firmware/ports implements
+            ek_uart.h.
         trigger: build with EK_TRIGGER, a pin that moves at layer edges (docs/PROFILING.md).
 
     Raises:
@@ -129,9 +133,10 @@ def build_firmware(
         driver(root / "ports", board, transport),
         *bringup_sources(board, root / "ports"),
         *_core_sources(root, board),
-        *sorted(p for p in (root / "ports" / _port(board)).iterdir() if p.suffix in SOURCES),
+        *_port_sources(root / "ports", board),
     ]
-    folders = [root / name for name in ("include", "device", "ports", "npu", "app", "linux")]
+    names = ("include", "device", "ports", "ports/linux", "npu", "app", "linux")
+    folders = [root / name for name in names]
     macros["EK_FIRMWARE_VERSION"] = f'"{__version__}"'
     texts = [b for path in device for b in source_key(path, folders) or [path.read_bytes()]]
     settings = [cc.version, repr(board.regions), f"{stack_bytes}", *map("=".join, macros.items())]
@@ -143,9 +148,13 @@ def build_firmware(
     return Firmware(elf, read_sizes(elf), build_id)
 
 
-def _port(board: Board) -> str:
-    """The folder of firmware/ports with the start-up code."""
-    return "hosted" if board.target.gpu else board.target.port
+def _port_sources(ports: Path, board: Board) -> list[Path]:
+    """Start-up code and what belongs to it."""
+    folder = ports / ("loaded" if board.target.gpu else board.target.port)
+    found = sorted(p for p in folder.iterdir() if p.suffix in SOURCES)
+    if board.target.gpu:  # a process under Linux too
+        found += [ports / "linux" / name for name in ("ek_signal.c", "memory.c")]
+    return found
 
 
 def _core_sources(root: Path, board: Board) -> list[Path]:
@@ -177,7 +186,8 @@ def transport_defines(transport: str) -> dict[str, str]:
 
 def driver(folder: Path, board: Board, transport: str) -> Path:
     """The source of the transport; raises EdgekitError E507 where there is none for the board."""
-    name = f"uart_{board.uart.kind}" if transport == "uart" else transport
+    drivers = {"uart": f"uart_{board.uart.kind}", "usb": f"usb_{board.usb_device}"}
+    name = drivers.get(transport, transport)
     path = folder / f"{name}.c"
     if not path.is_file():
         raise EdgekitError(

@@ -36,6 +36,7 @@ class Uf2Route(Route):
     """
 
     name = "uf2"
+    transports = ("uart", "usb")
     proven = (
         "a folder that takes blocks as the RP2040's boot ROM does, parsed by PyPI's uf2utils, and "
         "checksums that the device computes; no USB, no FAT file system and no silicon"
