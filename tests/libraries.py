@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -246,3 +247,30 @@ def gpu_program(library: Library, command: list[str], link: list[str]) -> Path:
     done = subprocess.run([*command, *flags, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:3000]
     return made
+
+
+def check_for_android(library: bytes, name: str) -> None:
+    """What the linker of Android asks of a shared library."""
+    from elftools.elf.elffile import ELFFile
+
+    elf = ELFFile(io.BytesIO(library))
+    assert elf.header.e_type == "ET_DYN"
+    # Since API 26 section headers are asked for too.
+    assert elf.header.e_shnum > 0 and elf.header.e_shstrndx > 0
+    dynamic = elf.get_section_by_name(".dynamic")
+    tags = {tag.entry.d_tag: tag for tag in dynamic.iter_tags()}
+    assert tags["DT_SONAME"].soname == f"lib{name}.so"
+    assert not {"DT_NEEDED", "DT_TEXTREL", "DT_RPATH", "DT_RUNPATH"} & set(tags)
+    assert {"DT_HASH", "DT_GNU_HASH"} & set(tags)
+    undefined = [s.name for s in elf.get_section_by_name(".dynsym").iter_symbols()
+                 if s["st_shndx"] == "SHN_UNDEF" and s.name]  # fmt: skip
+    assert undefined == []
+    for segment in elf.iter_segments():
+        kind, flags = segment.header.p_type, segment.header.p_flags
+        assert kind != "PT_INTERP"
+        if kind == "PT_GNU_STACK":
+            assert not flags & 1
+        if kind == "PT_LOAD":
+            assert flags & 3 != 3  # writable and executable
+            assert segment.header.p_align >= 16384
+            assert (segment.header.p_vaddr - segment.header.p_offset) % 16384 == 0

@@ -45,7 +45,7 @@ def need_modules(*modules: str) -> None:
 
 
 def need_cpu(kind: str) -> None:
-    """Skip the test where this machine is no x86-64, or not one of `kind`: "baseline", "x86_64_v3"."""
+    """Skip the test where this is no x86-64 of `kind`: "baseline" or "x86_64_v3"."""
     info = Path("/proc/cpuinfo")
     features = {"baseline": set(), "x86_64_v3": {"avx2", "bmi2", "fma"}}[kind]
     if platform.machine() != "x86_64" or not info.exists():

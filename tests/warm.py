@@ -1,7 +1,8 @@
 """What a fresh cache costs once, whatever is tested: minutes of CPU time in all.
 
-``python tests/warm.py`` pays it beforehand: Yosys's machine code, Verilator's own code, and zig's
-runtime library of every core. `.ci/run` does that beside steps that take one core.
+``python tests/warm.py`` pays it beforehand: Yosys's machine code, zig's C++ library (for
+Verilator), and zig's runtime library of every core. `.ci/run` does that beside steps that take one
+core.
 """
 
 from __future__ import annotations

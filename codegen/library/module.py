@@ -97,7 +97,7 @@ class Gpu:
         api: "opencl" or "vulkan"; "" for OpenCL, and Vulkan where that has no device.
         library: the file of the API's library instead of the system's.
         folder: where built programs and results of tests are kept for the next start, made where
-            it is missing; "" for nowhere.
+            it is missing; None for edgekit's in the user's cache, "" for nowhere.
         tuning: a file of choices that edgekit tune made; "" for the one in the folder.
         patience_ms: how long an inference may take until the device counts as lost; 0 for 20 s.
     """
@@ -105,7 +105,7 @@ class Gpu:
     device: str = ""
     api: str = ""
     library: str = ""
-    folder: str = "~/.cache/edgekit"
+    folder: str | None = None
     tuning: str = ""
     patience_ms: int = 0
 
@@ -414,8 +414,10 @@ class Model:
     def _open_gpu(self, wanted: Gpu) -> None:
         if not self._api.has_gpu:
             raise ValueError(f"{NAME}: the library is for CPUs, it has nothing for a GPU")
-        folder = os.path.expanduser(wanted.folder)
-        if folder:
+        folder = wanted.folder
+        if folder is None:
+            folder = self._cache()
+        elif folder:
             os.makedirs(folder, exist_ok=True)
         texts = (wanted.api, wanted.device, wanted.library, folder, wanted.tuning)
         # Called during inferences too: it lives as long as the model.
@@ -429,6 +431,17 @@ class Model:
         else:
             self._check("gpu_open_with", status)
             weakref.finalize(self, _close, self._api, self._context, self._memory)
+
+    def _cache(self) -> str:
+        """edgekit's folder in the user's cache, made where it is missing; "" where it cannot be."""
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        folder = os.path.join(base, "edgekit")
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            self.said.append(f"nothing is kept for the next start: {error}")
+            return ""
+        return folder
 
     def _start(self, threads: int) -> None:
         library = ctypes.CDLL(str(_FOLDER / "libek_pool.so"))

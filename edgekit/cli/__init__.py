@@ -130,10 +130,3 @@ def _of_the_disk(error: OSError) -> EdgekitError:
         f"cannot write '{name}': {error.strerror}" if name else f"cannot write: {error.strerror}",
         help="EDGEKIT_CACHE_DIR names another folder" if in_cache else "check rights and space",
     )
-
-
-def script() -> None:
-    # numpy is not loaded yet. Its matrices are small here: threads wait for each other longer than
-    # they compute.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(main())

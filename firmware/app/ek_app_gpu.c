@@ -124,20 +124,8 @@ static void find_folder(void)
 /* The file of choices for this model and device in the folder; false where there is no folder. */
 static bool kept_tuning(void)
 {
-    enum { CRC_AT = 8 }; /* in the digits of a number of 64 bits */
-    char names[2u * EK_GPU_NAME + 2u] = "", digits[17] = "";
-    uint64_t hash = 0u;
-    for (uint32_t i = 0; i < sizeof model.hash; ++i) {
-        hash = hash << 8 | model.hash[i];
-    }
-    set(names, sizeof names, device->info.name, "\n");
-    ek_gpu_text_add(names, sizeof names, device->info.driver);
-    ek_gpu_text_hash(digits, sizeof digits,
-                     ek_gpu_crc32((const uint8_t *)names, (uint32_t)ek_gpu_text_bytes_of(names)));
-    set(tuning, sizeof tuning, folder, "/gpu-tuning-");
-    ek_gpu_text_hash(tuning, sizeof tuning, hash);
-    ek_gpu_text_add_two(tuning, sizeof tuning, "-", digits + CRC_AT);
-    return folder[0] != '\0' && ek_gpu_text_bytes_of(tuning) + 1u < sizeof tuning;
+    return folder[0] != '\0' &&
+           ek_gpu_tuning_path(tuning, sizeof tuning, folder, &model, device);
 }
 
 static void find_tuning(void)

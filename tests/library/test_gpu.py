@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from devices.gpu.bionic import add_opencl
 from gpu_device import device
 from gpu_model import samples, small_graph
 from libraries import (
@@ -170,6 +171,22 @@ def test_python(here: Library, kept: Path) -> None:
     assert model.gpu is None and not any(layer.on_device for layer in model.layers)
     with pytest.warns(RuntimeWarning, match="there is no API of this name: metal"):
         small.Model(gpu=small.Gpu(api="metal", folder=""))
+
+
+def test_python_keeps_what_was_built_in_the_users_cache(
+    here: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device()
+    small = loaded(here)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with small.Model(gpu="portable") as model:  # part of PoCL's platform, "Portable Computing ..."
+        assert model.gpu is not None and model.said == []
+    assert any(p.name.startswith("gpu-test-") for p in (tmp_path / "edgekit").iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with small.Model(gpu=True) as model:
+        assert model.gpu is not None
+        assert model.said[0].startswith("nothing is kept for the next start: ")
 
 
 def test_python_threads_have_devices_of_their_own(here: Library, kept: Path) -> None:
@@ -406,6 +423,25 @@ def test_on_arm_without_opencl(tmp_path: Path) -> None:
         said = check([*emulated, "-E", f"LD_LIBRARY_PATH={library.path}", str(made)])
         assert "first open 16" in said and f"first target {best}" in said
         assert any("there is no OpenCL library" in line and "no SPIR-V" in line for line in said)
+
+
+@pytest.mark.slow
+def test_on_arm_with_opencl(tmp_path: Path) -> None:
+    """In QEMU, with a library that has the model's functions compiled for the emulated CPU."""
+    gcc = cross("aarch64-linux-gnu", "arm64")
+    out = gpu_folder_of(small_graph(), tmp_path / "gpu", "gpu-aarch64")
+    opencl = add_opencl(tmp_path / "phone", out)
+    library = build([out.path], tmp_path / "lib")
+    made = gpu_program(library, [gcc], [f"-L{library.path}", "-lsmall", "-ldl"])
+    command = ["qemu-aarch64", "-L", SYSROOT, "-E", f"LD_LIBRARY_PATH={library.path}", str(made)]
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for _ in range(2):
+        said = check(command, str(opencl), str(kept))
+        assert {"first open 0", "second open 0", "second run 0"} <= set(said)
+        (line,) = {line for line in said if line.startswith("first device")}
+        assert re.fullmatch(r"first device OpenCL\|.+\|[23] of 3\|", line)
+    assert any(p.name.startswith("gpu-test-") for p in kept.iterdir())
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gpu_device import device
 from gpu_model import samples, small_graph
-from libraries import HERE, folder_of, gpu_folder_of
+from libraries import HERE, check_for_android, folder_of, gpu_folder_of
 from tools import need
 
 from edgekit.cli import main
@@ -44,6 +44,7 @@ def test_an_android_archive_names_the_vendors_libraries(libraries: Libraries) ->
         {f"{ANDROID}name": name, f"{ANDROID}required": "false"}
         for name in ("libOpenCL.so", "libOpenCL-pixel.so")
     ]
+    check_for_android(files["jni/x86_64/libsmall.so"], "small")
     readme = files["README.md"].decode()
     assert '<uses-native-library android:name="libOpenCL.so" android:required="false" />' in readme
     assert "small_gpu_open(&model, &settings)" in readme

@@ -61,8 +61,8 @@ def test_wait_states_are_optional(tmp_path: Path) -> None:
         )
 
 
-def test_transports_are_all_unless_the_file_says_which(tmp_path: Path) -> None:
-    assert load_board(tmp_path, BOARD).transports == targets.TRANSPORTS
+def test_transports_are_the_usual_unless_the_file_says_which(tmp_path: Path) -> None:
+    assert load_board(tmp_path, BOARD).transports == targets.USUAL_TRANSPORTS
     text = BOARD.replace("clock_hz", 'transports = ["rtt", "uart"]\nclock_hz', 1)
     assert load_board(tmp_path, text).transports == ("rtt", "uart")
 

@@ -66,7 +66,9 @@ def test_the_same_text_is_compiled_once_wherever_it_lies(tmp_path: Path, runs: l
 
 
 @pytest.mark.parametrize("name", ["zig", "gcc"])
-@pytest.mark.parametrize("chosen", [None, *targets().values()], ids=lambda t: t.name if t else "host")
+@pytest.mark.parametrize(
+    "chosen", [None, *targets().values()], ids=lambda t: t.name if t else "host"
+)
 def test_flags_of_exactness_reach_every_compiler(
     name: str, chosen: Target | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
