@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import edgekit
 from edgekit.assemble import bundle_of
 from edgekit.bundle import Bundle
 from edgekit.devices.find import find_target
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.output import MARKER, Output
+from edgekit.version import __version__
 
 #: Arguments of `codegen.lower.build_program` that a folder's description keeps.
 _OPTIONS = {"sparse_weights": str, "optimize": str, "threads": int}
@@ -49,7 +49,7 @@ def rebuilt(folder: Output) -> Rebuilt:
         raise EdgekitError(
             "E348",
             f"'{folder.path / MARKER}' does not say how the model was compiled",
-            help=f"compile it again, with edgekit {edgekit.__version__}",
+            help=f"compile it again, with edgekit {__version__}",
         )
     bundle, graph = folder.check_kernels(), folder.graph
     if c_name(graph.name) != folder.name:
@@ -66,6 +66,6 @@ def rebuilt(folder: Output) -> Rebuilt:
             f"'{folder.path}' has a graph that compiles to {found.hash.hex()}, its bundle is "
             f"{bundle.hash.hex()} ({bundle.producer})",
             help=f"the folder was changed or is of another version: compile the model again, "
-            f"with edgekit {edgekit.__version__}",
+            f"with edgekit {__version__}",
         )
     return Rebuilt(folder, graph, program, bundle)

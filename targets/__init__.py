@@ -13,6 +13,7 @@ from targets.load import load_board, load_target
 from targets.model import (
     EMULATORS,
     TRANSPORTS,
+    USUAL_TRANSPORTS,
     Board,
     Peripheral,
     Qemu,
@@ -27,6 +28,7 @@ from targets.model import (
 __all__ = [
     "EMULATORS",
     "TRANSPORTS",
+    "USUAL_TRANSPORTS",
     "Board",
     "Peripheral",
     "Qemu",

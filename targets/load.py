@@ -19,6 +19,7 @@ from targets.model import (
     REGION_KINDS,
     TIMER_KINDS,
     TRANSPORTS,
+    USUAL_TRANSPORTS,
     Board,
     Peripheral,
     Qemu,
@@ -28,7 +29,7 @@ from targets.model import (
     TargetFileError,
     Trigger,
 )
-from targets.npu.config import CONFIGURATIONS
+from targets.npu.config import CONFIGURATIONS, SIZES, Accelerator
 from targets.steps import parse_step
 
 T = TypeVar("T")
@@ -122,9 +123,7 @@ def load_target(path: Path) -> Target:
         gcc_package=gcc.take("package", str),
         gcc_libraries=gcc.texts("libraries"),
         kernel_opt=top.one_of("kernel_opt", KERNEL_OPTS) if top.has("kernel_opt") else "-O2",
-        accelerator=top.one_of("accelerator", tuple(CONFIGURATIONS))
-        if top.has("accelerator")
-        else "",
+        accelerator=_accelerator(top, path.stem),
         hwcaps=_hwcaps(top, zig.take("triple", str).partition("-")[0]),
         runs_too=top.texts("runs_too") if top.has("runs_too") else (),
         gpu=top.flag("gpu"),
@@ -134,6 +133,23 @@ def load_target(path: Path) -> Target:
     if not found.families:
         raise TargetFileError(f"{path.name}: 'families' is empty")
     return found
+
+
+def _accelerator(top: _Table, name: str) -> Accelerator | None:
+    """Of the key's value: a configuration's name, or a table of sizes of one's own."""
+    if not top.has("accelerator"):
+        return None
+    if not isinstance(top.data["accelerator"], dict):
+        return CONFIGURATIONS[top.one_of("accelerator", tuple(CONFIGURATIONS))]
+    table = top.table("accelerator")
+    sizes = {key: table.take(key, int) for key in SIZES}
+    tables = table.flag("tables") if table.has("tables") else True
+    logic = table.flag("lut_multipliers")
+    table.done()
+    try:
+        return Accelerator(name, **sizes, tables=tables, lut_multipliers=logic)
+    except ValueError as error:
+        raise TargetFileError(f"{table.where}: {error}") from None
 
 
 def _hwcaps(top: _Table, architecture: str) -> tuple[str, ...]:
@@ -177,6 +193,7 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
         usb=_usb(top),
         transports=_transports(top),
         libc=_libc(top, target),
+        usb_device=_usb_device(top),
         accelerator_base=_accelerator_base(top),
         **_flash_timing(top),
     )
@@ -271,13 +288,22 @@ def _trigger(table: _Table) -> Trigger:
 
 def _transports(top: _Table) -> tuple[str, ...]:
     if not top.has("transports"):
-        return TRANSPORTS
+        return USUAL_TRANSPORTS
     names = top.texts("transports")
     if not names or not set(names) <= set(TRANSPORTS) or len(set(names)) < len(names):
         raise TargetFileError(
             f"{top.where}: 'transports' must name some of {', '.join(TRANSPORTS)}, each once"
         )
     return names
+
+
+def _usb_device(top: _Table) -> str:
+    kind = top.take("usb_device", str) if top.has("usb_device") else ""
+    if ("usb" in _transports(top)) != bool(kind):
+        raise TargetFileError(f"{top.where}: 'usb_device' goes with the transport 'usb'")
+    if kind and not _usb(top):
+        raise TargetFileError(f"{top.where}: 'usb_device' needs an identifier in 'usb'")
+    return kind
 
 
 def _usb(top: _Table) -> tuple[str, ...]:

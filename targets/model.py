@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from targets.npu.config import Accelerator
+
 EMULATORS = ("virtual", "qemu-gdb", "verilator")
-TRANSPORTS = ("uart", "rtt", "semihosting")
+TRANSPORTS = ("uart", "rtt", "semihosting", "usb")
+#: Those of boards whose file names none.
+USUAL_TRANSPORTS = TRANSPORTS[:3]
 REGION_KINDS = ("flash", "ram")
 KERNEL_OPTS = ("-O1", "-O2", "-O3", "-Os")
 PORTS = ("cortex_m", "riscv", "linux")
@@ -71,8 +75,8 @@ class Target:
     gcc_package: str
     gcc_libraries: tuple[str, ...]
     kernel_opt: str = "-O2"
-    #: A configuration of `targets.npu.config` that is on the CPU's bus, "" for none.
-    accelerator: str = ""
+    #: The accelerator that is on the CPU's bus.
+    accelerator: Accelerator | None = None
     #: Features that programs under Linux ask the CPU for at start (`targets.linux.HWCAPS`).
     hwcaps: tuple[str, ...] = ()
     #: Other targets whose programs run on this CPU.
@@ -229,6 +233,8 @@ class Board:
     another one is asked for.
 
     `usb` are the identifiers "vid:pid" (hexadecimal, lower case) of its USB serial port.
+    `usb_device` names the driver of the chip's own USB controller, for the transport "usb"; the
+    program then is the first of `usb`.
     """
 
     name: str
@@ -253,7 +259,8 @@ class Board:
     caches: bool = False
     packages_only: str = ""
     usb: tuple[str, ...] = ()
-    transports: tuple[str, ...] = TRANSPORTS
+    transports: tuple[str, ...] = USUAL_TRANSPORTS
+    usb_device: str = ""
     settings: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
     #: The C library of a board with Linux whose programs load a driver (`targets.linux.LIBCS`).
     libc: str = ""

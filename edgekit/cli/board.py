@@ -27,7 +27,7 @@ def access_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--serial", help="Serial port of the program, where it is another one."),
             click.option(
                 "--transport",
-                type=click.Choice(["uart", "rtt", "semihosting"]),
+                type=click.Choice(["uart", "rtt", "semihosting", "usb"]),
                 help="How the program talks to the host; default: the board's first that works.",
             ),
         )
@@ -74,6 +74,8 @@ def flash_command(
         way = replace(way, program=str(firmware.elf))
         with exclusive(chosen, way, say):
             report = flash_firmware(chosen, firmware.elf, say, way)
+            if (way.route or chosen.routes[0]) == "verilator":
+                say(f"starting {chosen.name}; its simulator is built once, in minutes", 0.0)
             try:
                 with connect(chosen, access=way) as session:
                     hello = session.hello()

@@ -19,8 +19,8 @@ _ON_A_PC = (
     "pocl-opencl-icd and mesa-opencl-icd bring devices that are CPUs"
 )
 _ON_A_PHONE = (
-    "the vendor of a phone brings OpenCL, or does not; [settings.adb] environment of a board file of "
-    "your own may name it with EDGEKIT_OPENCL_LIBRARY, or Vulkan with EDGEKIT_GPU_API=vulkan"
+    "the vendor of a phone brings OpenCL, or does not; [settings.adb] environment of a board file "
+    "of your own may name it with EDGEKIT_OPENCL_LIBRARY, or Vulkan with EDGEKIT_GPU_API=vulkan"
 )
 
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from edgekit.devices import protocol
+from edgekit.devices.conversation import Conversation, Hello
 from edgekit.devices.gpu import A_CPU
 from edgekit.devices.profile import UNACCOUNTED, Profile, Run, Work, warnings_of
 from edgekit.errors import EdgekitError
 from targets import Board
-from targets.npu.config import CONFIGURATIONS
-
-if TYPE_CHECKING:
-    from edgekit.devices.session import Hello, Session
 
 Progress = Callable[[int, int], None]
 #: How long the counter is compared with this machine's clock, and what it may be off.
@@ -23,7 +19,7 @@ _CLOCK_SECONDS, _CLOCK_TOLERANCE = 0.25, 0.1
 
 
 def profile(
-    session: Session,
+    session: Conversation,
     inputs: Sequence[bytes],
     repeat: int,
     warm_up: int,
@@ -85,7 +81,7 @@ def profile(
         cold=_emptied(ran) if cold else "",
         interrupts_off=interrupts_off,
         warnings=tuple(warnings),
-        lanes=CONFIGURATIONS[board.target.accelerator].macs if board.target.accelerator else 0,
+        lanes=board.target.accelerator.macs if board.target.accelerator else 0,
         device=device,
         computed_by=computed_by,
     )
@@ -117,7 +113,7 @@ def _report(progress: Progress | None, done: int, total: int) -> None:
         progress(done, total)
 
 
-def _run(session: Session, inputs: Sequence[bytes], how: int) -> tuple[int, int]:
+def _run(session: Conversation, inputs: Sequence[bytes], how: int) -> tuple[int, int]:
     """One run; returns ticks of the whole and what became of it.
 
     It starts from the states' initial contents, on inputs that are sent again: their memory is the
@@ -145,7 +141,7 @@ def _run(session: Session, inputs: Sequence[bytes], how: int) -> tuple[int, int]
     return int(total), int(ran)
 
 
-def _layers(session: Session, hello: Hello) -> list[int]:
+def _layers(session: Conversation, hello: Hello) -> list[int]:
     """Ticks of each layer in the last run."""
     ticks: list[int] = []
     while len(ticks) < hello.layers:
@@ -159,7 +155,7 @@ def _layers(session: Session, hello: Hello) -> list[int]:
     return ticks
 
 
-def _work(session: Session, hello: Hello) -> tuple[Work, ...]:
+def _work(session: Conversation, hello: Hello) -> tuple[Work, ...]:
     """What the accelerator did in each layer of the last run; nothing on boards without one."""
     if session.board.accelerator_base < 0:
         return ()
@@ -187,7 +183,7 @@ def _emptied(ran: int) -> str:
     return "nothing to empty: no cache on this core"
 
 
-def _wrong_clock(session: Session, hello: Hello) -> str:
+def _wrong_clock(session: Conversation, hello: Hello) -> str:
     """A warning where the counter runs at another rate than the board's file says, or ""."""
     before = time.monotonic()
     first = ticks_now(session)
@@ -205,6 +201,6 @@ def _wrong_clock(session: Session, hello: Hello) -> str:
     )
 
 
-def ticks_now(session: Session) -> int:
+def ticks_now(session: Conversation) -> int:
     """What the board's counter says now."""
     return int.from_bytes(session.request(protocol.NOW), "little")

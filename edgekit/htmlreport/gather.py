@@ -13,7 +13,7 @@ from edgekit.htmlreport.facts import FORMAT, KIND, Facts
 from edgekit.htmlreport.measurements import with_energies, with_profiles
 from edgekit.htmlreport.network import network
 from edgekit.htmlreport.occupancy import occupancy
-from edgekit.output import GRAPH, MARKER, Output, open_output
+from edgekit.output import BUNDLE, GRAPH, MARKER, Output, open_output
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ def gather(folder: Output, profiles: Sequence[Path] = (), energies: Sequence[Pat
 
     Raises:
         EdgekitError: E741 for a folder whose edgekit.json has no report that can be read, E742 and
-            E743 for a file that cannot be read or is another model's.
+            E743 for a file that cannot be read or is another model's; E40x and E702 for a bundle
+            that is damaged or missing, E752 for one that edgekit.json does not describe.
     """
     about = folder.description
     report = about.get("report")
@@ -34,7 +35,7 @@ def gather(folder: Output, profiles: Sequence[Path] = (), energies: Sequence[Pat
     if not isinstance(report, dict):
         raise _unreadable(where, "it has no report")
     known = {k: about[k] for k in ("model", "hash", "edgekit", "compiler") if k in about}
-    gaps = []
+    gaps = _of_the_bundle(folder)
     if "buffers" not in report:
         gaps.append(
             "No memory plan: an older edgekit compiled this folder. Compile again to see RAM "
@@ -60,6 +61,28 @@ def gather(folder: Output, profiles: Sequence[Path] = (), energies: Sequence[Pat
     except ValueError as error:
         raise _unreadable(where, str(error)) from None
     return with_energies(with_profiles(facts, profiles), energies)
+
+
+def _of_the_bundle(folder: Output) -> list[str]:
+    """Hold the bundle against the report: figures of what cannot run are no build's.
+
+    Returns a sentence where it is an older edgekit's, whose report still stands.
+    """
+    try:
+        found = folder.bundle.hash.hex()
+    except EdgekitError as error:
+        if error.code != "E403":
+            raise
+        return [f"The bundle was not looked at: {error.message}"]
+    said = folder.description.get("hash")
+    if found != said:
+        raise EdgekitError(
+            "E752",
+            f"{folder.path / BUNDLE} is {found[:16]}, {folder.path / MARKER} describes "
+            f"{str(said)[:16]}: they are of different compilations",
+            help="compile again",
+        )
+    return []
 
 
 def arena_in_use(folder: Output) -> tuple[int, ...]:
@@ -106,7 +129,8 @@ def open_other(path: Path) -> Facts:
     """The other build of a comparison: an output folder, or what `edgekit report --json` wrote.
 
     Raises:
-        EdgekitError: E701 for a folder that is not ours, E744 for a file that is no such JSON.
+        EdgekitError: E701 for a folder that is not ours, E744 for a file that is no such JSON;
+            for a folder also as `gather`.
     """
     if path.is_dir():
         return gather(open_output(path))

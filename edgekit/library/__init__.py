@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import edgekit
 from edgekit.devices.find import find_target
 from edgekit.library import link
 from edgekit.library.members import opened
 from edgekit.library.sources import Sources, sources_of
 from edgekit.output import check_writable, write_folder
+from edgekit.version import __version__
 
 Progress = Callable[[str, float], None]
 MARKER = "library.json"
@@ -119,7 +119,7 @@ def build(
         sources.bundle_bytes,
     )  # fmt: skip
     say("write", 1.0)
-    about = {"edgekit": edgekit.__version__, **library.as_json()}
+    about = {"edgekit": __version__, **library.as_json()}
     marker = json.dumps(about, indent=1) + "\n"
     write_folder(output.absolute(), {**linked, **sources.beside, MARKER: marker})
     return library

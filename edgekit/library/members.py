@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import edgekit
 from edgekit.devices.find import find_target
 from edgekit.errors import EdgekitError
 from edgekit.output import Output, open_output
+from edgekit.version import __version__
 from targets import Target
 
 
@@ -58,7 +58,7 @@ def _check_pair(first: Output, folder: Output) -> None:
             "E374",
             f"'{first.path}' was compiled by edgekit {versions[0]}, '{folder.path}' by "
             f"{versions[1]}",
-            help=f"compile both with one version; this is {edgekit.__version__}",
+            help=f"compile both with one version; this is {__version__}",
         )
     if first.name != folder.name:
         raise EdgekitError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,12 @@ from edgekit.toolchain.cache import cache_dir, cached, key_of, source_key
 from targets import Target
 
 COMPILERS = ("zig", "gcc")
+_WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
 # float32 is the same on every core only where products and sums are rounded one by one.
-_WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+_EXACT = ("-ffp-contract=off",)
+# LLVM's x86 back end merges lanes of different operations wrongly once the SLP vectorizer has made
+# one vector of them (DESIGN "What building taught"); speed is the same without.
+_X86_ZIG = ("-fno-slp-vectorize",)
 # No unwind tables: nothing on a device reads them, and they would take flash.
 _BARE = (
     "-ffreestanding",
@@ -71,6 +76,13 @@ class Compiler:
             return ("-target", self.target.zig_triple, *cpu, *common)
         return self.target.gcc_flags if self.target else ()
 
+    @property
+    def exact_flags(self) -> tuple[str, ...]:
+        """Flags without which C of ours may give other bytes; never to be left away."""
+        architecture = self.target.architecture if self.target else platform.machine().lower()
+        x86 = self.name == "zig" and architecture in ("x86_64", "amd64")
+        return (*_EXACT, *(_X86_ZIG if x86 else ()))
+
     def compile(
         self,
         source: Path,
@@ -97,7 +109,7 @@ class Compiler:
             include = (*include, freestanding_include())
         fixed = (*self.target_flags, opt, *kind, *flags)
         if source.suffix == ".c":
-            fixed = (*_WARNINGS, *fixed)
+            fixed = (*_WARNINGS, *self.exact_flags, *fixed)
         macros = tuple(f"-D{k}={v}" if v else f"-D{k}" for k, v in (defines or {}).items())
         paths = [f"-I{d}" for d in include]
 
@@ -107,7 +119,9 @@ class Compiler:
         try:
             text = source_key(source, include)
         except OSError as error:
-            raise EdgekitError("E502", f"cannot read {source}: {error.strerror}") from error
+            raise EdgekitError(
+                "E502", f"cannot read {source}: {error.strerror}", help="compile the model again"
+            ) from error
         if text is None:
             text = [os.urandom(32)]
         key = key_of((self.version, source.suffix, *fixed, *macros, "--", *text))

@@ -91,16 +91,6 @@ static const char *setting(const char *name, char value[PATH])
     return value;
 }
 
-static uint32_t number_of(const char *text)
-{
-    uint32_t number = 0u;
-    for (; *text >= '0' && *text <= '9'; ++text) {
-        const uint32_t digit = (uint32_t)(*text - '0');
-        number = number > (UINT32_MAX - digit) / 10u ? UINT32_MAX : number * 10u + digit;
-    }
-    return number;
-}
-
 #ifdef EK_PROFILE
 static uint64_t now(void *context)
 {
@@ -127,6 +117,7 @@ static void find_folder(void)
     if (folder[0] == '\0' || ek_gpu_text_bytes_of(folder) + 1u >= sizeof folder ||
         !ek_folder_make(folder)) {
         folder[0] = '\0';
+        say(NULL, "there is no folder to keep anything in: every start tests again (EDGEKIT_GPU_FOLDER)");
     }
 }
 
@@ -185,6 +176,11 @@ static ek_gpu_device_t *open_device(void)
     if (ek_gpu_text_is(setting("EDGEKIT_GPU_API", api), "vulkan")) {
         return open_vulkan();
     }
+    if (api[0] != '\0' && !ek_gpu_text_is(api, "opencl")) {
+        set(why, sizeof why, "EDGEKIT_GPU_API is '", api);
+        ek_gpu_text_add(why, sizeof why, "', not opencl or vulkan");
+        return NULL;
+    }
     ek_gpu_device_t *found = open_opencl();
     if (found != NULL || ek_gpu_text_is(api, "opencl")) {
         return found;
@@ -199,11 +195,27 @@ static ek_gpu_device_t *open_device(void)
     return found;
 }
 
+/* Milliseconds that an inference may take; 0, which is the default, where that is no number. */
+static uint32_t patience(void)
+{
+    enum { MOST = 86400000 }; /* a day */
+    char text[PATH];
+    const char *at = setting("EDGEKIT_GPU_PATIENCE_MS", text);
+    uint32_t value = 0u;
+    for (; *at >= '0' && *at <= '9' && value <= (uint32_t)MOST; ++at) {
+        value = value * 10u + (uint32_t)(*at - '0');
+    }
+    if (text[0] != '\0' && (*at != '\0' || value == 0u || value > (uint32_t)MOST)) {
+        say(NULL, "EDGEKIT_GPU_PATIENCE_MS is ignored: it is not 1 to 86400000");
+        return 0u;
+    }
+    return value;
+}
+
 static ek_status_t open_gpu(void)
 {
     const size_t gpu_bytes = ek_gpu_bytes(&model);
     void *memory = gpu_bytes == 0u ? NULL : ek_memory(gpu_bytes);
-    char patience[PATH];
     find_folder();
     if (memory == NULL) {
         set(why, sizeof why, gpu_bytes == 0u ? "the bundle has no GPU section"
@@ -216,7 +228,7 @@ static ek_status_t open_gpu(void)
     }
     find_tuning();
     const ek_gpu_options_t options = {
-        folder, tuning, number_of(setting("EDGEKIT_GPU_PATIENCE_MS", patience)), say,
+        folder, tuning, patience(), say,
 #ifdef EK_PROFILE
         now,
 #else

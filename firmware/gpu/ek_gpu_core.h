@@ -99,7 +99,7 @@ bool ek_gpu_no_device(char *why, size_t size, const char *nothing, const char *a
                       const char *asked);
 
 /* Results of earlier tests and choices of a tuner (ek_gpu_kept.c). Loading results is false where
- * there are none of this device, driver, bundle and tuning file; `complete` says whether every layer
+ * there are none of this runtime, device, driver, bundle and tuning file; `complete` says whether every layer
  * has its choice. */
 uint32_t ek_gpu_results_bytes(const ek_gpu_section_t *s);
 bool ek_gpu_load_results(ek_gpu_t *gpu, bool *complete);

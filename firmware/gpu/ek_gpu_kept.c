@@ -1,10 +1,11 @@
 /* ek_gpu_kept.c - what is known of a device before it is tried: results of earlier self-tests, and the
  * choices of a tuner. docs/GPU.md has both formats. */
 #include "ek_gpu_core.h"
+#include "ek_gpu_runtime.h"
 
 #include <string.h>
 
-enum { PATH = 1024, LINE = 256, HEAD = 256 };
+enum { PATH = 1024, LINE = 256, HEAD = 288 };
 
 /* ---- results: the key, what became of every variant, choices, a CRC-32 */
 
@@ -26,8 +27,10 @@ static void put_word(cursor_t *c, uint32_t word) { put(c, &word, sizeof word); }
 static uint32_t put_key(const ek_gpu_t *gpu, uint8_t *key)
 {
     const ek_gpu_info_t *info = &gpu->device->info;
+    const uint64_t runtime = EK_GPU_RUNTIME;
     cursor_t c = {key, key + HEAD};
     put(&c, magic, sizeof magic);
+    put(&c, &runtime, sizeof runtime);
     put(&c, info->api, sizeof info->api);
     put(&c, info->name, sizeof info->name);
     put(&c, info->driver, sizeof info->driver);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,6 +211,21 @@ def test_interrupt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     monkeypatch.setattr(edgekit.execute, "execute", stop)
     assert main(["run", str(folder), "--input", str(DIGITS.samples)]) == 130
     assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_interrupt_before_anything_is_loaded() -> None:
+    """A user's first second: no traceback of Python's own imports."""
+    code = (
+        "import sys\n"
+        "from edgekit.__main__ import script\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "script()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "interrupted")
 
 
 def test_our_bugs_are_status_seventy(

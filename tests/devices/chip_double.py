@@ -150,13 +150,13 @@ HARDWARE: list[tuple[str, dict[int, Derived], dict[int, int]]] = [
                 clocks + 0x38: one_hot(clocks + 0x30, 3),
                 clocks + 0x44: one_hot(clocks + 0x3C, 1),
                 resets + 8: lambda registers, _v, at=resets: ~registers.read(at) & 0xFFFF_FFFF,
-                pll: locks(pll),
+                **{at: locks(at) for at in plls},
             },
-            {resets: 0x1FFF_FFFF, pll + 4: 0x2D},
+            {resets: 0x1FFF_FFFF, **{at + 4: 0x2D for at in plls}},
         )
-        for chip, xosc, clocks, resets, pll in (
-            ("RP2040", 0x4002_4000, 0x4000_8000, 0x4000_C000, 0x4002_8000),
-            ("RP2350", 0x4004_8000, 0x4001_0000, 0x4002_0000, 0x4005_0000),
+        for chip, xosc, clocks, resets, plls in (
+            ("RP2040", 0x4002_4000, 0x4000_8000, 0x4000_C000, (0x4002_8000, 0x4002_C000)),
+            ("RP2350", 0x4004_8000, 0x4001_0000, 0x4002_0000, (0x4005_0000,)),
         )
     ),
     ("NRF52", {0x4000_0100: follows(0x4000_0000, {0: 0})}, {}),

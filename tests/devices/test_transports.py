@@ -32,7 +32,7 @@ from edgekit.devices.session import Session, connect
 from edgekit.errors import EdgekitError
 from edgekit.execute import session
 from edgekit.output import Output, open_output
-from targets import TRANSPORTS, Board, board
+from targets import USUAL_TRANSPORTS, Board, board
 
 from .conftest import Build
 from .test_session import INPUT, OUTPUT
@@ -53,7 +53,7 @@ def talk(on: Board, build: Build, transport: str) -> Figures:
 
 @pytest.mark.parametrize("name", ["virtual-cortex-m4", "virtual-riscv32"])
 def test_every_transport_tells_the_same(name: str, build: Build) -> None:
-    by_uart, *others = (talk(board(name), build, t) for t in TRANSPORTS)
+    by_uart, *others = (talk(board(name), build, t) for t in USUAL_TRANSPORTS)
     assert others == [by_uart, by_uart]
 
 
@@ -61,7 +61,7 @@ def test_every_transport_tells_the_same(name: str, build: Build) -> None:
 @pytest.mark.parametrize("name", list(QEMU))
 def test_every_transport_tells_the_same_in_qemu(name: str, build: Build) -> None:
     need(QEMU[name])
-    by_uart, *others = (talk(board(name), build, t) for t in TRANSPORTS)
+    by_uart, *others = (talk(board(name), build, t) for t in USUAL_TRANSPORTS)
     for layers, total in others:
         for found, wanted in zip((*layers, total), (*by_uart[0], by_uart[1]), strict=True):
             assert abs(found - wanted) <= 2  # the timer resolves 0.6 of an instruction

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from report_facts import made
 
+from edgekit.bundle.model import FOOTER_BYTES, FORMAT_OLDEST
 from edgekit.errors import EdgekitError
 from edgekit.htmlreport import gather, open_other, page
 from edgekit.htmlreport.facts import Facts
 from edgekit.htmlreport.gather import arena_in_use, read_facts
 from edgekit.htmlreport.measurements import with_energies, with_profiles
 from edgekit.htmlreport.occupancy import occupancy
-from edgekit.output import MARKER, Output, open_output
+from edgekit.output import BUNDLE, MARKER, Output, open_output
 
 NO_PROFILES = (
     "",
@@ -117,6 +119,36 @@ def test_damaged_folders(digits: Output, tmp_path: Path) -> None:
     bare.mkdir()
     (bare / MARKER).write_text('{"name": "x", "target": "y"}')
     refused("E741", gather, open_output(bare))
+
+
+def test_a_damaged_bundle_has_no_report(digits: Output, tmp_path: Path) -> None:
+    """Figures of what no device would run must not look like a build's, in CI least of all."""
+    whole = (digits.path / BUNDLE).read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    cases = {"E402": whole[:-100], "E404": bytes(flipped), "E401": b"", "E702": None}
+    for code, content in cases.items():
+        folder = rewritten(digits, tmp_path / code)
+        (folder.path / BUNDLE).unlink()
+        if content is not None:
+            (folder.path / BUNDLE).write_bytes(content)
+        refused(code, gather, folder)
+        refused(code, open_other, folder.path)
+    other = rewritten(digits, tmp_path / "other")
+    about = json.loads((other.path / MARKER).read_text())
+    (other.path / MARKER).write_text(json.dumps({**about, "hash": "0" * 16}))
+    error = refused("E752", gather, open_output(other.path))
+    assert digits.bundle.hash.hex() in error.message and "0" * 16 in error.message
+
+
+def test_the_bundle_of_an_older_edgekit_is_named(digits: Output, tmp_path: Path) -> None:
+    folder = rewritten(digits, tmp_path / "old")
+    data = bytearray((folder.path / BUNDLE).read_bytes())
+    struct.pack_into("<I", data, len(data) - FOOTER_BYTES + 4, FORMAT_OLDEST - 1)
+    (folder.path / BUNDLE).write_bytes(data)
+    facts = gather(folder)
+    assert facts.cycles == gather(digits).cycles
+    assert any("not looked at" in gap and "this edgekit reads" in gap for gap in facts.gaps)
 
 
 def test_profiles(tmp_path: Path) -> None:

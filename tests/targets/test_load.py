@@ -61,8 +61,8 @@ def test_wait_states_are_optional(tmp_path: Path) -> None:
         )
 
 
-def test_transports_are_all_unless_the_file_says_which(tmp_path: Path) -> None:
-    assert load_board(tmp_path, BOARD).transports == targets.TRANSPORTS
+def test_transports_are_the_usual_unless_the_file_says_which(tmp_path: Path) -> None:
+    assert load_board(tmp_path, BOARD).transports == targets.USUAL_TRANSPORTS
     text = BOARD.replace("clock_hz", 'transports = ["rtt", "uart"]\nclock_hz', 1)
     assert load_board(tmp_path, text).transports == ("rtt", "uart")
 
@@ -108,7 +108,14 @@ def test_unknown_names_carry_the_known_ones() -> None:
         ('routes = ["qemu-gdb"]', "routes = []", "'routes' is empty"),
         ("[timer]", "[settings.gdb]\n[timer]", "settings for 'gdb', which is not one of its"),
         ("[timer]", "[settings]\nx = 1\n[timer]", r"\[settings.x\]: only texts and integers"),
-        ("clock_hz", 'transports = ["usb"]\nclock_hz', "'transports' must name some of uart, rtt"),
+        ("clock_hz", 'transports = ["can"]\nclock_hz', "'transports' must name some of uart, rtt"),
+        ("clock_hz", 'transports = ["usb"]\nclock_hz', "'usb_device' goes with the transport"),
+        ("clock_hz", 'usb_device = "rp2040"\nclock_hz', "'usb_device' goes with the transport"),
+        (
+            "clock_hz",
+            'transports = ["usb"]\nusb_device = "rp2040"\nclock_hz',
+            "'usb_device' needs an identifier in 'usb'",
+        ),
         ("clock_hz", 'transports = ["rtt", "rtt"]\nclock_hz', "each once"),
         ('"systick"]', '"sundial"]', "not 'sundial'"),
         ("[timer]", "[timers]", "unknown key 'timers'"),

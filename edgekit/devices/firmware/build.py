@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import edgekit
-from edgekit.devices.emulators.counting import DESCRIPTOR
 from edgekit.devices.firmware.boot import boot_source
 from edgekit.devices.firmware.bringup import board_macros, bringup_sources
+from edgekit.devices.firmware.counter import DESCRIPTOR
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import ElfSizes, find_compiler, link, read_sizes
 from edgekit.toolchain.cache import cache_dir, key_of, source_key, write_atomic
 from edgekit.toolchain.link import STACK_BYTES
+from edgekit.version import __version__
 from targets import Board, Target, linux
 
 _DEVICE = ("ek_device.c", "ek_link.c", "ek_counter.c", "ek_port.c")
@@ -52,6 +52,9 @@ def board_defines(board: Board) -> dict[str, str]:
     if board.uart.tx_pin >= 0:
         defines["EK_UART_TX_PIN"] = f"{board.uart.tx_pin}u"
         defines["EK_UART_RX_PIN"] = f"{board.uart.rx_pin}u"
+    if board.usb_device:
+        vendor, product = board.usb[0].split(":")
+        defines |= {"EK_USB_VENDOR": f"0x{vendor}u", "EK_USB_PRODUCT": f"0x{product}u"}
     defines |= {f"EK_COUNTER_{n.upper()}": "" for n in board.counters if n != "cmsdk-timer"}
     if "cmsdk-timer" in board.counters and board.timer:
         defines["EK_COUNTER_CMSDK"] = f"{board.timer.base:#x}u"
@@ -104,7 +107,8 @@ def build_firmware(
         profile: build with EK_PROFILE, time stamps at layer edges.
         max_layers: room for that many layers' times, 8 bytes of RAM each.
         opt: optimisation level of the model's sources; the device program is built with -Os.
-        transport: "uart" or the name of another file of firmware/ports that implements ek_uart.h.
+        transport: one of `targets.TRANSPORTS`, for which a file of firmware/ports implements
+            ek_uart.h.
         trigger: build with EK_TRIGGER, a pin that moves at layer edges (docs/PROFILING.md).
 
     Raises:
@@ -133,7 +137,7 @@ def build_firmware(
     ]
     names = ("include", "device", "ports", "ports/linux", "npu", "app", "linux")
     folders = [root / name for name in names]
-    macros["EK_FIRMWARE_VERSION"] = f'"{edgekit.__version__}"'
+    macros["EK_FIRMWARE_VERSION"] = f'"{__version__}"'
     texts = [b for path in device for b in source_key(path, folders) or [path.read_bytes()]]
     settings = [cc.version, repr(board.regions), f"{stack_bytes}", *map("=".join, macros.items())]
     compiled = [p.read_bytes() for p in objects]
@@ -182,7 +186,8 @@ def transport_defines(transport: str) -> dict[str, str]:
 
 def driver(folder: Path, board: Board, transport: str) -> Path:
     """The source of the transport; raises EdgekitError E507 where there is none for the board."""
-    name = f"uart_{board.uart.kind}" if transport == "uart" else transport
+    drivers = {"uart": f"uart_{board.uart.kind}", "usb": f"usb_{board.usb_device}"}
+    name = drivers.get(transport, transport)
     path = folder / f"{name}.c"
     if not path.is_file():
         raise EdgekitError(

@@ -13,7 +13,7 @@ from edgekit.devices.links.link import Link
 from edgekit.devices.links.rtt import RttLink, check_transport
 from edgekit.devices.routes.base import Route
 from edgekit.errors import EdgekitError
-from targets import TRANSPORTS, Board
+from targets import USUAL_TRANSPORTS, Board
 
 
 class QemuLink:
@@ -77,7 +77,7 @@ class QemuRoute(Route):
 
     name = "qemu-gdb"
     proven = "QEMU 7.2's GDB stub, an independent implementation of the protocol"
-    transports = TRANSPORTS
+    transports = USUAL_TRANSPORTS
 
     def connect(self) -> None:
         self._machine = QemuMachine(self.board)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from edgekit.devices.clients.drives import block_device, find_drive, identity
 from edgekit.devices.clients.uf2 import BLOCK, PAYLOAD, block, parse
+from edgekit.devices.conversation import Conversation
 from edgekit.devices.firmware.image import FlashImage
 from edgekit.devices.links.serial_link import SerialLink, open_serial
 from edgekit.devices.routes.base import Access, Route
-from edgekit.devices.session import Session
 from edgekit.devices.settings import Settings
 from edgekit.errors import EdgekitError
 from targets import Board
@@ -36,6 +36,7 @@ class Uf2Route(Route):
     """
 
     name = "uf2"
+    transports = ("uart", "usb")
     proven = (
         "a folder that takes blocks as the RP2040's boot ROM does, parsed by PyPI's uf2utils, and "
         "checksums that the device computes; no USB, no FAT file system and no silicon"
@@ -154,7 +155,7 @@ class Uf2Route(Route):
         if (self._drive / CURRENT).exists():
             return super().verify(image, tell)
         try:
-            with Session(self.board, self._program()) as session:
+            with Conversation(self.board, self._program()) as session:
                 for address, data in image.segments:
                     self._check(session, address, data)
                     tell(len(data))
@@ -170,7 +171,7 @@ class Uf2Route(Route):
             ) from error
         return image
 
-    def _check(self, session: Session, address: int, data: bytes) -> None:
+    def _check(self, session: Conversation, address: int, data: bytes) -> None:
         found, wanted = session.checksum(address, len(data)), zlib.crc32(data)
         if found != wanted:
             raise EdgekitError(

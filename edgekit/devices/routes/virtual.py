@@ -12,7 +12,7 @@ from edgekit.devices.firmware.image import FlashImage, load_elf
 from edgekit.devices.links.link import Link
 from edgekit.devices.links.rtt import RttLink, check_transport
 from edgekit.devices.routes.base import Route
-from targets import TRANSPORTS, Board
+from targets import USUAL_TRANSPORTS, Board
 
 #: Instructions between two looks at the rings of RTT: about a millisecond of the host's time.
 _LOOK = 100_000
@@ -74,7 +74,7 @@ class VirtualRoute(Route):
 
     name = "virtual"
     proven = "it is the emulator itself, which runs in every test"
-    transports = TRANSPORTS
+    transports = USUAL_TRANSPORTS
 
     def connect(self) -> None:
         self._machine = Machine(self.board.target, self.board.regions)

@@ -24,11 +24,11 @@ from uf2utils.header import UF2DecodeError
 
 from edgekit.devices import protocol
 from edgekit.devices.clients.drives import INFO
+from edgekit.devices.conversation import _HELLO
 from edgekit.devices.firmware.image import FlashImage
 from edgekit.devices.routes import Access
 from edgekit.devices.routes.uf2 import FILE
 from edgekit.devices.routes.virtual import VirtualLink
-from edgekit.devices.session import _HELLO
 from targets import Board
 
 START, RP2040 = 0x1000_0000, 0xE48B_FF56
