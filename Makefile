@@ -23,7 +23,9 @@ demo: $(READY)
 	$(BIN)/python -m samples.digits.demo
 
 # Two workers already take both cores: threads of numpy and PyTorch would only wait for each other.
-PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Each begins with a half of the tests, so that what one builds is in the cache when the other
+# comes there: side by side both would build it.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(READY)
 	$(PYTEST)

@@ -35,7 +35,7 @@ from edgekit.execute import session
 from edgekit.graph import Graph, Node
 from edgekit.ops.base import node_macs
 from edgekit.report import Report
-from targets.npu.config import CONFIGURATIONS, Accelerator
+from targets.npu.config import Accelerator
 from targets.npu.rtl.registers import Register
 
 BOARD = "sim-ecp5-soc"
@@ -129,7 +129,8 @@ def _result(
 def utilised(graph: Graph) -> tuple[Utilised, ...]:
     """Convolutions of at least `FULL_CHANNELS` channels on both sides, and all depthwise ones."""
     smaller, known = reduced(graph)
-    config = CONFIGURATIONS[find_board(BOARD).target.accelerator]
+    config = find_board(BOARD).target.accelerator
+    assert config is not None
     accelerated = Accelerated(smaller, lambda node: layer_of(smaller, node, known), config)
     found: list[Utilised] = []
     hardware = Verilated(config)

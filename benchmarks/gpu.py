@@ -1,13 +1,16 @@
 """GPU targets: what variants take of a device, and whether their bytes are the reference's.
 
     python -m benchmarks.gpu --shared DIR [--float fp32|fp16] [--models kws,ad01]
-        [--boards gpu-pocl] [--samples 8] [--oclgrind] [--llvm] [--json FILE] [--update FILE]
+        [--boards gpu-pocl] [--samples 8] [--oclgrind [--unset]] [--llvm] [--json FILE]
+        [--update FILE]
 
 For each model: variants, the most local memory and registers (estimated) of a function, what was
 refused, layers that are left to the CPU, and bytes that differ on each board from the numpy
-reference. ``--oclgrind`` runs the first and last groups of every variant of every layer of the
-models there, at their real sizes (small layers run whole in the tests). ``--llvm`` compiles every
-function for an AMD GPU, without unrolling loops, and prints its registers beside the estimates.
+reference. ``--oclgrind`` runs the first and last groups of every launch of every variant of every
+layer of the models there, at their real sizes, equal launches once, and looks for races and invalid
+accesses; with ``--unset`` also for memory that nobody set, which takes eight times as long (small
+layers run whole, with all checks, in the tests). ``--llvm`` compiles every function for an AMD GPU,
+without unrolling loops, and prints its registers beside the estimates.
 
 There are no times: the devices here are CPUs, and say nothing of a GPU.
 """
@@ -66,6 +69,7 @@ class Result:
     samples: int
     different: dict[str, int] = field(default_factory=dict)
     notices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    launches: int = 0
     findings: tuple[str, ...] | None = None
     llvm: tuple[tuple[int, int], ...] = ()
 
@@ -106,7 +110,11 @@ def measure(
             different[board], notices[board] = found.different_bytes, found.notices
         program = build_program(graph, find_target(TARGET), optimize="speed")
         gpu = build_gpu_program(graph, program)
-        findings = tuple(findings_of(gpu, Path(scratch))) if options.oclgrind else None
+        launches, findings = (
+            checked(gpu, Path(scratch) / "oclgrind", options.unset)
+            if options.oclgrind
+            else (0, None)
+        )
         llvm = tuple(llvm_registers(gpu)) if options.llvm else ()
     return Result(
         name=name,
@@ -124,14 +132,18 @@ def measure(
         samples=options.samples,
         different=different,
         notices=notices,
-        findings=findings,
+        launches=launches,
+        findings=None if findings is None else tuple(findings),
         llvm=llvm,
     )
 
 
-def findings_of(gpu: GpuProgram, folder: Path) -> Iterator[str]:
-    """What Oclgrind says of the first and last groups of every variant, on random operands."""
+def checked(gpu: GpuProgram, folder: Path, unset: bool) -> tuple[int, list[str]]:
+    """How many launches differ from each other, and what Oclgrind says of their first and last
+    groups on random operands."""
     chance = np.random.default_rng(0)
+    seen: set[tuple[object, ...]] = set()
+    found = []
     for number, layer in enumerate(gpu.layers):
         inputs = [
             chance.integers(0, 60, gpu.tensors[i].nbytes).astype(np.uint8) for i in layer.inputs
@@ -139,14 +151,17 @@ def findings_of(gpu: GpuProgram, folder: Path) -> Iterator[str]:
         outputs = [gpu.tensors[i].nbytes for i in layer.outputs]
         for placed in layer.variants:
             variant = standalone(gpu, placed, layer.inputs, layer.outputs)
-            checked = oclgrind.check(
-                variant, gpu.prelude, inputs, outputs, folder / "oclgrind", ends_only=True
-            )
-            # Groups between the ends did not run: a later launch finds what they would have set.
-            ignored = "ninitialized" if len(placed.launches) > 1 else None
-            for finding in checked.findings:
-                if ignored is None or ignored not in finding:
-                    yield f"layer {number}, {placed.name}: {finding}"
+            for launch, where in zip(variant.launches, placed.launches, strict=True):
+                sizes = tuple(a.nbytes for a in where.arguments)
+                key = (launch.function.text, launch.global_size, launch.local_size, sizes)
+                if key in seen:
+                    continue
+                seen.add(key)
+                for finding in oclgrind.check_ends(
+                    variant, launch, gpu.prelude, inputs, outputs, folder, unset=unset
+                ):
+                    found.append(f"layer {number}, {placed.name}: {finding}")
+    return len(seen), found
 
 
 def standalone(
@@ -197,12 +212,13 @@ def compiled_registers(prelude: str, function: Function) -> int:
 
 
 def table(results: list[Result], boards: list[str]) -> str:
-    """A row for each model."""
+    """A row for each model; without what Oclgrind finds where it ran for none."""
+    grind = any(r.findings is not None for r in results)
     columns = (
         *("model", "layers", "on the CPU", "variants", "functions", "local memory B"),
         *("registers (est.)", "beyond limits"),
         *(f"bytes different on {b}" for b in boards),
-        "Oclgrind findings",
+        *(("launches in Oclgrind", "findings") if grind else ()),
     )
     rows = [
         (
@@ -215,7 +231,7 @@ def table(results: list[Result], boards: list[str]) -> str:
             r.registers,
             len(r.refused),
             *(r.different[b] for b in boards),
-            None if r.findings is None else len(r.findings),
+            *((r.launches, None if r.findings is None else len(r.findings)) if grind else ()),
         )
         for r in results
     ]
@@ -230,6 +246,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--boards", default=BOARDS, help="names, separated by commas")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--oclgrind", action="store_true")
+    parser.add_argument("--unset", action="store_true", help="Oclgrind looks for unset memory too")
     parser.add_argument("--llvm", action="store_true")
     parser.add_argument("--json", type=Path, help="write all figures")
     parser.add_argument("--update", type=Path, help="document whose section is replaced")

@@ -61,12 +61,19 @@ class Channels:
         return self.qmin == self.output_zero_point
 
 
-def analyse(layer: Layer, weights: np.ndarray) -> Channels:
+def rows(layer: Layer) -> np.ndarray:
+    """Constant weights of a conv2d, depthwise_conv2d or fully_connected layer as int8 [O, K]."""
+    w = layer.constants[layer.inputs[1].name]
+    if layer.node.op == "depthwise_conv2d":
+        return np.ascontiguousarray(w.reshape(-1, w.shape[2]).T)
+    return w.reshape(w.shape[0], -1)
+
+
+def analyse(layer: Layer) -> Channels:
     """Fold the zero point, bound the accumulators, rewrite constant channels.
 
     Args:
         layer: a conv2d, depthwise_conv2d or fully_connected layer.
-        weights: int8 [O, K], one row per output channel.
 
     Raises:
         EdgekitError: E310 where an accumulator can leave 32 bits for some input.
@@ -75,6 +82,7 @@ def analyse(layer: Layer, weights: np.ndarray) -> Channels:
     values = list(layer.inputs)
     if is_wide(values):
         raise NotApplicable("int64 biases")
+    weights = rows(layer)
     requant = channel_requant(layer.node, values, layer.output)
     _, zx = tensor_quant(layer.inputs[0])
     _, zy = tensor_quant(layer.output)

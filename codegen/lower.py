@@ -24,7 +24,7 @@ from edgekit.graph import Graph, Node, State, Value
 from edgekit.intervals import Intervals, intervals, remove_constant_channels
 from edgekit.ops.base import INTEGERS, node_macs
 from targets import Target
-from targets.npu.config import CONFIGURATIONS, Accelerator
+from targets.npu.config import Accelerator
 
 #: Kernels work on four channels at a time: layers that lose channels keep a multiple of this.
 CHANNEL_MULTIPLE = 4
@@ -63,8 +63,8 @@ def build_program(
     if target.gpu:
         optimize = "speed"  # calls are layers (docs/GPU.md)
     faster = graph if optimize == "size" else as_convolutions(graph)
-    if accelerator is None and target.accelerator:
-        accelerator = CONFIGURATIONS[target.accelerator]
+    if accelerator is None:
+        accelerator = target.accelerator
     smaller, found = arranged(faster, accelerator, in_place=not target.gpu)
 
     def builder(g: Graph, objective: str, most_instructions: int = 0) -> _Builder:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from edgekit.bundle import Bundle
 from edgekit.bundle.model import SPACE_CONSTANTS, CallRef
+from edgekit.devices.find import find_target
 from edgekit.errors import EdgekitError
 from edgekit.output import Output
-from targets import target
 from targets.npu.check import check
-from targets.npu.config import CONFIGURATIONS, Accelerator
+from targets.npu.config import Accelerator
 from targets.npu.footprint import footprint
 from targets.npu.isa import MAGIC, Command, CommandError, Head, Opcode, Space
 from targets.npu.timing import timing
@@ -47,8 +47,7 @@ def streams(folder: Output) -> list[StreamReport]:
             the accelerator would refuse a stream.
     """
     bundle = folder.bundle
-    name = target(bundle.target).accelerator
-    config = CONFIGURATIONS.get(name)
+    config = find_target(bundle.target).accelerator
     found = [] if config is None else [
         _report(layer, commands, config) for layer, commands in _commands(bundle, config)
     ]  # fmt: skip

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-import edgekit
 from edgekit import reference
 from edgekit.assemble_gpu import gpu_of
 from edgekit.bundle import ArgumentRef, Bundle, CallRef, Golden, LayerInfo, StateInfo, TensorInfo
 from edgekit.bundle.model import SPACE_ARENA, SPACE_CONSTANTS
 from edgekit.graph import Graph
+from edgekit.version import __version__
 
 
 def golden_samples(graph: Graph, sample: dict[str, np.ndarray] | None) -> tuple[Golden, ...]:
@@ -57,7 +57,7 @@ def bundle_of(program: Any, golden: tuple[Golden, ...], gpu: Any = None) -> Bund
     return Bundle(
         name=program.name,
         target=program.target,
-        producer=f"edgekit {edgekit.__version__}",
+        producer=f"edgekit {__version__}",
         arena_bytes=program.arena_bytes,
         kernels=tuple(k.fingerprint for k in program.kernels),
         calls=tuple(

@@ -59,9 +59,9 @@ def details(board: Board) -> dict[str, Any]:
             "clock_hz": board.uart.clock_hz or board.clock_hz,
             "baud": board.uart.baud,
         }
-    if board.accelerator_base >= 0:
+    if board.target.accelerator is not None:
         found["accelerator"] = {
-            "configuration": board.target.accelerator,
+            "configuration": board.target.accelerator.name,
             "base": board.accelerator_base,
         }
     if board.trigger is not None:

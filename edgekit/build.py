@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import edgekit
 from edgekit import text
 from edgekit.assemble import bundle_of, golden_samples
 from edgekit.bundle import Bundle, write_bundle
+from edgekit.devices.find import find_target
 from edgekit.devices.firmware.model import RUNTIME_FOLDER, runtime_files
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.measure import gpu_report_of, measure, report_of
 from edgekit.output import BUNDLE, GRAPH, SOURCES
 from edgekit.report import LayerReport, Quality, Report
+from edgekit.version import __version__
 from targets import Board, Target
-from targets import target as find_target
 
 Progress = Callable[[str, float], None]
 
@@ -41,7 +41,7 @@ class Build:
         from codegen.sources import c_name
 
         return {
-            "edgekit": edgekit.__version__,
+            "edgekit": __version__,
             "name": c_name(self.program.name),
             "model": model,
             "target": self.program.target,

@@ -9,7 +9,6 @@ from edgekit import importers
 from edgekit.devices.find import find_target
 from edgekit.graph import Graph
 from targets import Target
-from targets.npu.config import CONFIGURATIONS
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def _accelerated(graph: Graph, target: Target) -> tuple[set[int], dict[int, str]
     from codegen.lower import layer_of
     from codegen.npu.partition import partition
 
-    if not target.accelerator or any(graph.values[n.output].quant is None for n in graph.nodes):
+    accelerator = target.accelerator
+    if accelerator is None or any(graph.values[n.output].quant is None for n in graph.nodes):
         return set(), {}
-    found = partition(graph, lambda node: layer_of(graph, node), CONFIGURATIONS[target.accelerator])
+    found = partition(graph, lambda node: layer_of(graph, node), accelerator)
     return {step for run in found.runs for step in run.steps}, found.reasons

@@ -22,6 +22,7 @@ from edgekit.devices.flash import FlashReport, flash
 from edgekit.devices.routes import Access, refuse_packages_only, transport_of
 from edgekit.devices.session import Session, connect
 from edgekit.errors import EdgekitError
+from edgekit.outdated import outdated
 from edgekit.output import BUNDLE, Output
 from targets import Board
 
@@ -108,7 +109,8 @@ def _on_host(
     layers = folder.description.get("report", {}).get("layers", [])
     check_host(find_target(folder.target), [layer.get("family", "") for layer in layers])
     graph, count = folder.graph, len(next(iter(inputs.values())))
-    host = HostModel(folder.sources, folder.name, (folder.path / BUNDLE).read_bytes(), mode)
+    with outdated(folder):
+        host = HostModel(folder.sources, folder.name, (folder.path / BUNDLE).read_bytes(), mode)
     host.reset()
     cores = 1 if graph.states else min(os.cpu_count() or 1, -(-count // HOST_BATCH))
     free: SimpleQueue[HostModel] = SimpleQueue()
@@ -153,7 +155,8 @@ def build(
 
     Raises:
         EdgekitError: E511 where packages are the only way to the board, E620 where board and model
-            are for different CPUs, E671 where `mode` has nothing for the board's GPU; E50x.
+            are for different CPUs, E671 where `mode` has nothing for the board's GPU, E387 where
+            the folder is too old; E50x.
     """
     refuse_packages_only(board)
     if folder.target not in (board.target.name, *board.target.runs_too):
@@ -172,18 +175,19 @@ def build(
     bundle = folder.check_kernels()
     transport = transport or transport_of(board)
     variant = f"{mode}{f'-{transport}' * (transport != 'uart')}{'-trigger' * trigger}"
-    return model_firmware(
-        folder.sources,
-        folder.name,
-        board,
-        mode=mode,
-        bundle=folder.path / BUNDLE,
-        layers=max(len(bundle.layers), 1),
-        compiler=compiler,
-        output=folder.path / "firmware" / f"{board.name}-{variant}.elf",
-        transport=transport,
-        trigger=trigger,
-    )
+    with outdated(folder):
+        return model_firmware(
+            folder.sources,
+            folder.name,
+            board,
+            mode=mode,
+            bundle=folder.path / BUNDLE,
+            layers=max(len(bundle.layers), 1),
+            compiler=compiler,
+            output=folder.path / "firmware" / f"{board.name}-{variant}.elf",
+            transport=transport,
+            trigger=trigger,
+        )
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import edgekit
 from edgekit.assemble import bundle_of
 from edgekit.build import model_files, source_files
 from edgekit.bundle import Bundle
@@ -25,6 +24,7 @@ from edgekit.measure import measure, report_of
 from edgekit.output import MARKER, Output, check_writable, open_output, write_output
 from edgekit.rebuilding import Rebuilt, rebuilt
 from edgekit.toolchain import find_compiler, read_sizes
+from edgekit.version import __version__
 from targets import Board
 
 Progress = Callable[[str, float], None]
@@ -143,7 +143,7 @@ def join(
         )
     joined = Joined(output, opened[0].target, tuple(members), joint.arena_bytes, kernel_flash)
     say("write", 1.0)
-    write_output(output, files, {"edgekit": edgekit.__version__, **joined.as_json()})
+    write_output(output, files, {"edgekit": __version__, **joined.as_json()})
     return joined
 
 
@@ -181,6 +181,12 @@ def _opened(folders: Sequence[Path], output: Path) -> list[Output]:
                 "E345",
                 f"the model in '{folder.path}' is called '{folder.name}', as is {what}",
                 help="rename the model's file and compile it again: C functions have its name",
+            )
+        if find_target(folder.target).gpu:
+            raise EdgekitError(
+                "E346",
+                f"'{folder.path}' is for {folder.target}: each model has a GPU's memory of its own",
+                help="compile for a CPU to join, or use each model by itself",
             )
     targets = {folder.target for folder in opened}
     if len(targets) > 1:

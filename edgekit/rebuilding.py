@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import edgekit
 from edgekit.assemble import bundle_of
 from edgekit.bundle import Bundle
 from edgekit.devices.find import find_target
 from edgekit.errors import EdgekitError
 from edgekit.graph import Graph
 from edgekit.output import MARKER, Output
+from edgekit.version import __version__
 
 #: Arguments of `codegen.lower.build_program` that a folder's description keeps.
 _OPTIONS = {"sparse_weights": str, "optimize": str, "threads": int}
@@ -28,7 +28,8 @@ class Rebuilt:
 
 
 def rebuilt(folder: Output) -> Rebuilt:
-    """The program of an output folder, made anew from its graph.
+    """The program of an output folder, made anew from its graph; what the bundle has for a GPU is
+    taken as it is.
 
     Raises:
         EdgekitError: E348 where it is not what the folder's bundle has, E40x and E70x where files
@@ -48,7 +49,7 @@ def rebuilt(folder: Output) -> Rebuilt:
         raise EdgekitError(
             "E348",
             f"'{folder.path / MARKER}' does not say how the model was compiled",
-            help=f"compile it again, with edgekit {edgekit.__version__}",
+            help=f"compile it again, with edgekit {__version__}",
         )
     bundle, graph = folder.check_kernels(), folder.graph
     if c_name(graph.name) != folder.name:
@@ -58,13 +59,13 @@ def rebuilt(folder: Output) -> Rebuilt:
             help="compile the model again",
         )
     program = build_program(graph, find_target(folder.target), **options)
-    found = bundle_of(program, ())
+    found = replace(bundle_of(program, ()), gpu=bundle.gpu)
     if found.hash != bundle.hash:
         raise EdgekitError(
             "E348",
             f"'{folder.path}' has a graph that compiles to {found.hash.hex()}, its bundle is "
             f"{bundle.hash.hex()} ({bundle.producer})",
             help=f"the folder was changed or is of another version: compile the model again, "
-            f"with edgekit {edgekit.__version__}",
+            f"with edgekit {__version__}",
         )
     return Rebuilt(folder, graph, program, bundle)

@@ -141,7 +141,8 @@ class Report:
     `macs` are those that run; `model_macs` those of the model, of which channels that are constant
     for every input may be left out.
     Where the reference board could not run, `not_measured` says why, cycles and instructions are
-    None, and the stack in `ram` is what is reserved, not what was used.
+    None, and the stack in `ram` is what is reserved, not what was used. On boards with a GPU `ram`
+    has no stack: the process runs on one of Linux's, with its drivers.
     `agreement` (0 to 1) is the share of `agreement_samples` with the float network's class,
     `judged_sqnr_db` the SQNR of the logits on them, where a budget asked for one of the two.
     `ram_regions` is empty where the board has one RAM. `optimize` is what kernels were chosen for.

@@ -6,6 +6,8 @@ Addresses in "flash" are offsets in the executable; Linux decides where RAM is.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from targets.model import Region
 
@@ -30,6 +32,39 @@ HWCAPS = {
     "aarch64": {"asimd": 1 << 1, "asimddp": 1 << 20, "i8mm": 1 << 32 + 13},
     "arm": {"neon": 1 << 12},
     "x86_64": {},
+}
+#: C libraries that drivers may be linked with.
+GLIBC, BIONIC = "glibc", "bionic"
+
+
+@dataclass(frozen=True)
+class Libc:
+    """The C library of a board whose programs load a driver.
+
+    Attributes:
+        loaders: the path of the dynamic loader by architecture.
+        libraries: what programs need, by SONAME, with the functions that they call: those of the
+            loader, and the one that a C library's own start files call.
+    """
+
+    loaders: Mapping[str, str]
+    libraries: Mapping[str, tuple[str, ...]]
+
+
+_LOADER_CALLS = ("dlopen", "dlsym")
+LIBCS = {
+    GLIBC: Libc(
+        {
+            "x86_64": "/lib64/ld-linux-x86-64.so.2",
+            "aarch64": "/lib/ld-linux-aarch64.so.1",
+        },
+        # Since glibc 2.34 libdl.so.2 is empty: its functions are in libc.so.6.
+        {"libdl.so.2": _LOADER_CALLS, "libc.so.6": ("__libc_start_main",)},
+    ),
+    BIONIC: Libc(
+        {"x86_64": "/system/bin/linker64", "aarch64": "/system/bin/linker64"},
+        {"libdl.so": _LOADER_CALLS, "libc.so": ("__libc_init",)},
+    ),
 }
 #: The exit status of a program that its CPU lacks a feature for (EX_UNAVAILABLE of sysexits.h).
 LACKS_FEATURE = 69

@@ -29,7 +29,7 @@ from targets.model import (
     TargetFileError,
     Trigger,
 )
-from targets.npu.config import CONFIGURATIONS
+from targets.npu.config import CONFIGURATIONS, SIZES, Accelerator
 from targets.steps import parse_step
 
 T = TypeVar("T")
@@ -123,9 +123,7 @@ def load_target(path: Path) -> Target:
         gcc_package=gcc.take("package", str),
         gcc_libraries=gcc.texts("libraries"),
         kernel_opt=top.one_of("kernel_opt", KERNEL_OPTS) if top.has("kernel_opt") else "-O2",
-        accelerator=top.one_of("accelerator", tuple(CONFIGURATIONS))
-        if top.has("accelerator")
-        else "",
+        accelerator=_accelerator(top, path.stem),
         hwcaps=_hwcaps(top, zig.take("triple", str).partition("-")[0]),
         runs_too=top.texts("runs_too") if top.has("runs_too") else (),
         gpu=top.flag("gpu"),
@@ -135,6 +133,23 @@ def load_target(path: Path) -> Target:
     if not found.families:
         raise TargetFileError(f"{path.name}: 'families' is empty")
     return found
+
+
+def _accelerator(top: _Table, name: str) -> Accelerator | None:
+    """Of the key's value: a configuration's name, or a table of sizes of one's own."""
+    if not top.has("accelerator"):
+        return None
+    if not isinstance(top.data["accelerator"], dict):
+        return CONFIGURATIONS[top.one_of("accelerator", tuple(CONFIGURATIONS))]
+    table = top.table("accelerator")
+    sizes = {key: table.take(key, int) for key in SIZES}
+    tables = table.flag("tables") if table.has("tables") else True
+    logic = table.flag("lut_multipliers")
+    table.done()
+    try:
+        return Accelerator(name, **sizes, tables=tables, lut_multipliers=logic)
+    except ValueError as error:
+        raise TargetFileError(f"{table.where}: {error}") from None
 
 
 def _hwcaps(top: _Table, architecture: str) -> tuple[str, ...]:
@@ -177,6 +192,7 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
         packages_only=top.one_of("packages_only", PACKAGES) if top.has("packages_only") else "",
         usb=_usb(top),
         transports=_transports(top),
+        libc=_libc(top, target),
         usb_device=_usb_device(top),
         accelerator_base=_accelerator_base(top),
         **_flash_timing(top),
@@ -197,6 +213,16 @@ def load_board(path: Path, targets: Mapping[str, Target]) -> Board:
             f"{', '.join(found.routes) or 'none'}"
         )
     return found
+
+
+def _libc(top: _Table, target: Target) -> str:
+    """The C library of a board whose programs load a driver; "" of others."""
+    if not target.gpu:
+        return ""
+    name = top.one_of("libc", tuple(linux.LIBCS)) if top.has("libc") else linux.GLIBC
+    if target.architecture not in linux.LIBCS[name].loaders:
+        raise TargetFileError(f"{top.where}: {name} has no loader for {target.architecture} here")
+    return name
 
 
 def _accelerator_base(top: _Table) -> int:

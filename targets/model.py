@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from targets.npu.config import Accelerator
+
 EMULATORS = ("virtual", "qemu-gdb", "verilator")
 TRANSPORTS = ("uart", "rtt", "semihosting", "usb")
 #: Those of boards whose file names none.
@@ -73,8 +75,8 @@ class Target:
     gcc_package: str
     gcc_libraries: tuple[str, ...]
     kernel_opt: str = "-O2"
-    #: A configuration of `targets.npu.config` that is on the CPU's bus, "" for none.
-    accelerator: str = ""
+    #: The accelerator that is on the CPU's bus.
+    accelerator: Accelerator | None = None
     #: Features that programs under Linux ask the CPU for at start (`targets.linux.HWCAPS`).
     hwcaps: tuple[str, ...] = ()
     #: Other targets whose programs run on this CPU.
@@ -260,6 +262,8 @@ class Board:
     transports: tuple[str, ...] = USUAL_TRANSPORTS
     usb_device: str = ""
     settings: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
+    #: The C library of a board with Linux whose programs load a driver (`targets.linux.LIBCS`).
+    libc: str = ""
     #: Where the target's accelerator has its registers; -1 where it has none.
     accelerator_base: int = -1
 

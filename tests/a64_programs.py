@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from built import write_sources
+import pytest
+from built import run_on
 
+from codegen.lower import layer_of
 from codegen.program import Program
-from edgekit.devices.firmware.build import build_firmware, firmware_folder
-from edgekit.devices.session import connect
+from codegen.templates import templates
+from edgekit.graph import Graph
 from targets import board
 
 A53, A76, A510 = (board(f"qemu-cortex-{core}") for core in ("a53", "a76", "a510"))
@@ -20,16 +22,18 @@ def run(
 ) -> tuple[list[np.ndarray], list[int]]:
     """The outputs, and the instructions of each call."""
     on = next(b for b in (A53, A76, A510) if program.target == b.target.name)
-    sources = [*write_sources(program, folder), firmware_folder() / "app" / "ek_app_aot.c"]
-    firmware = build_firmware(
-        sources, on, include=[folder], compiler=compiler, opt=on.target.kernel_opt, max_layers=256
-    )
-    inputs = [np.ascontiguousarray(feeds[t.name]).tobytes() for t in program.inputs]
-    with connect(on, elf=firmware.elf) as session:
-        profile = session.profile(inputs, repeat=1)
-        found = session.outputs()
-    outputs = [
-        np.frombuffer(data, t.dtype).reshape(t.shape)
-        for data, t in zip(found, program.outputs, strict=True)
-    ]
-    return outputs, list(profile.layers)
+    return run_on(on, program, folder, feeds, compiler)
+
+
+def check_costs(
+    graph: Graph, program: Program, counts: list[int], rel: float, abs: float = 0
+) -> None:
+    """The costs of candidates, which choose kernels, against counted instructions of each call."""
+    nodes = {node.name: node for node in graph.nodes}
+    for call, count in zip(program.calls, counts, strict=True):
+        spec = call.kernel.spec
+        template = templates()[spec.family][spec.params["template"]]
+        costs = [c.cost for c in template.candidates(layer_of(graph, nodes[call.layer]))]
+        assert all(costs)
+        least = min(c.instructions for c in costs if c)
+        assert least == pytest.approx(count, rel=rel, abs=abs), spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.devices.emulators.counting import DESCRIPTOR
+from edgekit.devices.firmware.counter import DESCRIPTOR
 from edgekit.toolchain import find_compiler
 from targets import target
 

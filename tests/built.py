@@ -53,12 +53,14 @@ def _kernels(program: Program, folder: Path) -> list[Path]:
     return [folder / "kernels.c", *(firmware_folder() / "src" / file for file in support_files())]
 
 
-def run_host(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+def run_host(
+    program: Program, folder: Path, feeds: dict[str, np.ndarray], opt: str = HOST_OPT,
+    flags: tuple[str, ...] = (),
+) -> list[np.ndarray]:  # fmt: skip
     """``NAME_invoke`` in a library of this machine; feeds have no batch axis beyond 1."""
     sources = write_sources(program, folder)
-    library = ctypes.CDLL(
-        str(host_library(sources, include=[folder, firmware_folder() / "include"], opt=HOST_OPT))
-    )
+    include = [folder, firmware_folder() / "include"]
+    library = ctypes.CDLL(str(host_library(sources, include=include, opt=opt, flags=flags)))
     inputs = [np.ascontiguousarray(feeds[t.name]) for t in program.inputs]
     outputs = [np.zeros(t.shape, t.dtype) for t in program.outputs]
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (*inputs, *outputs)]
@@ -117,16 +119,20 @@ def merged(graphs: list[Graph], name: str = "merged") -> Graph:
     return whole.verify()
 
 
-def run_m55(
-    program: Program, folder: Path, feeds: dict[str, np.ndarray], compiler: str = "zig"
+def run_on(
+    on: Board,
+    program: Program,
+    folder: Path,
+    feeds: dict[str, np.ndarray],
+    compiler: str = "zig",
 ) -> tuple[list[np.ndarray], list[int]]:
-    """Ahead-of-time firmware in QEMU's Cortex-M55; the outputs and each call's instructions."""
+    """Ahead-of-time firmware on an emulated board; the outputs and each call's instructions."""
     sources = [*write_sources(program, folder), firmware_folder() / "app" / "ek_app_aot.c"]
     firmware = build_firmware(
-        sources, M55, include=[folder], compiler=compiler, opt=M55.target.kernel_opt, max_layers=256
+        sources, on, include=[folder], compiler=compiler, opt=on.target.kernel_opt, max_layers=256
     )
     inputs = [np.ascontiguousarray(feeds[t.name]).tobytes() for t in program.inputs]
-    with connect(M55, elf=firmware.elf) as session:
+    with connect(on, elf=firmware.elf) as session:
         profile = session.profile(inputs, repeat=1)
         found = session.outputs()
     outputs = [
@@ -169,12 +175,17 @@ def run_tight(program: Program, folder: Path, feeds: dict[str, np.ndarray]) -> l
     )
     done = subprocess.run([executable], input=b"".join(stream), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:3000]
+    return results_of(program, done.stdout)
+
+
+def results_of(program: Program, data: bytes) -> list[np.ndarray]:
+    """The outputs of a program whose calls' results were all written, one after the other."""
     found, at = {}, 0
     for call in program.calls:
         operands = [o for o in call.kernel.spec.operands if o.role == "output"]
         results = [a for a in call.arguments if a.role == "output"]
         for operand, result in zip(operands, results, strict=True):
-            found[result.value] = np.frombuffer(done.stdout, operand.dtype, operand.count, at)
+            found[result.value] = np.frombuffer(data, operand.dtype, operand.count, at)
             at += result.nbytes
     return [found[t.name].reshape(t.shape) for t in program.outputs]
 

@@ -51,6 +51,7 @@ class Run:
         """Every variant of every layer on the reference's operands, one sample; the names of those
         that gave its bytes, by layer."""
         known = reference.run(self.graph, feeds, keep="all")
+        self._build([v for layer in self.gpu.layers for v in layer.variants])
         self._fill()
         checked = {}
         for node, i in self.layers():
@@ -71,6 +72,7 @@ class Run:
     def outputs(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The model's outputs, one sample, from its inputs alone: first variants, and the reference
         where there is none."""
+        self._build([layer.variants[0] for layer in self.gpu.layers if layer.variants])
         self._fill()
         for index, name in zip(self.gpu.inputs, self.graph.inputs, strict=True):
             self._write(self.gpu.tensors[index], feeds[name])
@@ -144,6 +146,9 @@ class Run:
             np.testing.assert_allclose(*reals, rtol=0, atol=most, err_msg=message)
         else:
             np.testing.assert_array_equal(found, expected, message)
+
+    def _build(self, variants: list[PlacedVariant]) -> None:
+        self.device.build(launch.function for v in variants for launch in v.launches)
 
     def _launch(self, variant: PlacedVariant) -> None:
         for launch in variant.launches:

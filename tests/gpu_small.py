@@ -10,7 +10,6 @@ import numpy as np
 from movement_graphs import node_graph
 from quantizer_small import Builder
 
-from codegen.gpu.layers import variants
 from codegen.gpu.layout import blocked, pack
 from codegen.gpu.precision import in_precision
 from codegen.kernel import Layer
@@ -156,7 +155,3 @@ def operands(graph: Graph, layer: Layer, seed: int = 1) -> tuple[list[np.ndarray
 
 def _packed(array: np.ndarray, value: Value) -> np.ndarray:
     return pack(array.astype(value.dtype), blocked(value.shape, value.dtype))
-
-
-def variants_of(layer: Layer) -> list[Any]:
-    return variants(layer)

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+from built import results_of
 
 from codegen.program import Call, Program
 from codegen.sources import kernel_sources
@@ -83,21 +84,14 @@ def run_calls(
     port = firmware / "ports" / "linux"
     sources = [folder / "calls.c", folder / "kernels.c", *support, port / "memory.c"]
     cc = find_compiler(compiler, target)
-    objects = cc.objects(sources, include=[folder, firmware / "include", port],
+    objects = cc.objects(sources, include=[folder, firmware / "include", firmware / "linux"],
                          opt=target.kernel_opt)  # fmt: skip
     elf = link_linux(cc, objects, output=folder / "calls")
     runner = "qemu-aarch64" if "aarch64" in target.zig_triple else "qemu-arm"
     done = subprocess.run([runner, "-cpu", cpu, elf], input=stream, capture_output=True,
                           timeout=120)  # fmt: skip
     assert done.returncode == 0, (done.returncode, done.stderr[:2000])
-    found, at = {}, 0
-    for call in program.calls:
-        operands = [o for o in call.kernel.spec.operands if o.role == "output"]
-        results = [a for a in call.arguments if a.role == "output"]
-        for operand, result in zip(operands, results, strict=True):
-            found[result.value] = np.frombuffer(done.stdout, operand.dtype, operand.count, at)
-            at += result.nbytes
-    return [found[t.name].reshape(t.shape) for t in program.outputs]
+    return results_of(program, done.stdout)
 
 
 def _main(program: Program, feeds: dict[str, np.ndarray], r: random.Random) -> tuple[str, bytes]:

@@ -60,6 +60,23 @@ def test_links_lead_somewhere(page: str) -> None:
         assert (path.parent / target).exists(), f"{page} links to {target}"
 
 
+def test_every_room_is_on_the_map() -> None:
+    """Modules and folders of edgekit, folders of the others, in DESIGN's table."""
+    design = (ROOT / "docs" / "DESIGN.md").read_text()
+    table = design.split("## Rooms\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([\w./]+)`", table))
+    for place in (ROOT / "edgekit").iterdir():
+        if place.suffix == ".py" and not place.name.startswith("__"):
+            assert f"edgekit/{place.name}" in named, place
+    for house in ("edgekit", "codegen", "targets", "edgekit/devices", "firmware"):
+        for place in (ROOT / house).iterdir():
+            if place.is_dir() and (house == "firmware" or (place / "__init__.py").exists()):
+                assert named & {f"{house}/{place.name}/", f"{place.name}/"}, place
+    for name in named:
+        if name.startswith(("edgekit/", "codegen/", "targets/", "firmware/")):
+            assert (ROOT / name).exists(), name
+
+
 def test_the_page_of_operators_is_current() -> None:
     page = (ROOT / "docs" / "OPERATORS.md").read_text()
     assert page == catalog.markdown(), "edgekit ops --markdown docs/OPERATORS.md"

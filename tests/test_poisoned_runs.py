@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built import host_kernels
+from memory_run import PATTERNS, PoisonedRun
 from models import DIGITS, FORMATS, ONNX, TFLITE, TestModel, compiled, raw_inputs
 from pace import thinned
 from shared import SHARED
 
 from codegen.lower import build_program
-from codegen.memory_run import PATTERNS, PoisonedRun
 from edgekit.reference import run
 from targets import target
 

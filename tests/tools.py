@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,13 @@ def need_modules(*modules: str) -> None:
         pytest.fail(f"not installed, but CI=true: {', '.join(missing)}")
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}; pip install 'edgekit[packages]'")
+
+
+def need_cpu(kind: str) -> None:
+    """Skip the test where this is no x86-64 of `kind`: "baseline" or "x86_64_v3"."""
+    info = Path("/proc/cpuinfo")
+    features = {"baseline": set(), "x86_64_v3": {"avx2", "bmi2", "fma"}}[kind]
+    if platform.machine() != "x86_64" or not info.exists():
+        pytest.skip("needs an x86-64 under Linux")
+    if missing := features - set(info.read_text().split()):
+        pytest.skip(f"this CPU has no {', '.join(sorted(missing))}")

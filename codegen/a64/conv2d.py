@@ -53,8 +53,7 @@ def candidates(layer: Layer, family: str = "a64") -> list[Candidate]:
     attrs = dict(layer.node.attrs)
     groups = attrs.pop("groups", 1)
     p = layers.params(replace(layer, node=replace(layer.node, attrs=attrs)))
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    channels = analyse(layer)
     how = requant.plan(channels)
     p |= {"template": f"{family}_conv2d", "zx": channels.input_zero_point, **how.params}
     p["groups"] = groups

@@ -25,6 +25,7 @@ from codegen.a64.cores import fetch
 from codegen.a64.requant import VectorRequant
 from codegen.a64.routine import Routine
 from codegen.channels import Channels, analyse
+from codegen.int8 import int8_weights
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -245,12 +246,9 @@ def params_of(layer: Layer) -> tuple[Channels, dict[str, Any]]:
     Raises:
         NotApplicable: for layers that are not int8, or have no filter of a few taps per channel.
     """
-    attrs = layer.node.attrs
-    if attrs.get("float") or attrs.get("weight_bits", 8) != 8:
-        raise NotApplicable("weights are not int8")
+    int8_weights(layer)
     kh, kw, channels = layer.inputs[1].shape
-    data = layer.constants.get(layer.inputs[1].name)
-    if data is None:
+    if layer.inputs[1].name not in layer.constants:
         raise NotApplicable("weights that are no constants")
     window = _window.params(layer, (kh, kw))
     if window["C"] != channels:
@@ -259,7 +257,7 @@ def params_of(layer: Layer) -> tuple[Channels, dict[str, Any]]:
         raise NotApplicable(f"{channels} channels")
     if kh * kw > TAPS:
         raise NotApplicable(f"{kh * kw} taps")
-    c = analyse(layer, np.ascontiguousarray(data.reshape(-1, channels).T))
+    c = analyse(layer)
     taps = c.weights.T.reshape(kh, kw, channels)
     return c, {
         "template": "a64_depthwise",

@@ -17,6 +17,7 @@ from codegen.a64.cores import CHUNK, Core
 from codegen.a64.requant import VectorRequant
 from codegen.a64.routine import Routine
 from codegen.channels import Channels, analyse
+from codegen.int8 import int8_weights
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Operand, Written
 
 #: A core for one row of inputs and so many groups of four channels.
@@ -207,13 +208,10 @@ def candidate(layer: Layer, family: str, core: MakeCore, quads: int, **params: A
 
 def channels_of(layer: Layer) -> Channels:
     """The layer's integers; raises NotApplicable where it is not int8 with constant weights."""
-    attrs = layer.node.attrs
-    if attrs.get("float") or attrs.get("weight_bits", 8) != 8:
-        raise NotApplicable("weights are not int8")
-    data = layer.constants.get(layer.inputs[1].name)
-    if data is None:
+    int8_weights(layer)
+    if layer.inputs[1].name not in layer.constants:
         raise NotApplicable("weights that are no constants")
-    return analyse(layer, data)
+    return analyse(layer)
 
 
 def write(spec: KernelSpec, core: MakeCore) -> Written:

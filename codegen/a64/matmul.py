@@ -5,6 +5,9 @@ four lanes. With a' = a - za and b' = b - zb the sum of a' b' is that of a b les
 of a's row, less za times that of b's row, and depth za zb: two sums that are there once for each
 row. Rows that are no multiple of 16, and a right operand that is not transposed, are copied to
 scratch, zeros behind them.
+
+A part is some rows of one product of the batch. Every part makes the sums and the copy of b that it
+needs, hence rows are cut only as finely as that is little beside the products.
 """
 
 from __future__ import annotations
@@ -35,32 +38,26 @@ from codegen.portable.matmul import indexed, layer_spec
 TILE = 4
 #: Sums of more products of two numbers below 256 could leave 32 bits.
 MOST_DEPTH = (1 << 31) // (255 * 255)
-#: About what a call's arguments take.
-CALL = 12
+#: About what a call's arguments take, and what the C around takes for a product of the batch.
+CALL, DRIVER = 12, 20
+#: Parts that are enough, and instructions of products for one that each part does again.
+PARTS, WORTH = 16, 4
 
 
 def candidates(layer: Layer, family: str) -> list[Candidate]:
     spec, names, constants = layer_spec(layer, family, f"{family}_matmul")
     p = spec.params
-    rows, depth, columns = p["size"]
+    rows, depth, _ = p["size"]
     if {o.dtype for o in spec.operands} != {"int8"}:
         raise NotApplicable("operands or result are not int8")
     if depth > MOST_DEPTH:
         raise NotApplicable(f"{depth} numbers to a dot product")
     m = _Matmul(p)
-    each = m.tiles.cost(**m.trips) + Cost(2 * CALL, 2 * CALL)
-    each += m.sums.cost(rows=rows, chunks=m.rounds(m.chunks))
-    each += m.sums.cost(rows=m.padded_columns, chunks=m.rounds(m.chunks))
-    sizes = (0, depth, m.pitch - depth)
-    if m.transposes:
-        blocks = -(-columns // CHUNK)
-        each += m.transpose.cost(blocks=blocks, depth=depth, last=Fraction(1, blocks))
-    elif m.copies_b:
-        each += padding.cost(m.copy, sizes, 0, columns, 0)
+    each = m.of_b + m.products + m.sums.cost(rows=rows, chunks=m.rounds(m.chunks))
+    each += Cost(CALL + DRIVER, CALL + DRIVER)
     if m.copies_a:
-        each += padding.cost(m.copy, sizes, 0, rows, 0)
-    batch = prod(length for length, *_ in p["batch"])
-    return [Candidate(spec, names, constants, cost=each * batch)]
+        each += padding.cost(m.copy, m.row, 0, rows, 0)
+    return [Candidate(spec, names, constants, cost=each * m.batch)]
 
 
 def write(spec: KernelSpec) -> Written:
@@ -105,15 +102,48 @@ class _Matmul:
         return chunks // self._unrolled
 
     @property
-    def trips(self) -> dict[str, int | Fraction]:
-        """Of the loops of `tiles`."""
-        tiles = -(-self.rows // self.together)
-        return {
-            "tiles": tiles,
-            "last": Fraction(1, tiles),
-            "columns": self.columns // TILE,
-            "chunks": self.rounds(self.chunks),
-        }
+    def batch(self) -> int:
+        return prod(length for length, *_ in self.p["batch"])
+
+    @property
+    def row(self) -> tuple[int, int, int]:
+        """Bytes in front of a copied row, in it, and behind it."""
+        return 0, self.depth, self.pitch - self.depth
+
+    @property
+    def of_b(self) -> Cost:
+        """What is done once for the right operand of a product."""
+        found = self.sums.cost(rows=self.padded_columns, chunks=self.rounds(self.chunks))
+        if self.transposes:
+            blocks = -(-self.columns // CHUNK)
+            return found + self.transpose.cost(
+                blocks=blocks, depth=self.depth, last=Fraction(1, blocks)
+            )
+        if self.copies_b:
+            found += padding.cost(self.copy, self.row, 0, self.columns, 0)
+        return found
+
+    @property
+    def products(self) -> Cost:
+        """All rows of one product; rows that are left over are a call of their own."""
+        trips = {"columns": self.columns // TILE, "chunks": self.rounds(self.chunks)}
+        found = self.tiles.cost(tiles=self.rows // self.together, **trips) + Cost(CALL, CALL)
+        if self.rows % self.together:
+            found += self.tiles.cost(tiles=1, **trips) + Cost(CALL, CALL)
+        return found
+
+    @property
+    def block(self) -> int:
+        """Rows of a part; those that are no whole tile belong to the last one."""
+        tiles = self.rows // self.together
+        most = self.products.instructions // (WORTH * self.of_b.instructions)
+        blocks = max(1, min(tiles, most, -(-PARTS // self.batch)))
+        return self.together * -(-tiles // blocks)
+
+    @property
+    def blocks(self) -> int:
+        """Parts of one product of the batch."""
+        return -(-(self.rows - self.rows % self.together) // self.block)
 
     @property
     def sums(self) -> Routine:
@@ -136,19 +166,20 @@ class _Matmul:
 
     @property
     def tiles(self) -> Routine:
-        """``(a, b, of_b, of_a, y)``: all rows with all rows; what to add for each row of both."""
+        """``(a, b, of_b, of_a, y, tiles)``: rows of a, so many tiles, with all rows of b; what to
+        add for each row of both."""
         p, how, n = self.p, self.how, self.together
         r = Routine("a64_matmul", "const int8_t *a", "const int8_t *b", "const int32_t *of_b",
-                    "const int32_t *of_a", "int8_t *y")  # fmt: skip
+                    "const int32_t *of_a", "int8_t *y", "int32_t tiles")  # fmt: skip
         left = [f"x{9 + i}" for i in range(n)]
         right = ["x13", "x14", "x15", "x16"]
         ys = [f"x{19 + i}" for i in range(n)]
+        r("mov w7, w5")
         r.constant("w5", p["multiplier"])
         r.constant("w6", min(p["shift"], 0))
         if how.left:
             r.constant("w27", p["shift"])
-        r(f"mov x7, #{-(-self.rows // n)}")
-        with r.loop("tiles", "x7"):
+        with r.loop("tiles", "w7"):
             _rows(r, left, "x0", self.pitch)
             _rows(r, ys, "x4", self.columns)
             _rows(r, right, "x1", self.pitch)
@@ -159,14 +190,8 @@ class _Matmul:
                     self._tile(r, left, right, ys, TILE)
             if self.columns % TILE:
                 self._tile(r, left, right, ys, self.columns % TILE)
-            steps = {"x0": self.pitch, "x4": self.columns, "x3": 4}
-            for name, step in steps.items():
+            for name, step in {"x0": self.pitch, "x4": self.columns, "x3": 4}.items():
                 r.add(name, name, n * step)
-            if self.rows % n:  # the last tile begins before the end of the one before it
-                r("cmp x7, #2")
-                with r.when("last", "eq"):
-                    for name, step in steps.items():
-                        r.add(name, name, (self.rows % n - n) * step)
         return r
 
     def _tile(
@@ -218,42 +243,74 @@ class _Matmul:
         return int(found + self.copies_a * self.rows * self.pitch)
 
     def written(self, spec: KernelSpec) -> Written:
-        p, rows, columns, pitch = self.p, self.rows, self.columns, self.pitch
-        (za, zb), depth = p["zeros"], self.depth
-        loops, at_a, at_b = indexed(p)
+        """The driver in C, and its routines."""
+        p, n, pitch, depth = self.p, self.together, self.pitch, self.depth
+        (za, zb), copy, sums = p["zeros"], self.copy, self.sums
         of_a = 4 * self.padded_columns
-        copy_b = of_a + 4 * rows
+        copy_b = of_a + 4 * self.rows
         copy_a = copy_b + self.copies_b * self.padded_columns * pitch
-        a, b, moves = "a" + at_a, "b" + at_b, ""
-        copy = self.copy
-        if self.transposes:
-            moves += f"        {self.transpose.name}({b}, right);\n"
-        elif self.copies_b:
-            moves += f"        {copy.name}(right, {b}, 0, {columns}, 0);\n"
-        if self.copies_a:
-            moves += f"        {copy.name}(left, {a}, 0, {rows}, 0);\n"
-        a = "left" if self.copies_a else a
-        b = "right" if self.copies_b else b
-        sums = self.sums
-        declared = "    int32_t *const of_b = (int32_t *)(void *)memory;\n"
-        declared += f"    int32_t *const of_a = (int32_t *)(void *)(memory + {of_a});\n"
+        _, at_a, at_b = indexed(p)
+        lines = [
+            f"const int32_t block = (int32_t)begin % {self.blocks};",
+            f"const int32_t count = ek_min({self.blocks} - block, (int32_t)(end - begin));",
+            f"const int32_t row = block * {self.block};",
+            # Rows that are left over belong to the last part.
+            f"const int32_t rows = block + count < {self.blocks} ? count * {self.block} : "
+            f"{self.rows} - row;",
+            *_indices(p["batch"], self.blocks),
+            f"const int8_t *left = a{at_a} + row * {depth};",
+            f"int8_t *const to = y + (batch * {self.rows} + row) * {self.columns};",
+        ]
         if self.copies_b:
-            declared += f"    int8_t *const right = (int8_t *)memory + {copy_b};\n"
+            lines.append(f"int8_t *const right = (int8_t *)memory + {copy_b};")
+        else:
+            lines.append(f"const int8_t *const right = b{at_b};")
+        if self.transposes:
+            lines.append(f"{self.transpose.name}(b{at_b}, right);")
+        elif self.copies_b:
+            lines.append(f"{copy.name}(right, b{at_b}, 0, {self.columns}, 0);")
         if self.copies_a:
-            declared += f"    int8_t *const left = (int8_t *)memory + {copy_a};\n"
+            lines.append(f"{copy.name}((int8_t *)memory + {copy_a}, left, 0, rows, 0);")
+            lines.append(f"left = (int8_t *)memory + {copy_a};")
+        lines += [
+            f"{sums.name}(right, of_b, {self.padded_columns}, {-za}, {depth * za * zb});",
+            f"{sums.name}(left, of_a, rows, {-zb}, 0);",
+            f"{self.tiles.name}(left, right, of_b, of_a, to, rows / {n});",
+        ]
+        if self.rows % n:
+            again = f"rows - {n}"
+            call = (
+                f"{self.tiles.name}(left + ({again}) * {pitch}, right, of_b, of_a + ({again}), "
+                f"to + ({again}) * {self.columns}, 1);"
+            )
+            lines += [f"if (rows % {n} != 0) {{", f"    {call}", "}"]
+        lines.append("begin += (uint32_t)count;")
+        units = self.batch * self.blocks
+        head = "const int8_t *a, const int8_t *b, int8_t *y, uint8_t *memory"
+        whole = "    uint32_t begin = 0u;\n    const uint32_t end = 1u;\n" if units == 1 else ""
         text = (
-            f"void {spec.name}(const int8_t *a, const int8_t *b, int8_t *y, uint8_t *memory)\n"
-            f"{{\n{declared}    {loops}{{\n{moves}"
-            f"        {sums.name}({b}, of_b, {self.padded_columns}, {-za}, {depth * za * zb});\n"
-            f"        {sums.name}({a}, of_a, {rows}, {-zb}, 0);\n"
-            f"        {self.tiles.name}({a}, {b}, of_b, of_a, y);\n"
-            f"        y += {rows * columns};\n    }}\n}}\n"
+            f"void {spec.name}({head}{', uint32_t begin, uint32_t end' if units > 1 else ''})\n"
+            f"{{\n{whole}    int32_t *const of_b = (int32_t *)(void *)memory;\n"
+            f"    int32_t *const of_a = (int32_t *)(void *)(memory + {of_a});\n"
+            f"    while (begin < end) {{\n{''.join(f'        {line}{chr(10)}' for line in lines)}"
+            f"    }}\n}}\n"
         )
         routines = [sums, self.tiles] + ([self.transpose] if self.transposes else [])
-        if f"{copy.name}(" in moves:
+        if self.copies_a or (self.copies_b and not self.transposes):
             routines.append(copy)
         parts = {r.name: r.text() for r in routines}
-        return Written(text, parts, self.scratch_bytes)
+        return Written(text, parts, self.scratch_bytes, units if units > 1 else 0)
+
+
+def _indices(batch: list[list[int]], blocks: int) -> list[str]:
+    """C text: which product of the batch `begin` is in, and its index in each axis that `indexed`
+    names."""
+    lines, rest = [f"const int32_t batch = (int32_t)begin / {blocks};"], "batch"
+    for i, (length, in_a, in_b) in reversed(list(enumerate(batch))):
+        if in_a or in_b:
+            lines.append(f"const int32_t i{i} = {rest}{f' % {length}' if i else ''};")
+        rest = f"batch / {prod(n for n, *_ in batch[i:])}"
+    return lines
 
 
 @cache

@@ -11,19 +11,12 @@ platform. The routine ends after its last instruction.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 from codegen.kernel import Cost
+from codegen.routine import Block, StructuredRoutine
 
-OPPOSITE = {
-    "eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi",
-    "ge": "lt", "lt": "ge", "gt": "le", "le": "gt",
-}  # fmt: skip
 #: Arguments in registers; there are no others.
 PARAMETERS = 8
 _CORE = re.compile(r"\b[xw](\d+)\b")
@@ -33,39 +26,16 @@ _SMMLA = re.compile(r"smmla v(\d+)\.4s, v(\d+)\.16b, v(\d+)\.16b")
 _SDOT = re.compile(r"sdot v(\d+)\.4s, v(\d+)\.16b, v(\d+)\.(?:16b|4b\[(\d)\])")
 
 
-@dataclass
-class _Block:
-    """Lines and loops in order; `loop` is "" for the routine itself."""
+class Routine(StructuredRoutine):
+    """A `StructuredRoutine` whose parameters are all in registers."""
 
-    loop: str
-    items: list[str | _Block] = field(default_factory=list)
-
-
-class Routine:
-    """Instructions of one function under a stem; `parameters` are C declarations in order.
-
-    `name` is the stem with a hash of the text, so that equal routines are one function and
-    different ones never clash.
-    """
+    branch = "b."
 
     def __init__(self, stem: str, *parameters: str) -> None:
         if len(parameters) > PARAMETERS:
             raise ValueError(f"{stem}: {len(parameters)} parameters, registers hold {PARAMETERS}")
-        self.stem = stem
-        self.parameters = parameters
-        self.body = _Block("")
+        super().__init__(stem, *parameters)
         self.stack_bytes = 0
-        self._stack = [self.body]
-        self._labels = 0
-
-    def __call__(self, *lines: str) -> None:
-        """Append instructions."""
-        self._stack[-1].items += lines
-
-    def label(self) -> int:
-        """A new label's number; place it as ``f"{n}:"``, jump to ``f"{n}f"`` or ``f"{n}b"``."""
-        self._labels += 1
-        return self._labels
 
     def reserve(self, nbytes: int) -> None:
         """Room on the stack, from sp on, for the whole routine."""
@@ -101,67 +71,17 @@ class Routine:
             self.constant(spare, size)
             self(f"{name} {to}, {source}, {spare}")
 
-    @contextmanager
-    def loop(self, name: str, counter: str, step: int = 1) -> Iterator[None]:
-        """Repeat until `counter`, lowered by `step` at the end of each round, is zero."""
-        with self._loop(name):
-            yield
-            self(f"subs {counter}, {counter}, #{step}", f"b.ne {self._inner()}b")
-
-    @contextmanager
-    def until(self, name: str, left: str, right: str, condition: str = "ne") -> Iterator[None]:
-        """Repeat while `left` `condition` `right` at the end of a round ("ne", "lo", ...)."""
-        with self._loop(name):
-            yield
-            self(f"cmp {left}, {right}", f"b.{condition} {self._inner()}b")
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[int]:
-        """Instructions that run `name` times each time; yields the label before them.
-
-        For jumps that leave instructions out and loops of another structure, whose branches the
-        caller writes.
-        """
-        with self._loop(name):
-            yield self._inner()
-
-    @contextmanager
-    def when(self, name: str, condition: str) -> Iterator[None]:
-        """Instructions that run if `condition` ("ne", "lo", ...) holds; `name` counts them.
-
-        The trips of `name` are 1 or 0 for each time that the condition is met or not.
-        """
-        after = self.label()
-        self(f"b.{OPPOSITE[condition]} {after}f")
-        with self.part(name):
-            yield
-        self(f"{after}:")
-
-    @contextmanager
-    def _loop(self, name: str) -> Iterator[None]:
-        block = _Block(name)
-        block.items.append(f"{self.label()}:")
-        self._stack[-1].items.append(block)
-        self._stack.append(block)
-        yield
-        self._stack.pop()
-
-    def _inner(self) -> int:
-        first = self._stack[-1].items[0]
-        assert isinstance(first, str)
-        return int(first[:-1])
-
     # ---- results
 
     @property
     def lines(self) -> list[str]:
         """All instructions and labels in order."""
         enter, leave = self._frame()
-        return [*enter, *_flat(self.body), *leave]
+        return [*enter, *self.body.flat(), *leave]
 
     def _frame(self) -> tuple[list[str], list[str]]:
         """What saves and restores the caller's registers."""
-        text = "\n".join(_flat(self.body))
+        text = "\n".join(self.body.flat())
         core = {int(n) for n in _CORE.findall(text)}
         if 18 in core:
             raise ValueError(f"{self.stem}: x18 belongs to the platform")
@@ -182,16 +102,6 @@ class Routine:
             enter.append(f"sub sp, sp, #{self.stack_bytes}")
             leave.insert(0, f"add sp, sp, #{self.stack_bytes}")
         return enter, [*leave, "ret"]
-
-    @property
-    def name(self) -> str:
-        text = "\n".join((*self.parameters, *self.lines))
-        return f"ek_{self.stem}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-    @property
-    def code_bytes(self) -> int:
-        """Bytes of the assembled routine."""
-        return 4 * sum(not line.endswith(":") for line in self.lines)
 
     def cost(self, **trips: int | Fraction) -> Cost:
         """Instructions of one call, given each loop's trips by name; cycles are not modelled.
@@ -235,21 +145,10 @@ def _assembled(line: str) -> str:
     return line
 
 
-def _flat(block: _Block) -> list[str]:
-    """Instructions and labels in order."""
-    found: list[str] = []
-    for item in block.items:
-        if isinstance(item, str):
-            found.append(item)
-        else:
-            found += _flat(item)
-    return found
-
-
-def _count(block: _Block, trips: dict[str, int | Fraction]) -> int | Fraction:
+def _count(block: Block, trips: dict[str, int | Fraction]) -> int | Fraction:
     total: int | Fraction = 0
     for item in block.items:
-        if isinstance(item, _Block):
+        if isinstance(item, Block):
             total += trips[item.loop] * _count(item, trips)
         elif not item.endswith(":"):
             total += 1

@@ -23,10 +23,12 @@ COMMAND = "oclgrind-kernel"
 STALE = 0xA5
 #: Beginnings of lines that are no findings.
 QUIET = ("Argument ", "\t", " ")
-TIMEOUT_S = 60
+#: A launch of a small layer; one of a large layer has `LARGE_TIMEOUT_S`.
+TIMEOUT_S, LARGE_TIMEOUT_S = 60, 600
+OPTIONS = "-cl-std=CL1.2"
 #: As the text has it: the check for unset memory of Oclgrind 21.10 crashes on what optimization
 #: makes of vectors.
-OPTIONS = "-cl-std=CL1.2 -cl-opt-disable"
+UNSET = ("--uninitialized", "-cl-opt-disable")
 
 
 class OclgrindError(Exception):
@@ -51,8 +53,6 @@ def check(
     inputs: list[np.ndarray],
     output_bytes: list[int],
     folder: Path,
-    *,
-    ends_only: bool = False,
 ) -> Checked:
     """Run a variant's launches one after the other.
 
@@ -61,8 +61,6 @@ def check(
         inputs: the layer's inputs as they lie on a device, flat.
         output_bytes: bytes of its outputs, with gaps.
         folder: where files are written.
-        ends_only: run the first and the last group of each launch, which finds what is wrong with
-            bounds in a large layer; outputs then are incomplete.
 
     Raises:
         OclgrindError: where a function does not compile.
@@ -78,14 +76,51 @@ def check(
     unset = {("scratch", 0, name): count for name, count in variant.scratch.items()}
     findings: list[str] = []
     for number, launch in enumerate(variant.launches):
-        more = ["--quick"] if ends_only else []
-        text = _run(launch, prelude, memory, unset, folder / f"launch{number}", more)
+        text = _run(launch, prelude, memory, unset, folder / f"launch{number}")
         findings += _findings(text)
         for place, array in _dumped(text, launch).items():
             memory[place] = array
             unset.pop(place, None)
     outputs = tuple(memory["output", i, ""] for i in range(len(output_bytes)))
     return Checked(tuple(dict.fromkeys(findings)), outputs)
+
+
+def check_ends(
+    variant: Variant,
+    launch: Launch,
+    prelude: str,
+    inputs: list[np.ndarray],
+    output_bytes: list[int],
+    folder: Path,
+    *,
+    unset: bool = False,
+) -> tuple[str, ...]:
+    """Findings of the first and the last group of one launch of a large layer.
+
+    They are those that reach both ends of every buffer; scratch is filled, since the groups that
+    would have written it do not run.
+
+    Args:
+        variant: of which `launch` is one.
+        unset: look for memory that nobody set, too, in text that is not optimized: eight times as
+            slow.
+
+    Raises:
+        OclgrindError: as `check`.
+    """
+    memory: dict[tuple[str, int, str], np.ndarray] = {}
+    for place in launch.arguments:
+        key = _key(place)
+        if place.kind == "input":
+            memory[key] = _bytes(inputs[place.index])
+        elif place.kind == "constant":
+            memory[key] = _bytes(variant.constants[place.name])
+        else:
+            outputs = place.kind == "output"
+            count = output_bytes[place.index] if outputs else variant.scratch[place.name]
+            memory[key] = np.full(count, STALE, np.uint8)
+    text = _run(launch, prelude, memory, {}, folder / "launch", unset_memory=unset, ends=True)
+    return tuple(dict.fromkeys(_findings(text)))
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:
@@ -98,7 +133,9 @@ def _run(
     memory: Mapping[tuple[str, int, str], np.ndarray],
     unset: Mapping[tuple[str, int, str], int],
     stem: Path,
-    more: list[str],
+    *,
+    unset_memory: bool = True,
+    ends: bool = False,
 ) -> str:
     stem.parent.mkdir(parents=True, exist_ok=True)
     source = stem.with_suffix(".cl")
@@ -107,7 +144,7 @@ def _run(
     lines = [str(source), launch.function.name, *sizes]
     for place in launch.arguments:
         key = _key(place)
-        dump = " dump" if place.kind in ("output", "scratch") else ""
+        dump = " dump" if place.kind in ("output", "scratch") and not ends else ""
         if key in unset:
             lines += ["", f"<size={unset[key]} uchar noinit{dump}>"]
         else:
@@ -115,25 +152,27 @@ def _run(
             lines += ["", f"<size={data.size} uchar hex{dump}>", data.tobytes().hex(" ")]
     sim = stem.with_suffix(".sim")
     sim.write_text("\n".join(lines) + "\n")
+    check, options = UNSET if unset_memory else ("", "")
+    flags = ["--data-races", *[check] * unset_memory, *["--quick"] * ends]
+    seconds = LARGE_TIMEOUT_S if ends else TIMEOUT_S
     try:
-        done = _interpreted(sim, more)
+        done = _interpreted(sim, flags, f"{OPTIONS} {options}".strip(), seconds)
     except subprocess.TimeoutExpired as slow:
-        raise OclgrindError(f"{launch.function.name}: not done after {TIMEOUT_S} s") from slow
+        raise OclgrindError(f"{launch.function.name}: not done after {seconds} s") from slow
     if done.returncode or "Unable to" in done.stderr or "FATAL" in done.stderr:
         said = (done.stderr or done.stdout).strip()[:2000]
         raise OclgrindError(f"{launch.function.name}: status {done.returncode}: {said}")
     return done.stderr + done.stdout
 
 
-def _interpreted(sim: Path, more: list[str]) -> subprocess.CompletedProcess[str]:
+def _interpreted(
+    sim: Path, flags: list[str], options: str, seconds: int
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [
-            *(COMMAND, "--data-races", "--uninitialized", "--num-threads", "1"),
-            *("--build-options", OPTIONS, *more, str(sim)),
-        ],
+        [COMMAND, *flags, "--num-threads", "1", "--build-options", options, str(sim)],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=seconds,
         check=False,
     )
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codegen.kernel import C_TYPES
-from codegen.library.members import Constants, Member, context_bytes
-from codegen.program import Argument, Call, Tensor
+from codegen.library.members import (
+    Constants,
+    GpuPart,
+    Member,
+    arena_end,
+    context_bytes,
+    gpu_member,
+)
+from codegen.program import Argument, Call, Program, Tensor
 from codegen.sources import c_name
 
 #: Multiply-accumulates, or bytes where there are none, below which waking threads takes longer
@@ -19,17 +26,33 @@ def library_source(members: Sequence[Member], constants: Constants) -> str:
     first = members[0].program
     name = c_name(first.name)
     targets = ", ".join(m.program.target for m in members)
+    gpu = gpu_member(members)
+    if gpu is not None:
+        _, member = gpu
+        assert member.gpu is not None
+        constants.place_bundle(member.gpu, member.program.constants, _pieces(member.program))
     return "\n".join(
         [
             f"/* Library of model '{name}' for {targets}. Generated. */",
             f'#include "{name}.h"\n\n#include <string.h>\n\n'
-            '#include "ek_library.h"\n#include "ek_share.h"\n#include "kernels.h"\n',
+            f'#include "{"ek_library_gpu.h" if gpu else "ek_library.h"}"\n'
+            '#include "ek_share.h"\n#include "kernels.h"\n',
             'extern const uint8_t ek_constants[] __attribute__((visibility("hidden")));\n',
             *(_Programs(i, m, constants).text() for i, m in enumerate(members)),
             _tables(members),
-            _functions(name),
+            *([_gpu_table(members, *gpu)] if gpu else []),
+            _functions(name, gpu is not None),
         ]
     )
+
+
+def _pieces(program: Program) -> list[tuple[int, int]]:
+    """Offset and bytes of every piece of the constants that the program reads."""
+    read = [
+        (a.offset, a.nbytes) for c in program.calls for a in c.arguments if a.role == "constant"
+    ]
+    states = [(s.initial, s.tensor.nbytes) for s in program.states if s.fill is None]
+    return read + states
 
 
 class _Programs:
@@ -37,34 +60,53 @@ class _Programs:
 
     def __init__(self, index: int, member: Member, constants: Constants) -> None:
         self.index, self.program, self.hash = index, member.program, member.hash
+        self.by_layer = member.gpu is not None
         self.constants = constants
 
     def text(self) -> str:
         parts: list[str] = []
-        body = ["    (void)arena;\n    (void)threads;"]
+        layers: list[str] = []
         for j, call in enumerate(self.program.calls):
-            body.append(f"    /* {call.layer.replace('*/', '')} */")
+            comment = f"/* {call.layer.replace('*/', '')} */"
             if call.kernel.units and self.program.threads > 1 and _worth(call):
                 name = f"part{self.index}_{j}"
                 parts.append(self._part(name, call))
                 units = call.kernel.units
-                body.append(
-                    f"    ek_share(threads, {self.program.threads}u, {name}, arena, {units}u);"
-                )
+                what = f"ek_share(threads, {self.program.threads}u, {name}, arena, {units}u);"
             else:
-                body.append(f"    {self._whole(call)}")
-        run = f"static void run{self.index}(uint8_t *arena, const ek_parallel_t *threads)\n{{\n"
+                what = self._whole(call)
+            layers.append(f"{comment}\n    {what}")
         return "\n".join(
             [
                 f"/* ---- {self.program.target} */\n",
                 *parts,
-                run + "\n".join(body) + "\n}\n",
+                self._run_by_layer(layers) if self.by_layer else self._run(layers),
                 self._reset(),
                 _offsets(f"inputs{self.index}", self.program.inputs),
                 _offsets(f"outputs{self.index}", self.program.outputs),
                 f"static const uint8_t hash{self.index}[8] = "
                 f"{{{', '.join(f'0x{b:02x}' for b in self.hash)}}};\n",
             ]
+        )
+
+    def _run(self, layers: Sequence[str]) -> str:
+        body = "".join(f"    {layer}\n" for layer in layers)
+        return (
+            f"static void run{self.index}(uint8_t *arena, const ek_parallel_t *threads)\n{{\n"
+            f"    (void)arena;\n    (void)threads;\n{body}}}\n"
+        )
+
+    def _run_by_layer(self, layers: Sequence[str]) -> str:
+        """The same as a function that runs one layer, which GPUs' CPU asks for."""
+        cases = "".join(f"    case {i}u: {text}\n        break;\n" for i, text in enumerate(layers))
+        parameters = "uint8_t *arena, const ek_parallel_t *threads"
+        return (
+            f"static void layer{self.index}({parameters}, uint32_t index)\n{{\n"
+            f"    (void)arena;\n    (void)threads;\n    switch (index) {{\n{cases}"
+            "    default:\n        break;\n    }\n}\n\n"
+            f"static void run{self.index}({parameters})\n{{\n"
+            f"    for (uint32_t i = 0; i < {len(layers)}u; ++i) {{\n"
+            f"        layer{self.index}(arena, threads, i);\n    }}\n}}\n"
         )
 
     def _whole(self, call: Call) -> str:
@@ -137,6 +179,19 @@ def _tables(members: Sequence[Member]) -> str:
     )
 
 
+def _gpu_table(members: Sequence[Member], index: int, member: Member) -> str:
+    """What `ek_library_gpu_t` asks of the program that was compiled for GPUs."""
+    part = member.gpu
+    assert isinstance(part, GpuPart)
+    calls = member.program.calls
+    layers = [f"    {{{_string(c.layer)}, {_string(c.op)}}}" for c in calls] or ["    {NULL, NULL}"]
+    return (
+        "static const char *const layers[][2] = {\n" + ",\n".join(layers) + "};\n\n"
+        f"static const ek_library_gpu_t gpu = {{&library, &programs[{index}], ek_constants, "
+        f"{len(part.bundle)}u, layer{index}, layers, {len(calls)}u, {arena_end(members)}u}};\n"
+    )
+
+
 def _tensors(name: str, tensors: Sequence[Tensor]) -> str:
     rows = []
     for t in tensors:
@@ -157,9 +212,12 @@ def _string(text: str) -> str:
     return f'"{plain}"'
 
 
-def _functions(name: str) -> str:
+def _functions(name: str, gpu: bool) -> str:
     lines = []
-    for result, call, parameters, body in _FUNCTIONS:
+    functions = {call: (result, call, *rest) for result, call, *rest in _FUNCTIONS}
+    if gpu:
+        functions |= {call: (result, call, *rest) for result, call, *rest in _GPU_FUNCTIONS}
+    for result, call, parameters, body in functions.values():
         text = f"{result}NAME_{call}({parameters})\n{{\n    {body}\n}}\n"
         lines.append("EK_API " + text.replace("NAME", name))
     return '#define EK_API __attribute__((visibility("default")))\n\n' + "\n".join(lines)
@@ -196,3 +254,20 @@ _FUNCTIONS = (
     ("size_t ", "context_bytes", "void", "return library.context_bytes;"),
 )  # fmt: skip
 CALLS = tuple(call for _, call, _, _ in _FUNCTIONS)
+#: In libraries for GPUs: other bodies of some, and further functions.
+_GPU_FUNCTIONS = (
+    (_STATUS, "open", "NAME_t *model, size_t nbytes, const char *target",
+     "return ek_library_gpu_open(&gpu, model, nbytes, target);"),
+    (_STATUS, "run", "NAME_t *model", "return ek_library_gpu_run(&gpu, model, NULL);"),
+    (_STATUS, "run_parallel", "NAME_t *model, const ek_parallel_t *threads",
+     "return ek_library_gpu_run(&gpu, model, threads);"),
+    (_STATUS, "close", "NAME_t *model", "return ek_library_gpu_close(&gpu, model);"),
+    (_STATUS, "gpu_open_with",
+     "NAME_t *model, const ek_gpu_loader_t *loader, const ek_gpu_settings_t *settings",
+     "return ek_library_gpu_attach(&gpu, model, loader, settings);"),
+    (_STATUS, "gpu_summary", "const NAME_t *model, ek_gpu_summary_t *summary",
+     "return ek_library_gpu_summary(&gpu, model, summary);"),
+    (_STATUS, "gpu_layer", "const NAME_t *model, uint32_t index, ek_gpu_layer_summary_t *layer",
+     "return ek_library_gpu_layer(&gpu, model, index, layer);"),
+)  # fmt: skip
+GPU_CALLS = tuple(dict.fromkeys((*CALLS, *(call for _, call, _, _ in _GPU_FUNCTIONS))))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from codegen.int8 import int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -20,7 +21,6 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.mve.conv2d import int8_only
 from codegen.mve.routine import MveRoutine
 from codegen.schedules import _window
 from edgekit.ops.requant import clamp_of_output
@@ -36,8 +36,6 @@ CALL = 30
 def candidates(layer: Layer) -> list[Candidate]:
     """One, for windows of 2 to 255 pixels without padding."""
     int8_only(layer)
-    if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
-        raise NotApplicable("activations of 16 bits")
     kernel = layer.node.attrs["kernel"]
     p: dict[str, Any] = {
         **_window.params(layer, (kernel[0], kernel[1])),

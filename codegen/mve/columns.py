@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from functools import cache
 
+from codegen.int8 import Requant
 from codegen.kernel import Cost
 from codegen.mve import requant
-from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import EVEN, MveRoutine
 from codegen.thumb.routine import Routine
 
@@ -71,7 +71,7 @@ def sums(
         "mve_sums", "const int8_t *x", "const int8_t *w", "const int8_t *q", "int8_t *y",
         "const int32_t *at", *(f"int32_t {name}" for name in _SUMS),
     )  # fmt: skip
-    how = VectorRequant(form, 0, -128, 126 if clamped else 127)
+    how = Requant(form, 0, -128, 126 if clamped else 127)
     vectors = -(-words // 4)
     ends = [("zp", "r2"), ("one", "r4")] + ([("low", "r6"), ("high", "r8")] if clamped else [])
     ends += [("y_next", "r10")] if shift else []
@@ -121,7 +121,7 @@ def _channel(r: MveRoutine, channel: int, vectors: int, shift: int, carry: bool)
         r("add r1, #4")
 
 
-def _results(r: MveRoutine, how: VectorRequant, shift: int, partial: bool, ends: list[str]) -> None:
+def _results(r: MveRoutine, how: Requant, shift: int, partial: bool, ends: list[str]) -> None:
     r("vmov q2[2], q2[0], r0, r4", "vmov q2[3], q2[1], r2, r6")
     found = ["q2"]
     if shift:

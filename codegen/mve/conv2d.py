@@ -7,12 +7,12 @@ at a time, anything else two pixels by four channels.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import Requant, as_conv, int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -24,10 +24,9 @@ from codegen.kernel import (
     Written,
 )
 from codegen.mve import gather, gemm, requant
-from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import MveRoutine
 from codegen.overlap import Steps, sharing, tile_steps
-from codegen.schedules import _float, _window
+from codegen.schedules import _window
 
 #: Bytes of gathered taps that a block of pixels may take.
 GATHER_BYTES = 2048
@@ -37,38 +36,14 @@ TILE = 16
 CALL = 26
 
 
-def _as_conv(layer: Layer) -> Layer:
-    """A fully connected layer as a 1x1 convolution with a pixel for each row."""
-    if layer.node.op != "fully_connected":
-        return layer
-    x, w, bias = layer.inputs
-    channels, taps = w.shape
-    rows = x.size // taps
-    data = layer.constants[w.name].reshape(channels, 1, 1, taps)
-    return replace(
-        layer,
-        inputs=(replace(x, shape=(1, 1, rows, taps)), replace(w, shape=data.shape), bias),
-        constants={**layer.constants, w.name: data},
-        output=replace(layer.output, shape=(1, 1, rows, channels)),
-    )
-
-
-def int8_only(layer: Layer) -> None:
-    """Refuse what these kernels do not compute."""
-    _float.refuse(layer)
-    if layer.node.attrs.get("weight_bits", 8) != 8:
-        raise NotApplicable(f"weights of {layer.node.attrs['weight_bits']} bits")
-
-
 def candidates(given: Layer) -> list[Candidate]:
     """One for each of `_tiles`."""
-    layer = _as_conv(given)
+    layer = as_conv(given)
     int8_only(layer)
     groups = layer.node.attrs.get("groups", 1)
     if groups != 1:
         raise NotApplicable(f"{groups} groups")
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    w, channels = layer.inputs[1], analyse(layer)
     how = requant.plan(channels)
     params: dict[str, Any] = {
         **_window.params(layer, (w.shape[1], w.shape[2])),
@@ -115,7 +90,7 @@ class _Conv:
 
     def __init__(self, p: dict[str, Any]) -> None:
         self.p = p
-        self.how = VectorRequant.of(p)
+        self.how = Requant.of(p)
         self.window = gather.Window.of(p)
         self.k = p["kernel"][0] * p["kernel"][1] * p["C"]
         self.chunks = gemm.chunks_of(self.k)

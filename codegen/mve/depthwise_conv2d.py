@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import Requant, int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -24,8 +25,6 @@ from codegen.kernel import (
     Written,
 )
 from codegen.mve import columns, requant
-from codegen.mve.conv2d import int8_only
-from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import MveRoutine
 from codegen.overlap import sharing
 from codegen.schedules import _window
@@ -44,7 +43,7 @@ class _Plan:
 
     def __init__(self, p: dict[str, Any]) -> None:
         self.p = p
-        self.how = VectorRequant.of(p)
+        self.how = Requant.of(p)
         self.kh, self.kw = p["kernel"]
         self.sh, self.sw = p["strides"]
         self.dh, self.dw = p["dilations"]
@@ -106,9 +105,8 @@ class _Plan:
 def candidates(layer: Layer) -> list[Candidate]:
     """One, where every channel has one filter and its taps fit four vectors."""
     int8_only(layer)
-    w = layer.constants[layer.inputs[1].name]
-    kh, kw, out = w.shape
-    channels = analyse(layer, np.ascontiguousarray(w.reshape(-1, out).T))
+    kh, kw, out = layer.inputs[1].shape
+    channels = analyse(layer)
     how = requant.plan(channels)
     p: dict[str, Any] = {
         **_window.params(layer, (kh, kw)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.int8 import int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -17,7 +18,6 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.mve.conv2d import int8_only
 from codegen.mve.routine import MveRoutine
 from codegen.overlap import element_steps, sharing
 from edgekit.ops.requant import add_params, mul_params, tensor_quant

@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
+from codegen.int8 import Requant
 from codegen.mve import requant
-from codegen.mve.requant import VectorRequant
 from codegen.mve.routine import EVEN, MveRoutine
 
 CHUNK = 16
@@ -54,7 +54,7 @@ def rows(unroll: int, looped: bool, form: str, clamped: bool, partial: bool) -> 
         "mve_rows", "const int8_t *x", "int8_t *y", "const int8_t *w", "const int8_t *q",
         *(f"int32_t {name}" for name in _ROWS),
     )  # fmt: skip
-    how = VectorRequant(form, 0, -128, 126 if clamped else 127)
+    how = Requant(form, 0, -128, 126 if clamped else 127)
     # What the end of a tile reads at once, in the order of its registers.
     ends = [("x_step", "r0"), ("y_stride", "r2"), ("zp", "r4"), ("w", "r5"), ("one", "r6")]
     ends += [("low", "r8"), ("high", "r10")] if clamped else []
@@ -135,7 +135,7 @@ def vector(unroll: int, looped: bool, form: str, clamped: bool, partial: bool) -
         "mve_vector", "const int8_t *x", "int8_t *y", "const int8_t *w", "const int8_t *q",
         *(f"int32_t {name}" for name in _VECTOR),
     )  # fmt: skip
-    how = VectorRequant(form, 0, -128, 126 if clamped else 127)
+    how = Requant(form, 0, -128, 126 if clamped else 127)
     first = r.enter(1)
     at = {name: f"[sp, #{first + 4 * i}]" for i, name in enumerate(_VECTOR)}
     # x in the slot, r1 reads it; r3 the operands, r5 the weights, r7 the results, r9 the channels.

@@ -19,52 +19,22 @@ the scalar 1 adds (2 * x * 1) >> 32, which is -1 for negative x and else 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from codegen.channels import Channels
+from codegen.int8 import Requant
 from codegen.kernel import NotApplicable
 from codegen.thumb.routine import Routine
 
-#: Bytes of the operands of four channels: biases, multipliers, shifts.
-GROUP_BYTES = 36
 
-
-@dataclass(frozen=True)
-class VectorRequant:
-    """How accumulators become int8: the form, and the clamp where it is not all of int8."""
-
-    form: str
-    zero_point: int
-    low: int
-    high: int
-
-    @property
-    def clamped(self) -> bool:
-        return (self.low, self.high) != (-128, 127)
-
-    @property
-    def params(self) -> dict[str, int | str]:
-        """What a kernel's text depends on."""
-        return {"requant": self.form, "zy": self.zero_point, "low": self.low, "high": self.high}
-
-    @staticmethod
-    def of(params: dict[str, int | str]) -> VectorRequant:
-        return VectorRequant(
-            str(params["requant"]), int(params["zy"]), int(params["low"]), int(params["high"])
-        )
-
-
-def plan(channels: Channels) -> VectorRequant:
+def plan(channels: Channels) -> Requant:
     """The cheapest form; raises NotApplicable where none is exact."""
-    if channels.types != {"x_dtype": "int8", "y_dtype": "int8"}:
-        raise NotApplicable("activations of 16 bits")
     if (channels.shift > 0).any():
         raise NotApplicable(f"left shifts of up to {int(channels.shift.max())}")
     if not channels.relu and (channels.shift == 0).any():
         raise NotApplicable("right shifts of 0 without ReLU")
-    return VectorRequant(
+    return Requant(
         "relu" if channels.relu else "general",
         channels.output_zero_point,
         channels.qmin,
@@ -93,7 +63,7 @@ def pack(channels: Channels, group: int = 4) -> np.ndarray:
 
 def emit(
     routine: Routine,
-    how: VectorRequant,
+    how: Requant,
     vectors: Sequence[tuple[str, str, str, str]],
     zero_point: str,
     one: str,

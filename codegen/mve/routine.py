@@ -43,9 +43,9 @@ class MveRoutine(routine.Routine):
     def low_overhead_loop(self, name: str) -> Iterator[None]:
         """Repeat as often as lr says; lr is not to be touched inside."""
         self("dls lr, lr")
-        with self._loop(name):
+        with self.part(name) as first:
             yield
-            self(f"le lr, {self._inner()}b")
+            self(f"le lr, {first}b")
 
     def statement(self, line: str) -> str:
         """As in a `Routine`; vector instructions are functions of ek_mve.h."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from codegen.int8 import int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -19,7 +20,7 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.neon.requant import INSTRUCTIONS, VectorRequant, int8_only
+from codegen.neon.requant import INSTRUCTIONS, VectorRequant
 from codegen.overlap import sharing
 from edgekit.ops.requant import add_params, tensor_quant
 

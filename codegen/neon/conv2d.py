@@ -8,10 +8,10 @@ Parts are blocks of pixels, or groups of channels where all pixels are one block
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from codegen.channels import analyse
+from codegen.int8 import as_conv, int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -23,7 +23,7 @@ from codegen.kernel import (
     Written,
 )
 from codegen.neon import gather, gemm, requant
-from codegen.neon.requant import VectorRequant, int8_only
+from codegen.neon.requant import VectorRequant
 from codegen.schedules import _window
 
 #: Bytes of gathered taps that a block of pixels may take.
@@ -36,31 +36,14 @@ PARTS = 8
 PIXEL_BYTES = 8192
 
 
-def _as_conv(layer: Layer) -> Layer:
-    """A fully connected layer as a 1x1 convolution with a pixel for each row."""
-    if layer.node.op != "fully_connected":
-        return layer
-    x, w, bias = layer.inputs
-    channels, taps = w.shape
-    rows = x.size // taps
-    data = layer.constants[w.name].reshape(channels, 1, 1, taps)
-    return replace(
-        layer,
-        inputs=(replace(x, shape=(1, 1, rows, taps)), replace(w, shape=data.shape), bias),
-        constants={**layer.constants, w.name: data},
-        output=replace(layer.output, shape=(1, 1, rows, channels)),
-    )
-
-
 def candidates(given: Layer) -> list[Candidate]:
     """One, for any shape without groups."""
     int8_only(given)
-    layer = _as_conv(given)
+    layer = as_conv(given)
     groups = layer.node.attrs.get("groups", 1)
     if groups != 1:
         raise NotApplicable(f"{groups} groups")
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    w, channels = layer.inputs[1], analyse(layer)
     params: dict[str, Any] = {
         **_window.params(layer, (w.shape[1], w.shape[2])),
         "O": w.shape[0],

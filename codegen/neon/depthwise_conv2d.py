@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -24,7 +25,7 @@ from codegen.kernel import (
     Written,
 )
 from codegen.neon import requant
-from codegen.neon.requant import INSTRUCTIONS, VectorRequant, int8_only
+from codegen.neon.requant import INSTRUCTIONS, VectorRequant
 from codegen.schedules import _window
 
 LANES = 8
@@ -43,9 +44,8 @@ MOST = 255
 def candidates(layer: Layer) -> list[Candidate]:
     """One, where every channel has one filter."""
     int8_only(layer)
-    w = layer.constants[layer.inputs[1].name]
-    kh, kw, out = w.shape
-    channels = analyse(layer, np.ascontiguousarray(w.reshape(-1, out).T))
+    kh, kw, out = layer.inputs[1].shape
+    channels = analyse(layer)
     p: dict[str, Any] = _upright({
         **_window.params(layer, (kh, kw)),
         **requant.plan(channels).params,

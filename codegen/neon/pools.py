@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from codegen.int8 import int8_only
 from codegen.kernel import (
     Candidate,
     Cost,
@@ -20,7 +21,6 @@ from codegen.kernel import (
     Template,
     Written,
 )
-from codegen.neon.requant import int8_only
 from codegen.schedules import _window
 from edgekit.ops.pooling import counts_padding
 from edgekit.ops.requant import clamp_of_output

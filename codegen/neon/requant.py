@@ -16,40 +16,17 @@ any     always; the zero point is added in 32 bits, as it     9
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from codegen.channels import Channels
-from codegen.kernel import Layer, NotApplicable
-from codegen.schedules import _float
+from codegen.int8 import Requant
 
 INSTRUCTIONS = {"relu": 2, "right": 3, "any": 9}
 
 
-@dataclass(frozen=True)
-class VectorRequant:
-    """How accumulators become int8: the form, and the clamp where it is not all of int8."""
-
-    form: str
-    zero_point: int
-    low: int
-    high: int
-
-    @property
-    def clamped(self) -> bool:
-        """Whether narrowing alone does not clamp."""
-        return (self.low, self.high) != (-128, 127)
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """What a kernel's text depends on."""
-        return {"requant": self.form, "zy": self.zero_point, "low": self.low, "high": self.high}
-
-    @staticmethod
-    def of(p: dict[str, Any]) -> VectorRequant:
-        return VectorRequant(p["requant"], p["zy"], p["low"], p["high"])
+class VectorRequant(Requant):
+    """How accumulators become int8, as C."""
 
     @property
     def suffix(self) -> str:
@@ -91,15 +68,6 @@ class VectorRequant:
 
 #: Parameters of functions that requantize, at the end of theirs.
 PARAMETERS = ("int32_t zp", "int32_t low", "int32_t high")
-
-
-def int8_only(layer: Layer) -> None:
-    """Refuse what these kernels do not compute."""
-    _float.refuse(layer)
-    if layer.node.attrs.get("weight_bits", 8) != 8:
-        raise NotApplicable(f"weights of {layer.node.attrs['weight_bits']} bits")
-    if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
-        raise NotApplicable("activations of 16 bits")
 
 
 def plan(channels: Channels) -> VectorRequant:

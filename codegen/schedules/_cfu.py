@@ -138,8 +138,8 @@ class Tiling:
         return sharing(candidate, steps if self.copied else np.repeat(steps, 2, axis=0))
 
 
-def rows_of(layer: Layer, weights: np.ndarray) -> Channels:
-    """The layer's integers; `weights` int8 [O, taps].
+def analysed(layer: Layer) -> Channels:
+    """The layer's integers.
 
     Raises:
         NotApplicable: where the unit has no form for them.
@@ -149,7 +149,7 @@ def rows_of(layer: Layer, weights: np.ndarray) -> Channels:
             raise NotApplicable(f"'{value.name}' is {value.dtype}, the unit has int8 only")
     if layer.node.attrs.get("weight_bits", 8) != 8:
         raise NotApplicable(f"int{layer.node.attrs['weight_bits']} weights")
-    channels = analyse(layer, weights)
+    channels = analyse(layer)
     if (channels.shift > 0).any():
         raise NotApplicable(f"a left shift of {int(channels.shift.max())}, the unit has none")
     return channels

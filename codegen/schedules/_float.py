@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from codegen.kernel import Candidate, KernelSpec, Layer, NotApplicable, Operand
+from codegen.kernel import Candidate, KernelSpec, Layer, Operand
 from codegen.overlap import Steps, sharing, tile_steps, window_steps
 from codegen.schedules import _window
 from edgekit.graph import Value
@@ -22,16 +22,6 @@ from edgekit.ops.requant import tensor_quant
 
 def is_float(layer: Layer) -> bool:
     return bool(layer.node.attrs.get("float"))
-
-
-def refuse(layer: Layer) -> None:
-    """For families of integer kernels.
-
-    Raises:
-        NotApplicable: where the layer computes in float32.
-    """
-    if is_float(layer):
-        raise NotApplicable("a float32 layer")
 
 
 def _format(value: Value) -> list[Any]:

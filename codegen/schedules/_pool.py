@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, KernelSpec, Layer, Operand
 from codegen.overlap import sharing, window_steps
-from codegen.schedules import _float, _window
+from codegen.schedules import _window
 from edgekit.ops.requant import clamp_of_output
 
 
 def select(op: str, layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     kernel = layer.node.attrs["kernel"]
     spec = KernelSpec(
         op,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, Family, Layer
-from codegen.schedules import _elementwise, _float
+from codegen.schedules import _elementwise
 from codegen.schedules._requant import requantized
 from edgekit.ops.requant import clip_params, tensor_quant
 
 
 def _select(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     params = clip_params(layer.node, list(layer.inputs), layer.output)._asdict()
     points = [tensor_quant(v)[1] for v in (layer.inputs[0], layer.output)]
     return _elementwise.select("clip", layer, {**params, "zero_points": points})

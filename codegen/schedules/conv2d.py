@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import Steps, channel_steps, sharing, tile_steps
 from codegen.schedules import _cfu, _float, _gemm, _requant, _sparse, _tiles, _window
@@ -30,8 +31,7 @@ def select_c99(layer: Layer) -> Candidate:
 
 
 def _select_c99(layer: Layer) -> Candidate:
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    w, channels = layer.inputs[1], analyse(layer)
     p = _params(layer)
     tiles = _tiles.Tiles(p)
     if tiles.applies:
@@ -134,7 +134,7 @@ class AsInt32:
 
 
 def select_arm_dsp(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     return _sparse.smallest(layer, _select_arm_dsp)
 
 
@@ -142,8 +142,7 @@ def _select_arm_dsp(layer: Layer) -> Candidate:
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    w, channels = layer.inputs[1], analyse(layer)
     if p["weight_bits"] == 4 and channels.bound >= 1 << 26:
         raise NotApplicable(f"int4: an accumulator can reach {channels.bound}, the limit is 2^26")
     p |= layer.types
@@ -174,12 +173,12 @@ def schedule_arm_dsp(p: dict[str, Any]) -> Any:
 
 
 def select_rv_cfu(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     p = _params(layer)
     if p["groups"] != 1:
         raise NotApplicable(f"{p['groups']} groups")
     w = layer.constants[layer.inputs[1].name]
-    channels = _cfu.rows_of(layer, w.reshape(w.shape[0], -1))
+    channels = _cfu.analysed(layer)
     tiling = _cfu.Tiling(p)
     packed = _cfu.pack(tiling, channels.weights.reshape(w.shape))
     return _cfu.candidate_of(layer, "conv2d", tiling, channels, packed)

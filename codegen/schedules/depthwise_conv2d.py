@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import analyse
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import row_steps, sharing, window_steps
 from codegen.schedules import _cfu, _float, _requant, _window
@@ -29,12 +30,6 @@ def _params(layer: Layer) -> dict[str, Any]:
     return {**_window.params(layer, (kh, kw)), "O": out, "weight_bits": weight_bits(layer)}
 
 
-def _by_channel(layer: Layer) -> np.ndarray:
-    """Weights as int8 [O, KH*KW]."""
-    w = layer.constants[layer.inputs[1].name]
-    return np.ascontiguousarray(w.reshape(-1, w.shape[2]).T)
-
-
 def _operands(layer: Layer, weight_count: int) -> tuple[Operand, ...]:
     return (
         Operand("x", layer.inputs[0].dtype, layer.inputs[0].size, "input"),
@@ -47,7 +42,7 @@ def _operands(layer: Layer, weight_count: int) -> tuple[Operand, ...]:
 def _select_c99(layer: Layer) -> Candidate:
     if _float.is_float(layer):
         return _float.select_depthwise(layer)
-    channels = analyse(layer, _by_channel(layer))
+    channels = analyse(layer)
     taps_first = pack_in_order(np.ascontiguousarray(channels.weights.T), weight_bits(layer))
     p = _params(layer)
     # With padding an output row's input rows are copied before any of it is written.
@@ -131,8 +126,8 @@ class _Columns:
 
 
 def _select_arm_dsp(layer: Layer) -> Candidate:
-    _float.refuse(layer)
-    channels = analyse(layer, _by_channel(layer))
+    integers_only(layer)
+    channels = analyse(layer)
     packed = pack_in_order(channels.weights, weight_bits(layer))
     spec = KernelSpec(
         "depthwise_conv2d",
@@ -226,13 +221,13 @@ def _schedule_arm_dsp(p: dict[str, Any]) -> Any:
 
 
 def _select_rv_cfu(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     p = _params(layer)
     if p["O"] != p["C"] or p["C"] % _cfu.CHANNELS:
         raise NotApplicable(f"{p['C']} to {p['O']} channels, the unit takes fours of as many")
     if p["kernel"] == [1, 1]:
         raise NotApplicable("a window of one pixel, nothing is summed")
-    channels = _cfu.rows_of(layer, _by_channel(layer))
+    channels = _cfu.analysed(layer)
     taps = channels.weights.reshape(p["O"] // 4, 4, *p["kernel"])
     packed = np.ascontiguousarray(taps.transpose(0, 2, 3, 1))
     tiling = _cfu.Tiling(p, depthwise=True)

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from codegen.int8 import as_conv
 from codegen.kernel import Candidate, Family, Layer
 from codegen.schedules import conv2d
 
 
-def _as_conv(layer: Layer) -> Layer:
-    x, w, bias = layer.inputs
-    out_channels, taps = w.shape
-    rows = x.size // taps
-    data = layer.constants[w.name].reshape(out_channels, 1, 1, taps)
-    return replace(
-        layer,
-        inputs=(replace(x, shape=(1, 1, rows, taps)), replace(w, shape=data.shape), bias),
-        constants={**layer.constants, w.name: data},
-        output=replace(layer.output, shape=(1, 1, rows, out_channels)),
-    )
-
-
 def _select_c99(layer: Layer) -> Candidate:
-    return conv2d.select_c99(_as_conv(layer))
+    return conv2d.select_c99(as_conv(layer))
 
 
 def _select_arm_dsp(layer: Layer) -> Candidate:
-    return conv2d.select_arm_dsp(_as_conv(layer))
+    return conv2d.select_arm_dsp(as_conv(layer))
 
 
 def _select_rv_cfu(layer: Layer) -> Candidate:
-    return conv2d.select_rv_cfu(_as_conv(layer))
+    return conv2d.select_rv_cfu(as_conv(layer))
 
 
 FAMILIES = {

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from codegen.int8 import integers_only
 from codegen.kernel import Candidate, Family, KernelSpec, Layer, Operand
 from codegen.overlap import element_steps, sharing
-from codegen.schedules import _float
 from edgekit.ops.fixedpoint import TABLE_STEPS
 from edgekit.ops.requant import SOFTMAX_SUM_BITS, softmax16_params, softmax_params
 
@@ -23,7 +23,7 @@ FEW = 128
 
 
 def _select(layer: Layer) -> Candidate:
-    _float.refuse(layer)
+    integers_only(layer)
     if layer.output.dtype == "int16":
         return _select16(layer)
     width = layer.output.shape[-1]

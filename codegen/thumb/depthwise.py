@@ -52,8 +52,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
         raise NotApplicable(f"{p['C']} channels are no multiple of {CHANNELS}")
     if p["dilations"] != [1, 1]:
         raise NotApplicable("dilated taps")
-    weights = np.ascontiguousarray(layer.constants[layer.inputs[1].name].transpose(2, 0, 1))
-    channels = requant.settled(analyse(layer, weights.reshape(out, -1)))
+    channels = requant.settled(analyse(layer))
     rq = _requant(channels)
     by_tap = channels.weights.reshape(out, kh, kw)
     params = {**p, **rq.params, "zx": channels.input_zero_point, "template": "depthwise_columns"}

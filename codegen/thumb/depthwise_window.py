@@ -119,8 +119,7 @@ def _candidates(layer: Layer) -> list[Candidate]:
     taps = kh * kw
     if taps < 2:
         raise NotApplicable("one tap")
-    weights = np.ascontiguousarray(layer.constants[layer.inputs[1].name].transpose(2, 0, 1))
-    channels = requant.settled(analyse(layer, weights.reshape(out, -1)))
+    channels = requant.settled(analyse(layer))
     q = requant.plan(channels, channels.weights)
     params = {"template": "depthwise_window", "C": out, "taps": taps, **q.params}
     packed = pack_constants(q, channels.weights)

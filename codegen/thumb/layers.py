@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from codegen.channels import Channels, analyse
+from codegen.int8 import int8_weights
 from codegen.kernel import Candidate, Cost, KernelSpec, Layer, NotApplicable, Operand
 from codegen.overlap import sharing, tile_steps
 from codegen.schedules import _window
@@ -19,8 +20,7 @@ def params(layer: Layer) -> dict[str, Any]:
         NotApplicable: for groups, floats, four-bit weights.
     """
     attrs = layer.node.attrs
-    if attrs.get("float") or attrs.get("weight_bits", 8) != 8:
-        raise NotApplicable("weights are not int8")
+    int8_weights(layer)
     if attrs.get("groups", 1) != 1:
         raise NotApplicable(f"{attrs['groups']} groups")
     shape = layer.inputs[1].shape
@@ -51,9 +51,8 @@ def part_of(taps: int, most: int) -> int:
 
 def channels_of(layer: Layer, taps: int) -> tuple[Channels, np.ndarray]:
     """The layer's channels, and their weights int8 [O, taps] with zeros at the end of each row."""
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
-    weights = np.zeros((w.shape[0], taps), np.int8)
+    channels = analyse(layer)
+    weights = np.zeros((len(channels.weights), taps), np.int8)
     weights[:, : channels.weights.shape[1]] = channels.weights
     return channels, weights
 

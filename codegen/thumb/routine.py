@@ -11,55 +11,25 @@ are whole words of the stack; nothing else may be addressed through sp.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 from codegen.kernel import Cost
+from codegen.routine import Block, StructuredRoutine
 from codegen.thumb.as_c import REGISTERS, operands, register_list, statement
 
 #: Words of the stack that the C form has: saved registers, spills and stack arguments.
 STACK_WORDS = 64
-OPPOSITE = {"eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi"}
 REFILL = 2  # cycles of a taken branch's pipeline refill, as edgekit.devices.emulators.cycles has it
 
 
-@dataclass
-class _Block:
-    """Lines and loops in order; `loop` is "" for the routine itself."""
-
-    loop: str
-    items: list[str | _Block] = field(default_factory=list)
-
-
-class Routine:
-    """Instructions of one function under a stem; `parameters` are C declarations in order.
-
-    `name` is the stem with a hash of the text, so that equal routines are one function and
-    different ones never clash.
-    """
+class Routine(StructuredRoutine):
+    """A `StructuredRoutine` in unified syntax, with a form in C."""
 
     #: Macro of the cores that assemble the instructions.
     guard = "EK_THUMB_DSP"
-
-    def __init__(self, stem: str, *parameters: str) -> None:
-        self.stem = stem
-        self.parameters = parameters
-        self.body = _Block("")
-        self._stack = [self.body]
-        self._labels = 0
-
-    def __call__(self, *lines: str) -> None:
-        """Append instructions, in unified syntax."""
-        self._stack[-1].items += lines
-
-    def label(self) -> int:
-        """A new label's number; place it as ``f"{n}:"``, jump to ``f"{n}f"`` or ``f"{n}b"``."""
-        self._labels += 1
-        return self._labels
 
     def constant(self, register: str, value: int) -> None:
         """Load a 32-bit constant."""
@@ -72,70 +42,20 @@ class Routine:
             self(f"movw {register}, #{value & 0xFFFF}", f"movt {register}, #{value >> 16}")
 
     @contextmanager
-    def loop(self, name: str, counter: str, step: int = 1) -> Iterator[None]:
-        """Repeat until `counter`, lowered by `step` at the end of each round, is zero."""
-        with self._loop(name):
-            yield
-            self(f"subs {counter}, {counter}, #{step}", f"bne {self._inner()}b")
-
-    @contextmanager
-    def until(self, name: str, left: str, right: str, condition: str = "ne") -> Iterator[None]:
-        """Repeat while `left` `condition` `right` at the end of a round ("ne", "lo", ...)."""
-        with self._loop(name):
-            yield
-            self(f"cmp {left}, {right}", f"b{condition} {self._inner()}b")
-
-    @contextmanager
     def until_aligned(self, name: str, pointer: str, alignment: int) -> Iterator[None]:
         """Repeat until a pointer to words is aligned at a round's end.
 
         `alignment` is a power of two to 1024, which the immediate of TST holds.
         """
-        with self._loop(name):
+        with self.part(name) as first:
             yield
-            self(f"tst {pointer}, #{alignment - 4}", f"bne {self._inner()}b")
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[int]:
-        """Instructions that run `name` times each time; yields the label before them.
-
-        For jumps that leave instructions out and loops of another structure, whose branches the
-        caller writes.
-        """
-        with self._loop(name):
-            yield self._inner()
-
-    @contextmanager
-    def _loop(self, name: str) -> Iterator[None]:
-        block = _Block(name)
-        block.items.append(f"{self.label()}:")
-        self._stack[-1].items.append(block)
-        self._stack.append(block)
-        yield
-        self._stack.pop()
-
-    @contextmanager
-    def when(self, name: str, condition: str) -> Iterator[None]:
-        """Instructions that run if `condition` ("ne", "lo", ...) holds; `name` counts them.
-
-        The trips of `name` are 1 or 0 for each time that the condition is met or not.
-        """
-        after = self.label()
-        self(f"b{OPPOSITE[condition]} {after}f")
-        with self.part(name):
-            yield
-        self(f"{after}:")
+            self(f"tst {pointer}, #{alignment - 4}", f"bne {first}b")
 
     def jump(self, register: str, labels: Sequence[int]) -> None:
         """Jump forward to ``labels[register]``."""
         table = self.label()
         offsets = ", ".join(f"({label}f - {table}b) / 2" for label in labels)
         self(f"tbh [pc, {register}, lsl #1]; {table}: .short {offsets}")
-
-    def _inner(self) -> int:
-        first = self._stack[-1].items[0]
-        assert isinstance(first, str)
-        return int(first[:-1])
 
     def enter(self, words: int = 0) -> int:
         """Save r4 to r11 and lr, reserve `words` on the stack; sp offset of the fifth argument."""
@@ -151,21 +71,6 @@ class Routine:
         self("pop {r4-r11, pc}")
 
     # ---- results
-
-    @property
-    def lines(self) -> list[str]:
-        """All instructions and labels in order."""
-        return list(_flat(self.body))
-
-    @property
-    def name(self) -> str:
-        text = "\n".join((*self.parameters, *self.lines))
-        return f"ek_{self.stem}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-    @property
-    def code_bytes(self) -> int:
-        """Bytes of the assembled routine: an estimate from above, 4 for each instruction."""
-        return 4 * sum(not line.endswith(":") for line in self.lines)
 
     def cost(self, **trips: int | Fraction) -> Cost:
         """Instructions and estimated cycles of one call, given each loop's trips by name.
@@ -226,20 +131,12 @@ def _register(declaration: str, name: str) -> str:
     return f"(ek_t_reg){name}" if "*" in declaration else f"EK_T_R({name})"
 
 
-def _flat(block: _Block) -> Iterator[str]:
-    for item in block.items:
-        if isinstance(item, str):
-            yield item
-        else:
-            yield from _flat(item)
-
-
-def _cost(block: _Block, trips: dict[str, int | Fraction]) -> tuple[int | Fraction, int | Fraction]:
+def _cost(block: Block, trips: dict[str, int | Fraction]) -> tuple[int | Fraction, int | Fraction]:
     instructions: int | Fraction = 0
     cycles: int | Fraction = 0
     previous = ""
     for item in block.items:
-        if isinstance(item, _Block):
+        if isinstance(item, Block):
             rounds = trips[item.loop]
             inner_instructions, inner_cycles = _cost(item, trips)
             instructions += rounds * inner_instructions

@@ -128,8 +128,7 @@ def params(layer: Layer) -> dict[str, Any]:
 
 def analysed(layer: Layer, p: dict[str, Any]) -> tuple[Channels, np.ndarray]:
     """Channels and their weights int8 [O, 3, 3, C], constant channels rewritten."""
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(w.shape[0], -1))
+    channels = analyse(layer)
     return channels, channels.weights.reshape(p["O"], 3, 3, p["C"])
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-import edgekit
+from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from edgekit.errors import EdgekitError
@@ -77,7 +77,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(edgekit.__version__, prog_name="edgekit")
+@click.version_option(__version__, prog_name="edgekit")
 def cli() -> None:
     """Compile trained neural networks for small devices; flash, run and profile them."""
 

@@ -43,11 +43,18 @@ def _sizes(command: Callable[..., None]) -> Callable[..., None]:
     metavar="FILE",
     help="Write the configuration's hardware to this file: Verilog-2005, module npu.",
 )
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER/NAME.toml",
+    help="Write a target with these sizes, and its two boards to FOLDER/boards.",
+)
 @json_option
 def accelerator_command(
     what: str | None,
     json_file: str | None,
     verilog: Path | None,
+    save: Path | None,
     no_tables: bool,
     lut_multipliers: bool,
     **sizes: int | None,
@@ -57,27 +64,34 @@ def accelerator_command(
     WHAT is a configuration's name, of which the options change sizes, or an output folder. Without
     it, all configurations that have a name.
     """
-    from targets.npu.config import CONFIGURATIONS
-
     changes = {name: value for name, value in sizes.items() if value is not None}
     changes |= {"tables": False} if no_tables else {}
     changes |= {"lut_multipliers": True} if lut_multipliers else {}
+    from targets.npu.config import CONFIGURATIONS
+
     if what is not None and what not in CONFIGURATIONS and Path(what).is_dir():
         if changes:
             raise click.UsageError("sizes belong to a configuration; compile again for another one")
         if verilog is not None:
             raise click.UsageError("Verilog is made of a configuration, such as npu64")
+        if save is not None:
+            raise click.UsageError("a target is made of a configuration, such as npu64")
         _streams(Path(what), json_file)
         return
-    if what is None and (changes or verilog is not None):
-        meant = "sizes are of" if changes else "Verilog is wanted of"
+    if what is None and (changes or verilog is not None or save is not None):
+        meant = "sizes are of" if changes else f"{'Verilog' if verilog else 'target'} is wanted of"
         raise click.UsageError(f"name the configuration that the {meant}, such as npu64")
-    found = [_configuration(what, changes)] if what is not None else [*CONFIGURATIONS.values()]
+    found = [_configuration(what, changes)] if what is not None else [*_known().values()]
     if verilog is not None:
         _write_verilog(found[0], verilog)
+    if save is not None:
+        _save(found[0], save)
     _resources(found, json_file)
     if verilog is not None and json_file != "-":
         click.echo(f"wrote {verilog}: module npu; docs/ACCELERATOR.md has its ports")
+    if save is not None and json_file != "-":
+        click.echo(f"wrote {save} and its boards virtual-{save.stem} and sim-{save.stem}-soc;")
+        click.echo(f"  for edgekit to know them: export EDGEKIT_TARGETS={save.parent.resolve()}")
 
 
 def _configuration(name: str, changes: dict[str, Any]) -> Accelerator:
@@ -86,19 +100,36 @@ def _configuration(name: str, changes: dict[str, Any]) -> Accelerator:
     from edgekit.errors import EdgekitError, did_you_mean
     from targets.npu.config import CONFIGURATIONS
 
-    if name not in CONFIGURATIONS:
+    known = CONFIGURATIONS if name in CONFIGURATIONS else _known()
+    if name not in known:
         raise EdgekitError(
             "E349",
             f"'{name}' is no configuration of the accelerator, nor an output folder",
-            help=did_you_mean(name, list(CONFIGURATIONS)),
+            help=did_you_mean(name, list(known)),
         )
     try:
-        changed = replace(CONFIGURATIONS[name], **changes)
-        return changed if changed == CONFIGURATIONS[name] else replace(changed, name="changed")
+        changed = replace(known[name], **changes)
+        return changed if changed == known[name] else replace(changed, name="changed")
     except ValueError as error:
         raise EdgekitError(
             "E349", f"no such accelerator: {error}", help="change the size"
         ) from None
+
+
+def _known() -> dict[str, Accelerator]:
+    """Configurations that have a name, and those of targets of one's own."""
+    from edgekit.devices.find import all_targets
+    from targets.npu.config import CONFIGURATIONS
+
+    own = {name: t.accelerator for name, t in all_targets().items()}
+    return {name: a for name, a in (own | CONFIGURATIONS).items() if a is not None}
+
+
+def _save(config: Accelerator, path: Path) -> None:
+    from edgekit.accelerator_target import target_files
+
+    for file, text in target_files(config, path).items():
+        write_file(file, text.encode())
 
 
 def _write_verilog(config: Accelerator, path: Path) -> None:

@@ -74,6 +74,8 @@ def flash_command(
         way = replace(way, program=str(firmware.elf))
         with exclusive(chosen, way, say):
             report = flash_firmware(chosen, firmware.elf, say, way)
+            if (way.route or chosen.routes[0]) == "verilator":
+                say(f"starting {chosen.name}; its simulator is built once, in minutes", 0.0)
             try:
                 with connect(chosen, access=way) as session:
                     hello = session.hello()

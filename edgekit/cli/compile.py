@@ -268,6 +268,8 @@ def print_report(report: Report, output: str) -> None:
             click.echo(f"  {short_name(layer.name)}: not {layer.runner_up}")
     click.echo(f"flash    {_b(report.flash_bytes)}: {_join(report.flash)}")
     click.echo(f"RAM      {_b(report.ram_bytes)}: {_join(report.ram)}")
+    if "stack" not in report.ram:
+        click.echo("         and the process's stack, which the GPU's driver uses too")
     if report.ram["arena"] == report.arena_lower_bound:
         click.echo("         the arena is as small as these kernels allow")
     if report.states:

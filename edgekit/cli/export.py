@@ -88,6 +88,13 @@ def export_command(
                 "folder of several models",
             )
         contents = read_contents(outs[0], mode, about)
+        if contents.target.gpu and mode == "aot":
+            raise EdgekitError(
+                "E729",
+                f"'{outs[0]}' is for {contents.target.name}, --mode aot is for CPUs only",
+                help=f"--as {', '.join(PREBUILT)} bring libraries that use the GPU, --mode "
+                "interpreter the sources of the runtime for it",
+            )
         check_outside(output, outs[0])
         targets, what = contents.target.name, mode
     written = write_package(output, chosen, contents)

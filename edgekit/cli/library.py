@@ -48,6 +48,8 @@ def _print(done: Library) -> None:
         f"constants {cell(done.constants)} B"
         + (f" of {cell(together)} B, equal ones once" if done.constants < together else "")
     )
+    if done.bundle:
+        click.echo(f"GPU      {cell(done.bundle)} B of the constants: functions, weights, samples")
     click.echo(f"static   {cell(done.static)} B")
     click.echo(f"memory   {cell(done.context)} B for an instance")
     click.echo(f"wrote    {done.path}")

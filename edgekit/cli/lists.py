@@ -18,13 +18,12 @@ _SHOWN = 44
 @json_option
 def targets_command(json_file: str | None) -> None:
     """List the CPUs that models can be compiled for."""
-    from targets import targets
+    from edgekit.devices.find import all_targets
 
-    families = {
-        t.name: (("npu",) if t.accelerator else ()) + t.families for t in targets().values()
-    }
+    known = all_targets().values()
+    families = {t.name: (("npu",) if t.accelerator else ()) + t.families for t in known}
     rows = [(t.name, t.description, ", ".join(families[t.name]), t.default_board)
-            for t in targets().values()]  # fmt: skip
+            for t in known]  # fmt: skip
     columns = ("target", "description", "kernel families", "reference board")
     if not write_json(json_file, [dict(zip(columns, row, strict=True)) for row in rows]):
         table("targets", columns, rows)

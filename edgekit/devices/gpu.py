@@ -8,9 +8,20 @@ from dataclasses import dataclass, field
 
 from edgekit.errors import EdgekitError
 from targets import Board
+from targets.linux import BIONIC
 
 #: Said wherever a time of such a device is shown.
 A_CPU = "the device is a CPU: not a GPU's speed"
+
+
+_ON_A_PC = (
+    "edgekit doctor lists what OpenCL offers on this machine; on Debian or Ubuntu "
+    "pocl-opencl-icd and mesa-opencl-icd bring devices that are CPUs"
+)
+_ON_A_PHONE = (
+    "the vendor of a phone brings OpenCL, or does not; [settings.adb] environment of a board file "
+    "of your own may name it with EDGEKIT_OPENCL_LIBRARY, or Vulkan with EDGEKIT_GPU_API=vulkan"
+)
 
 
 #: Words of `ek_gpu_verdict_t`.
@@ -106,8 +117,7 @@ class Gpu:
             raise EdgekitError(
                 "E670",
                 f"board '{board.name}' has no GPU that its program can use: {self.why}",
-                help="edgekit doctor lists what OpenCL offers on this machine; on Debian or Ubuntu "
-                "pocl-opencl-icd and mesa-opencl-icd bring devices that are CPUs",
+                help=_ON_A_PHONE if board.libc == BIONIC else _ON_A_PC,
             )
 
     def notices(self) -> list[str]:

@@ -12,7 +12,6 @@ from edgekit.devices.gpu import A_CPU
 from edgekit.devices.profile import UNACCOUNTED, Profile, Run, Work, warnings_of
 from edgekit.errors import EdgekitError
 from targets import Board
-from targets.npu.config import CONFIGURATIONS
 
 Progress = Callable[[int, int], None]
 #: How long the counter is compared with this machine's clock, and what it may be off.
@@ -82,7 +81,7 @@ def profile(
         cold=_emptied(ran) if cold else "",
         interrupts_off=interrupts_off,
         warnings=tuple(warnings),
-        lanes=CONFIGURATIONS[board.target.accelerator].macs if board.target.accelerator else 0,
+        lanes=board.target.accelerator.macs if board.target.accelerator else 0,
         device=device,
         computed_by=computed_by,
     )

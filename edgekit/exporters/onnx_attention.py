@@ -4,30 +4,28 @@ together again."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from edgekit.exporters.writer import Writer
 from edgekit.graph import Node
 
-if TYPE_CHECKING:
-    from edgekit.exporters.onnx import _Writer
-
-Write = Callable[["_Writer", Node], None]
+Write = Callable[["Writer", Node], None]
 
 
-def _step(w: _Writer, node: Node, op: str, inputs: list[str], what: str, **attrs: Any) -> str:
+def _step(w: Writer, node: Node, op: str, inputs: list[str], what: str, **attrs: Any) -> str:
     """A node in front of the one that makes the result; returns the name of what it makes."""
     out = w.fresh(f"{node.output}:{what}")
     w.emit(op, inputs, out, f"{node.name or node.output}:{what}", **attrs)
     return out
 
 
-def _number(w: _Writer, node: Node, what: str, value: float) -> str:
+def _number(w: Writer, node: Node, what: str, value: float) -> str:
     return w.constant(f"{node.output}:{what}", np.asarray(value, np.float32))
 
 
-def _matmul(w: _Writer, node: Node) -> None:
+def _matmul(w: Writer, node: Node) -> None:
     a, b = (w.get(name, "NHWC") for name in node.inputs)
     if node.attrs.get("transpose_b"):
         rank = w.rank(node.inputs[1])
@@ -41,13 +39,13 @@ def _matmul(w: _Writer, node: Node) -> None:
     w.clamped(node, "Mul", [product, _number(w, node, "scale", scale)], out)
 
 
-def _layer_norm(w: _Writer, node: Node) -> None:
+def _layer_norm(w: Writer, node: Node) -> None:
     operands = [w.get(name, "NHWC") for name in node.inputs]
     out, epsilon = w.put(node.output, "NHWC"), float(node.attrs["epsilon"])
     w.clamped(node, "LayerNormalization", operands, out, axis=-1, epsilon=epsilon)
 
 
-def _rms_norm(w: _Writer, node: Node) -> None:
+def _rms_norm(w: Writer, node: Node) -> None:
     x, gamma = (w.get(name, "NHWC") for name in node.inputs)
     squares = _step(w, node, "Mul", [x, x], "squares")
     mean = _step(w, node, "ReduceMean", [squares], "mean", axes=[-1], keepdims=1)
@@ -57,7 +55,7 @@ def _rms_norm(w: _Writer, node: Node) -> None:
     w.clamped(node, "Mul", [quotient, gamma], w.put(node.output, "NHWC"))
 
 
-def _grouped(w: _Writer, node: Node) -> None:
+def _grouped(w: Writer, node: Node) -> None:
     """instance_norm and group_norm, channels first as ONNX has them."""
     name, *vectors = node.inputs
     shape = w.graph.values[name].shape
@@ -96,7 +94,7 @@ def _grouped(w: _Writer, node: Node) -> None:
         w.emit("Transpose", [out], w.put(node.output, "NHWC"), name, perm=last)
 
 
-def _l2_normalize(w: _Writer, node: Node) -> None:
+def _l2_normalize(w: Writer, node: Node) -> None:
     x, floor = w.get(node.inputs[0], "NHWC"), float(node.attrs["epsilon"])
     length = _step(w, node, "ReduceL2", [x], "length", axes=[-1], keepdims=1)
     if floor > 0:
@@ -104,12 +102,12 @@ def _l2_normalize(w: _Writer, node: Node) -> None:
     w.emit("Div", [x, length], w.put(node.output, "NHWC"), node.name or node.output)
 
 
-def _log_softmax(w: _Writer, node: Node) -> None:
+def _log_softmax(w: Writer, node: Node) -> None:
     x, out = w.get(node.inputs[0], "NHWC"), w.put(node.output, "NHWC")
     w.emit("LogSoftmax", [x], out, node.name or node.output, axis=-1)
 
 
-def _masked_softmax(w: _Writer, node: Node) -> None:
+def _masked_softmax(w: Writer, node: Node) -> None:
     """A row in which the mask keeps nothing gives equal shares in ONNX, not zeros."""
     x, mask = (w.get(name, "NHWC") for name in node.inputs)
     beta = node.attrs.get("beta", 1.0)

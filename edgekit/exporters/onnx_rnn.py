@@ -6,15 +6,13 @@ ONNX's sequences are [T, B, I] in layout 0, the only one that onnxruntime comput
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edgekit.errors import EdgekitError
+from edgekit.exporters.writer import Writer
 from edgekit.graph import Node
-
-if TYPE_CHECKING:
-    from edgekit.exporters.onnx import _Writer
 
 #: ONNX's operator, the place of each of its gates among ours, and the number of states.
 CELLS = {
@@ -24,7 +22,7 @@ CELLS = {
 }
 
 
-def recurrent(w: _Writer, node: Node) -> None:
+def recurrent(w: Writer, node: Node) -> None:
     """One node between transposes; states that are zeros are left away."""
     op, order, count = CELLS[node.op]
     name = node.name or node.output
@@ -73,11 +71,11 @@ def recurrent(w: _Writer, node: Node) -> None:
         w.emit("Squeeze", [made, _axis(w, 0)], w.put(result, "NHWC"), f"{name}:{result}")
 
 
-def _axis(w: _Writer, axis: int) -> str:
+def _axis(w: Writer, axis: int) -> str:
     return w.constant(f"edgekit:axis {axis}", np.asarray([axis], np.int64))
 
 
-def _state(w: _Writer, node: Node, name: str) -> str:
+def _state(w: Writer, node: Node, name: str) -> str:
     """The initial state [1, B, H], "" for zeros.
 
     Raises:

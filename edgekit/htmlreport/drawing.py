@@ -71,7 +71,6 @@ class DrawnArena:
     columns: list[tuple[float, float, float, float, int]]
     buffers: list[DrawnBuffer]
     ticks: list[tuple[float, int]]
-    column_width: float
     left: float
     bars_top: float
     bars_bottom: float
@@ -118,7 +117,7 @@ def draw_arena(facts: Facts) -> DrawnArena | None:
         drawn.append(DrawnBuffer(b, _LEFT + first * column, top, width, max(height, 1.0), label))
     ticks = [(map_bottom - n * scale, n) for n in _nice(found.highest)]
     width = _LEFT + calls * column + _RIGHT
-    return DrawnArena(columns, drawn, ticks, column, _LEFT, bars_top, bars_bottom, map_top,
+    return DrawnArena(columns, drawn, ticks, _LEFT, bars_top, bars_bottom, map_top,
                       map_bottom, width, map_bottom + 40, found)  # fmt: skip
 
 

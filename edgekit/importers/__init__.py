@@ -19,7 +19,8 @@ from edgekit.errors import EdgekitError
 from edgekit.frontends import Kind, recognise
 from edgekit.graph import Graph
 from edgekit.importers.common import Unsupported, unsupported_error
-from edgekit.importers.quantized import float_layers_error, has_activation_grids, to_integer
+from edgekit.importers.integer import to_integer
+from edgekit.importers.quantized import float_layers_error, has_activation_grids
 
 __all__ = ["Unsupported", "handlers", "import_raw", "load", "unsupported"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import EdgekitError
-from edgekit.graph import Graph, GraphError, Node, Quant, Shape, State, Value
+from edgekit.graph import Graph, GraphError, Node, Quant, Shape, Value
 from edgekit.ops import operator
 from edgekit.ops.base import sentence
 
@@ -212,17 +212,6 @@ class Builder:
             i += 1
             candidate = self.fresh(f"{name}~{i}")
         return candidate
-
-    def add_state(
-        self, name: str, initial: np.ndarray, quant: Quant | None = None, following: str = ""
-    ) -> str:
-        """Declare a state; `following` names the value that it takes over after an inference, and
-        may be set later with `update_state`. Returns the state's name."""
-        check_size(f"state '{name}'", initial.shape)
-        name = self.fresh(name)
-        self.graph.add_value(Value(name, tuple(initial.shape), str(initial.dtype), quant))
-        self.graph.states.append(State(name, following or name, np.ascontiguousarray(initial)))
-        return name
 
     def update_state(self, name: str, following: str) -> None:
         """Say which value state `name` takes over after an inference."""

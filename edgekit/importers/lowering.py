@@ -1,4 +1,4 @@
-"""A float graph with grids, node by node, as an integer graph (`edgekit.importers.quantized`)."""
+"""A float graph with grids, node by node, as an integer graph (`edgekit.importers.integer`)."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import edgekit
 from edgekit.devices.find import find_target
 from edgekit.library import link
 from edgekit.library.members import opened
 from edgekit.library.sources import Sources, sources_of
 from edgekit.output import check_writable, write_folder
+from edgekit.version import __version__
 
 Progress = Callable[[str, float], None]
 MARKER = "library.json"
@@ -56,6 +56,8 @@ class Library:
     context: int
     shared: int
     static: int
+    #: Of the constants: the bundle that a GPU's part of the model is read from; 0: none.
+    bundle: int = 0
 
     @property
     def shared_code(self) -> int:
@@ -69,6 +71,7 @@ class Library:
             "programs": [asdict(p) for p in self.programs],
             "kernels": self.kernels,
             "constant_bytes": self.constants,
+            "bundle_bytes": self.bundle,
             "constant_bytes_alone": sum(p.constants for p in self.programs),
             "context_bytes": self.context,
             "shared_bytes": self.shared,
@@ -112,9 +115,10 @@ def build(
         sources.context_bytes,
         len(linked[f"lib{name}.so"]),
         len(linked[f"lib{name}.a"]),
+        sources.bundle_bytes,
     )  # fmt: skip
     say("write", 1.0)
-    about = {"edgekit": edgekit.__version__, **library.as_json()}
+    about = {"edgekit": __version__, **library.as_json()}
     marker = json.dumps(about, indent=1) + "\n"
     write_folder(output.absolute(), {**linked, **sources.beside, MARKER: marker})
     return library
@@ -122,11 +126,14 @@ def build(
 
 def _linked(sources: Sources) -> dict[str, bytes]:
     """The libraries by file name."""
-    name, target = sources.name, find_target(sources.members[0].program.target)
+    name, targets = sources.name, [find_target(m.program.target) for m in sources.members]
+    # A target for GPUs has the same CPUs, but programs with a C library.
+    cpus = [t for t in targets if not t.gpu]
+    target = cpus[0] if cpus else find_target(f"linux-{targets[0].architecture}")
     with tempfile.TemporaryDirectory(prefix="edgekit-") as temporary:
         work = Path(temporary)
         c_files = sources.write(work)
-        objects = link.compiled(work, c_files, target)
+        objects = link.compiled(work, c_files, target, gpu=any(t.gpu for t in targets))
         shared, static = work / f"lib{name}.so", work / f"lib{name}.a"
         pool = work / "libek_pool.so"
         link.shared_library(objects, name, shared)

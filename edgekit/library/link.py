@@ -9,13 +9,17 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from edgekit.devices.firmware.build import firmware_folder
-from edgekit.devices.firmware.model import support_files
+from edgekit.devices.firmware.model import RUNTIME, support_files
 from edgekit.toolchain import find_compiler
 from edgekit.toolchain.compiler import Compiler
 from edgekit.toolchain.localize import localize
 from targets import Target
 
 _FLAGS = ("-fPIC", "-fvisibility=hidden", "-g0", "-fno-addrsig")
+#: `NAME.h` is read here too, where there is no C library.
+DEFINES = {"EK_GPU_NO_DLFCN": ""}
+#: What of firmware/library goes into every library.
+LIBRARY = tuple(firmware_folder() / "library" / name for name in ("ek_library.c", "ek_cpu.c"))
 #: What the library asks of the program that it is linked into statically: any libc has them.
 MEMORY_FUNCTIONS = {"memcpy", "memmove", "memset", "memcmp"}
 
@@ -28,26 +32,43 @@ class Objects:
     paths: tuple[Path, ...]
 
 
-def compiled(sources: Path, names: Sequence[str], target: Target) -> Objects:
-    """Compile generated files and those of firmware/ that they call.
+def compiled(sources: Path, names: Sequence[str], target: Target, gpu: bool = False) -> Objects:
+    """Compile generated files and what of firmware/ they call, with `gpu` the runtime of GPUs.
 
     Raises:
         EdgekitError: E501 or E502.
     """
     compiler = find_compiler("zig", target)
     root = firmware_folder()
-    include = [
-        sources,
-        *(root / folder for folder in ("library", "include", "src", "ports/linux")),
-    ]
-    wanted = [sources / name for name in names]
-    wanted += [root / "library" / "ek_library.c", root / "library" / "ek_cpu.c"]
+    include = [sources, *included(gpu)]
+    wanted = [*(sources / name for name in names), *LIBRARY]
     support = [root / "src" / name for name in support_files()]
     made = [
-        compiler.objects(paths, include=include, opt=target.kernel_opt, flags=_FLAGS)
-        for paths in (wanted, support)
+        compiler.objects(paths, include=include, defines=DEFINES, opt=opt, flags=_FLAGS)
+        for paths, opt in (
+            (wanted, target.kernel_opt),
+            (gpu_sources() if gpu else [], "-Os"),
+            (support, target.kernel_opt),
+        )
     ]
-    return Objects(compiler, (*made[0], *_called(made[0], made[1])))
+    mine = [*made[0], *made[1]]
+    return Objects(compiler, (*mine, *_called(mine, made[2])))
+
+
+def included(gpu: bool) -> list[Path]:
+    """Folders of the headers that a library's sources ask for."""
+    folders = ("library", "include", "src", "linux", *["gpu"] * gpu)
+    return [firmware_folder() / folder for folder in folders]
+
+
+def gpu_sources() -> list[Path]:
+    """What of firmware/ goes into libraries for GPUs only."""
+    root = firmware_folder()
+    return [
+        *sorted((root / "gpu").glob("*.c")),
+        *(root / "library" / "ek_library_gpu.c", root / "linux" / "ek_system.c"),
+        *(root / "src" / name for name in RUNTIME),
+    ]
 
 
 def _called(objects: Sequence[Path], support: Sequence[Path]) -> list[Path]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import edgekit
 from edgekit.devices.find import find_target
 from edgekit.errors import EdgekitError
 from edgekit.output import Output, open_output
+from edgekit.version import __version__
 from targets import Target
 
 
@@ -27,12 +27,6 @@ def opened(folders: Sequence[Path]) -> list[Output]:
                 "E373",
                 f"'{folder.path}' is compiled for {target.name}, which has no Linux",
                 help="edgekit export makes packages for boards; edgekit targets lists CPUs",
-            )
-        if target.gpu:
-            raise EdgekitError(
-                "E373",
-                f"'{folder.path}' is for {target.name}, whose programs load a GPU's driver",
-                help="libraries are for CPUs: compile for one, edgekit targets lists them",
             )
     first = found[0]
     for folder in found[1:]:
@@ -64,7 +58,7 @@ def _check_pair(first: Output, folder: Output) -> None:
             "E374",
             f"'{first.path}' was compiled by edgekit {versions[0]}, '{folder.path}' by "
             f"{versions[1]}",
-            help=f"compile both with one version; this is {edgekit.__version__}",
+            help=f"compile both with one version; this is {__version__}",
         )
     if first.name != folder.name:
         raise EdgekitError(
@@ -87,7 +81,8 @@ def _text(folder: Output) -> str:
     return dumps(folder.graph)
 
 
-def _rank(target: Target, others: Sequence[str]) -> tuple[int, int, str]:
-    """Best first: a CPU that runs the others' programs too is before them."""
+def _rank(target: Target, others: Sequence[str]) -> tuple[int, int, int, bool, str]:
+    """Best first: a CPU that runs the others' programs too is before them. What a GPU's target has
+    for the CPU comes after what is as good and made for it."""
     below = sum(name in target.runs_too for name in others)
-    return -below, -len(target.hwcaps), target.name
+    return -below, -len(target.hwcaps), -len(target.families), target.gpu, target.name

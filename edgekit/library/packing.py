@@ -48,5 +48,6 @@ def libraries_of(
             made = build(paths, Path(temporary) / architecture, progress=progress)
             files = {p.name: p.read_bytes() for p in sorted(made.path.iterdir())}
             targets = tuple(program.target for program in made.programs)
-            found.append(Built(architecture, targets, files))
+            gpu = any(find_target(name).gpu for name in targets)
+            found.append(Built(architecture, targets, files, gpu))
     return Libraries(contents, tuple(found))

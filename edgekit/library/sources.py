@@ -11,6 +11,7 @@ from typing import Any
 
 from edgekit.devices.find import find_target
 from edgekit.devices.firmware.build import firmware_folder
+from edgekit.library.gpu import gpu_part
 from edgekit.output import Output
 from edgekit.rebuilding import rebuilt
 from targets import linux
@@ -33,7 +34,8 @@ ek_constants:
 class Sources:
     """Generated files by name: `files` are compiled, `beside` go with the library.
 
-    `members` are `codegen.library.members.Member`s, `api` is what the library exports.
+    `members` are `codegen.library.members.Member`s, `api` is what the library exports. Of the
+    constants `bundle_bytes` are the bundle of the program for GPUs, 0 where there is none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Sources:
     api: tuple[str, ...]
     constant_bytes: int
     context_bytes: int
+    bundle_bytes: int
 
     def write(self, folder: Path) -> list[str]:
         """Write `files`; returns the names of those that a compiler takes."""
@@ -59,9 +62,9 @@ def sources_of(folders: Sequence[Output], say: Callable[[str, float], None]) -> 
     """
     from codegen.joint_sources import joint_kernels
     from codegen.library import module
-    from codegen.library.header import PASTED, library_header
+    from codegen.library.header import PASTED, PASTED_FOR_GPU, library_header
     from codegen.library.members import Constants, Member, context_bytes
-    from codegen.library.source import CALLS, library_source
+    from codegen.library.source import CALLS, GPU_CALLS, library_source
     from codegen.sources import kernel_files
 
     members = []
@@ -69,11 +72,12 @@ def sources_of(folders: Sequence[Output], say: Callable[[str, float], None]) -> 
         say(f"reading {folder.path}", i / len(folders))
         target, part = find_target(folder.target), rebuilt(folder)
         bits = linux.HWCAPS[target.architecture]
-        members.append(
-            Member(part.program, sum(bits[name] for name in target.hwcaps), part.bundle.hash)
-        )
+        hwcaps = sum(bits[name] for name in target.hwcaps)
+        gpu = gpu_part(folder, part.bundle) if target.gpu else None
+        members.append(Member(part.program, hwcaps, part.bundle.hash, gpu))
     name, constants = folders[0].name, Constants()
-    headers = {file: _header(file) for file in PASTED}
+    gpus = [m.gpu for m in members if m.gpu is not None]
+    headers = {file: _header(file) for file in (PASTED_FOR_GPU if gpus else PASTED)}
     header = library_header(members, headers)
     kernels = kernel_files(joint_kernels([m.program for m in members]), f"model '{name}'")
     texts = {
@@ -94,9 +98,10 @@ def sources_of(folders: Sequence[Output], say: Callable[[str, float], None]) -> 
             **{file: (library / file).read_text() for file in POOL},
             "ek_parallel.h": headers["ek_parallel.h"],
         },
-        tuple(f"{name}_{call}" for call in CALLS),
+        tuple(f"{name}_{call}" for call in (GPU_CALLS if gpus else CALLS)),
         len(constants.blob),
         context_bytes(members),
+        sum(len(gpu.bundle) for gpu in gpus),
     )
 
 
@@ -108,5 +113,5 @@ def module_name(name: str) -> str:
 
 def _header(file: str) -> str:
     root = firmware_folder()
-    found = root / "library" / file
-    return (found if found.exists() else root / "include" / file).read_text()
+    (found,) = (p for room in ("library", "include", "gpu") if (p := root / room / file).exists())
+    return found.read_text()

@@ -16,11 +16,13 @@ from edgekit.packages.labels import PREBUILT
 @dataclass(frozen=True)
 class Built:
     """A library for one architecture ("aarch64", "arm", "x86_64"): the files that `edgekit library`
-    writes, by name, and the targets that it has programs for, the best first."""
+    writes, by name, the targets that it has programs for, the best first, and whether one of them
+    has GPUs."""
 
     architecture: str
     targets: tuple[str, ...]
     files: Mapping[str, bytes]
+    gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Libraries:
         return {name: self.built[0].files[name] for name in names}
 
     @property
+    def gpus(self) -> tuple[str, ...]:
+        """Architectures whose library computes on GPUs too."""
+        return tuple(built.architecture for built in self.built if built.gpu)
+
+    @property
     def names(self) -> dict[str, object]:
         """What most templates name."""
         return {
@@ -87,12 +94,14 @@ class Libraries:
             "model": self.contents.files,
             "targets": self.targets,
             "total": self.contents.output_bytes,
+            "gpus": " and ".join(self.gpus),
         }
 
 
 def papers(libraries: Libraries, form: str, title: str, steps: str) -> dict[str, bytes]:
     """Licence, notice and README; `steps` is Markdown of how to use the form."""
     values = {**libraries.names, "steps": steps, "title": title, "label": PREBUILT[form]}
+    values["gpu"] = fill("prebuilt/gpu.md", **libraries.names) if libraries.gpus else ""
     readme = fill("prebuilt/README.md", **values, table=_table(libraries), calls=calls(libraries))
     return {
         "README.md": readme.encode(),

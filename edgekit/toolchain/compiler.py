@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,12 @@ from edgekit.toolchain.cache import cache_dir, cached, key_of, source_key
 from targets import Target
 
 COMPILERS = ("zig", "gcc")
+_WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
 # float32 is the same on every core only where products and sums are rounded one by one.
-_WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+_EXACT = ("-ffp-contract=off",)
+# LLVM's x86 back end merges lanes of different operations wrongly once the SLP vectorizer has made
+# one vector of them (DESIGN "What building taught"); speed is the same without.
+_X86_ZIG = ("-fno-slp-vectorize",)
 # No unwind tables: nothing on a device reads them, and they would take flash.
 _BARE = (
     "-ffreestanding",
@@ -29,8 +34,8 @@ _BARE = (
     "-fno-asynchronous-unwind-tables",
     "-fno-common",
 )
-#: For programs with a C library.
-_HOSTED = ("-ffunction-sections", "-fdata-sections", "-fno-common", "-fPIC")
+#: For programs that a dynamic loader puts anywhere, whose symbols are nobody else's.
+_LOADED = (*_BARE, "-fPIC", "-fvisibility=hidden")
 _JOBS = 2
 _SHOWN_LINES = 12
 
@@ -71,6 +76,13 @@ class Compiler:
             return ("-target", self.target.zig_triple, *cpu, *common)
         return self.target.gcc_flags if self.target else ()
 
+    @property
+    def exact_flags(self) -> tuple[str, ...]:
+        """Flags without which C of ours may give other bytes; never to be left away."""
+        architecture = self.target.architecture if self.target else platform.machine().lower()
+        x86 = self.name == "zig" and architecture in ("x86_64", "amd64")
+        return (*_EXACT, *(_X86_ZIG if x86 else ()))
+
     def compile(
         self,
         source: Path,
@@ -92,14 +104,12 @@ class Compiler:
             EdgekitError: E502 with the first lines of what the compiler said.
         """
         kind: tuple[str, ...] = ("-fPIC",)
-        if self.target is not None and self.target.gpu:
-            kind = _HOSTED
-        elif self.target is not None:
-            kind = _BARE
+        if self.target is not None:
+            kind = _LOADED if self.target.gpu else _BARE
             include = (*include, freestanding_include())
         fixed = (*self.target_flags, opt, *kind, *flags)
         if source.suffix == ".c":
-            fixed = (*_WARNINGS, *fixed)
+            fixed = (*_WARNINGS, *self.exact_flags, *fixed)
         macros = tuple(f"-D{k}={v}" if v else f"-D{k}" for k, v in (defines or {}).items())
         paths = [f"-I{d}" for d in include]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekit.errors import EdgekitError
 from edgekit.toolchain.cache import cached, key_of, write_atomic
 from edgekit.toolchain.compiler import Compiler
-from edgekit.toolchain.link_linux import link_hosted, link_linux
+from edgekit.toolchain.link_linux import link_linux, link_loaded
 from targets import Board, Region
 
 STACK_BYTES = 4096
@@ -136,7 +136,7 @@ def link(
         EdgekitError: E504 when a memory is too small (need, have, short), E503 otherwise.
     """
     if board.target.gpu:
-        return link_hosted(compiler, objects, output=output, keep=keep)
+        return link_loaded(compiler, objects, board, output=output, keep=keep)
     if board.linux:
         return link_linux(compiler, objects, output=output, keep=keep)
     script = linker_script(board.regions, stack_bytes)

@@ -7,7 +7,6 @@
  * results and programs are kept (~/.cache/edgekit), EDGEKIT_GPU_TUNING a tuning file
  * (FOLDER/gpu-tuning-HASH-DEVICE, by the bundle's hash and the CRC-32 of the device's and the
  * driver's name), EDGEKIT_GPU_PATIENCE_MS how long an inference may take. */
-#define _POSIX_C_SOURCE 200809L
 #include "ek_app.h"
 #include "ek_app_gpu.h"
 #include "ek_gpu.h"
@@ -15,15 +14,20 @@
 #include "ek_gpu_opencl.h"
 #include "ek_gpu_vulkan.h"
 #include "ek_profile.h"
+#include "ek_system.h"
 #include "model_config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
-enum { PROGRAM_BYTES = 32 << 20, LINES = 64, LINE = 256, PATH = 512, TUNING_BYTES = 65536 };
+enum {
+    PROGRAM_BYTES = 32 << 20,
+    LINES = 64,
+    LINE = 256,
+    WHY = LINE - 16,
+    PATH = 512,
+    TUNING_BYTES = 65536,
+    STDERR = 2
+};
 
 extern const uint8_t ek_bundle_start[];
 extern const uint8_t ek_bundle_end[];
@@ -39,98 +43,113 @@ static ek_gpu_device_t *device;
 static ek_gpu_t gpu;
 static bool prepared;
 static ek_status_t prepared_status;
-static char why[LINE - 16], said[LINES][LINE], folder[PATH], tuning[PATH];
+static char why[WHY], said[LINES][LINE], folder[PATH], tuning[PATH];
 static uint32_t said_count;
+
+/* ---- what the process has */
+
+/* The dynamic loader's, the only functions of a C library that are called: any of them has these. */
+void *dlopen(const char *name, int flags);
+void *dlsym(void *restrict library, const char *restrict name);
+
+static void *load(const char *name)
+{
+    enum { NOW = 2 }; /* RTLD_NOW | RTLD_LOCAL of glibc, musl and 64-bit bionic */
+    return dlopen(name, NOW);
+}
+
+static void *symbol(void *library, const char *name) { return dlsym(library, name); }
+
+static const ek_gpu_loader_t loader = {load, symbol};
+
+/* A text that is `first` and then `second`. */
+static void set(char *text, size_t size, const char *first, const char *second)
+{
+    text[0] = '\0';
+    ek_gpu_text_add_two(text, size, first, second);
+}
 
 static void say(void *context, const char *line)
 {
     (void)context;
     if (said_count < (uint32_t)LINES) {
-        (void)snprintf(said[said_count], LINE, "said %s", line);
+        set(said[said_count], LINE, "said ", line);
         said_count += 1u;
     }
-    (void)fprintf(stderr, "%s\n", line);
+    ek_print(STDERR, line);
+    ek_print(STDERR, "\n");
 }
 
-static const char *setting(const char *name)
+/* A variable of the environment, "" where it is not there; one that is too long is said and ignored. */
+static const char *setting(const char *name, char value[PATH])
 {
-    const char *value = getenv(name);
-    return value == NULL ? "" : value;
+    if (ek_environment(name, value, PATH) >= (size_t)PATH) {
+        char line[LINE];
+        set(line, sizeof line, name, " is ignored: it has more than 511 bytes");
+        say(NULL, line);
+    }
+    return value;
 }
 
 #ifdef EK_PROFILE
 static uint64_t now(void *context)
 {
-    struct timespec time = {0, 0};
     (void)context;
-    (void)clock_gettime(CLOCK_MONOTONIC_RAW, &time);
-    return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
+    return ek_clock_ns();
 }
 #endif
+
+/* ---- files */
 
 /* Where files are kept, made where it is missing; "" where there is no such place. */
 static void find_folder(void)
 {
-    int n = snprintf(folder, sizeof folder, "%s", setting("EDGEKIT_GPU_FOLDER"));
-    if (n == 0 && setting("XDG_CACHE_HOME")[0] != '\0') {
-        n = snprintf(folder, sizeof folder, "%s/edgekit", setting("XDG_CACHE_HOME"));
-    } else if (n == 0 && setting("HOME")[0] != '\0') {
-        n = snprintf(folder, sizeof folder, "%s/.cache", setting("HOME"));
-        (void)mkdir(folder, 0755);
-        n = snprintf(folder, sizeof folder, "%s/.cache/edgekit", setting("HOME"));
+    char base[PATH];
+    if (setting("EDGEKIT_GPU_FOLDER", base)[0] != '\0') {
+        set(folder, sizeof folder, base, "");
+    } else if (setting("XDG_CACHE_HOME", base)[0] != '\0') {
+        set(folder, sizeof folder, base, "/edgekit");
+    } else if (setting("HOME", base)[0] != '\0') {
+        set(folder, sizeof folder, base, "/.cache");
+        (void)ek_folder_make(folder);
+        ek_gpu_text_add(folder, sizeof folder, "/edgekit");
     }
-    (void)mkdir(folder, 0755);
-    struct stat about;
-    if (n < 0 || (size_t)n >= sizeof folder || stat(folder, &about) != 0 ||
-        !S_ISDIR(about.st_mode)) {
+    if (folder[0] == '\0' || ek_gpu_text_bytes_of(folder) + 1u >= sizeof folder ||
+        !ek_folder_make(folder)) {
         folder[0] = '\0';
+        say(NULL, "there is no folder to keep anything in: every start tests again (EDGEKIT_GPU_FOLDER)");
     }
 }
 
 /* The file of choices for this model and device in the folder; false where there is no folder. */
 static bool kept_tuning(void)
 {
-    const uint8_t *h = model.hash;
-    char names[2u * EK_GPU_NAME + 2u];
-    const int length =
-        snprintf(names, sizeof names, "%s\n%s", device->info.name, device->info.driver);
-    const uint32_t which = ek_gpu_crc32((const uint8_t *)names, (uint32_t)length);
-    const int n = snprintf(tuning, sizeof tuning,
-                           "%s/gpu-tuning-%02x%02x%02x%02x%02x%02x%02x%02x-%08lx", folder, h[0], h[1],
-                           h[2], h[3], h[4], h[5], h[6], h[7], (unsigned long)which);
-    return folder[0] != '\0' && n >= 0 && (size_t)n < sizeof tuning;
+    return folder[0] != '\0' &&
+           ek_gpu_tuning_path(tuning, sizeof tuning, folder, &model, device);
 }
 
 static void find_tuning(void)
 {
-    const char *const asked = setting("EDGEKIT_GPU_TUNING");
-    struct stat about;
-    if (asked[0] != '\0') {
-        const int n = snprintf(tuning, sizeof tuning, "%s", asked);
-        if ((size_t)n >= sizeof tuning) {
-            say(NULL, "EDGEKIT_GPU_TUNING is ignored: the name is too long");
-            tuning[0] = '\0';
-        }
-    } else if (!kept_tuning() || stat(tuning, &about) != 0) { /* nothing was asked for */
+    char asked[PATH];
+    if (setting("EDGEKIT_GPU_TUNING", asked)[0] != '\0') {
+        set(tuning, sizeof tuning, asked, "");
+    } else if (!kept_tuning() || !ek_file_exists(tuning)) { /* nothing was asked for */
         tuning[0] = '\0';
     }
 }
 
-static void *room(size_t nbytes)
-{
-    void *found = NULL;
-    return nbytes != 0u && posix_memalign(&found, 16u, nbytes) == 0 ? found : NULL;
-}
+/* ---- the device */
 
 /* The device of one API; NULL where there is none, and `why` is filled. Memory is never given back: a
  * device that is gone may still use it. */
 static ek_gpu_device_t *open_opencl(void)
 {
-    const ek_gpu_opencl_settings_t wanted = {setting("EDGEKIT_OPENCL_LIBRARY"),
-                                             setting("EDGEKIT_GPU")};
-    void *memory = room(ek_gpu_opencl_bytes(&model, PROGRAM_BYTES));
+    char library[PATH], asked[PATH];
+    const ek_gpu_opencl_settings_t wanted = {
+        &loader, setting("EDGEKIT_OPENCL_LIBRARY", library), setting("EDGEKIT_GPU", asked)};
+    void *memory = ek_memory(ek_gpu_opencl_bytes(&model, PROGRAM_BYTES));
     if (memory == NULL) {
-        (void)snprintf(why, sizeof why, "there is not enough memory");
+        set(why, sizeof why, "there is not enough memory", "");
         return NULL;
     }
     return ek_gpu_opencl_open(&opencl, &model, memory, PROGRAM_BYTES, &wanted, why, sizeof why);
@@ -138,11 +157,12 @@ static ek_gpu_device_t *open_opencl(void)
 
 static ek_gpu_device_t *open_vulkan(void)
 {
-    const ek_gpu_vulkan_settings_t wanted = {setting("EDGEKIT_VULKAN_LIBRARY"),
-                                             setting("EDGEKIT_GPU")};
-    void *memory = room(ek_gpu_vulkan_bytes(&model, PROGRAM_BYTES));
+    char library[PATH], asked[PATH];
+    const ek_gpu_vulkan_settings_t wanted = {
+        &loader, setting("EDGEKIT_VULKAN_LIBRARY", library), setting("EDGEKIT_GPU", asked)};
+    void *memory = ek_memory(ek_gpu_vulkan_bytes(&model, PROGRAM_BYTES));
     if (memory == NULL) {
-        (void)snprintf(why, sizeof why, "there is not enough memory");
+        set(why, sizeof why, "there is not enough memory", "");
         return NULL;
     }
     return ek_gpu_vulkan_open(&vulkan, &model, memory, PROGRAM_BYTES, &wanted, why, sizeof why);
@@ -151,34 +171,55 @@ static ek_gpu_device_t *open_vulkan(void)
 /* OpenCL's where nothing is asked for, Vulkan's where there is none of OpenCL. */
 static ek_gpu_device_t *open_device(void)
 {
-    enum { HALF = (int)(sizeof why - sizeof "; ") / 2 };
-    const char *const api = setting("EDGEKIT_GPU_API");
-    char first[HALF + 1];
-    if (strcmp(api, "vulkan") == 0) {
+    enum { HALF = (WHY - 2) / 2 }; /* of the text, without "; " */
+    char api[PATH], first[HALF], second[HALF];
+    if (ek_gpu_text_is(setting("EDGEKIT_GPU_API", api), "vulkan")) {
         return open_vulkan();
     }
+    if (api[0] != '\0' && !ek_gpu_text_is(api, "opencl")) {
+        set(why, sizeof why, "EDGEKIT_GPU_API is '", api);
+        ek_gpu_text_add(why, sizeof why, "', not opencl or vulkan");
+        return NULL;
+    }
     ek_gpu_device_t *found = open_opencl();
-    if (found != NULL || strcmp(api, "opencl") == 0) {
+    if (found != NULL || ek_gpu_text_is(api, "opencl")) {
         return found;
     }
-    (void)snprintf(first, sizeof first, "%.*s", HALF, why);
+    set(first, sizeof first, why, "");
     found = open_vulkan();
     if (found == NULL) {
-        char second[HALF + 1];
-        (void)snprintf(second, sizeof second, "%.*s", HALF, why);
-        (void)snprintf(why, sizeof why, "%s; %s", first, second);
+        set(second, sizeof second, why, "");
+        set(why, sizeof why, first, "; ");
+        ek_gpu_text_add(why, sizeof why, second);
     }
     return found;
+}
+
+/* Milliseconds that an inference may take; 0, which is the default, where that is no number. */
+static uint32_t patience(void)
+{
+    enum { MOST = 86400000 }; /* a day */
+    char text[PATH];
+    const char *at = setting("EDGEKIT_GPU_PATIENCE_MS", text);
+    uint32_t value = 0u;
+    for (; *at >= '0' && *at <= '9' && value <= (uint32_t)MOST; ++at) {
+        value = value * 10u + (uint32_t)(*at - '0');
+    }
+    if (text[0] != '\0' && (*at != '\0' || value == 0u || value > (uint32_t)MOST)) {
+        say(NULL, "EDGEKIT_GPU_PATIENCE_MS is ignored: it is not 1 to 86400000");
+        return 0u;
+    }
+    return value;
 }
 
 static ek_status_t open_gpu(void)
 {
     const size_t gpu_bytes = ek_gpu_bytes(&model);
-    void *memory = room(gpu_bytes);
+    void *memory = gpu_bytes == 0u ? NULL : ek_memory(gpu_bytes);
     find_folder();
     if (memory == NULL) {
-        (void)snprintf(why, sizeof why, "%s", gpu_bytes == 0u ? "the bundle has no GPU section"
-                                                              : "there is not enough memory");
+        set(why, sizeof why, gpu_bytes == 0u ? "the bundle has no GPU section"
+                                             : "there is not enough memory", "");
         return EK_GPU_NONE;
     }
     device = open_device();
@@ -187,13 +228,13 @@ static ek_status_t open_gpu(void)
     }
     find_tuning();
     const ek_gpu_options_t options = {
-        folder, tuning, (uint32_t)strtoul(setting("EDGEKIT_GPU_PATIENCE_MS"), NULL, 10), say,
+        folder, tuning, patience(), say,
 #ifdef EK_PROFILE
         now,
 #else
         NULL,
 #endif
-        NULL};
+        NULL, NULL};
     return ek_gpu_open(&gpu, &model, device, memory, gpu_bytes, &options);
 }
 
@@ -241,7 +282,7 @@ static ek_status_t prepare_with_inputs(void)
         (void)ek_input(&model, i, &nbytes);
         sum += nbytes;
     }
-    uint8_t *kept = room((size_t)sum + 1u), *at = kept;
+    uint8_t *kept = ek_memory((size_t)sum + 1u), *at = kept; /* once in a process */
     if (kept == NULL) {
         return EK_ARENA_TOO_SMALL;
     }
@@ -253,7 +294,6 @@ static ek_status_t prepare_with_inputs(void)
     for (uint32_t i = 0; i < model.input_count; ++i, at += nbytes) {
         memcpy(ek_input(&model, i, &nbytes), at, nbytes);
     }
-    free(kept);
     return status;
 }
 
@@ -278,30 +318,38 @@ int32_t ek_app_invoke(void)
 
 int32_t ek_app_reset(void) { return (int32_t)ek_reset(&model); }
 
+static const char *layer_line(uint32_t layer, char *line, size_t size)
+{
+    char text[WHY];
+    line[0] = '\0';
+    ek_gpu_text_add(line, size, "layer ");
+    ek_gpu_text_number(line, size, layer);
+    ek_gpu_text_add_two(line, size, " ", ek_gpu_layer_text(&gpu, layer, text, sizeof text));
+    return line;
+}
+
 const char *ek_app_gpu_line(uint32_t index)
 {
     static char line[LINE];
-    char text[LINE - 16];
     (void)prepare();
     if (model.state_count != 0u) {
         return index == 0u ? "said a model with states is the CPU's as a whole" : "";
     }
     if (device == NULL) {
-        (void)snprintf(line, sizeof line, "why %s", why);
+        set(line, sizeof line, "why ", why);
         return index == 0u ? line : "";
     }
     line[0] = '\0';
     if (index == 0u) {
-        (void)snprintf(line, sizeof line, "device %s", device->info.name);
+        set(line, sizeof line, "device ", device->info.name);
     } else if (index == 1u) {
-        (void)snprintf(line, sizeof line, "driver %s", device->info.driver);
+        set(line, sizeof line, "driver ", device->info.driver);
     } else if (index == 2u) {
-        (void)snprintf(line, sizeof line, "api %s", device->info.api);
+        set(line, sizeof line, "api ", device->info.api);
     } else if (index == 3u) {
-        (void)snprintf(line, sizeof line, "cpu %d", device->info.is_cpu ? 1 : 0);
+        set(line, sizeof line, "cpu ", device->info.is_cpu ? "1" : "0");
     } else if (index - 4u < model.call_count) {
-        (void)snprintf(line, sizeof line, "layer %lu %s", (unsigned long)(index - 4u),
-                       ek_gpu_layer_text(&gpu, index - 4u, text, sizeof text));
+        return layer_line(index - 4u, line, sizeof line);
     } else if (index - 4u - model.call_count < said_count) {
         return said[index - 4u - model.call_count];
     }
@@ -328,5 +376,5 @@ int32_t ek_app_gpu_tuning(uint32_t offset, const uint8_t *data, uint32_t nbytes)
         return 0;
     }
     (void)prepare();
-    return device != NULL && kept_tuning() && ek_gpu_file_write(tuning, text, offset) ? 0 : -1;
+    return device != NULL && kept_tuning() && ek_file_write(tuning, text, offset) ? 0 : -1;
 }

@@ -370,15 +370,15 @@ static void stack(const ek_request_t *r) {
 /* Payload: u16 index. Answer: a text without its final zero, the empty one behind the last. */
 static void gpu(const ek_request_t *r) {
   const char *text;
-  uint32_t bytes;
+  uint32_t bytes = 0;
   if (r->bytes != 2) {
     refuse(r, EK_LINK_REFUSED_LENGTH);
     return;
   }
   text = ek_app_gpu_line(u16_at(r, 0));
-  bytes = (uint32_t)strlen(text);
+  while (bytes < EK_LINK_DATA && text[bytes] != 0) bytes++;
   ek_link_begin('g', r->seq);
-  ek_link_bytes((const uint8_t *)text, bytes < EK_LINK_DATA ? bytes : EK_LINK_DATA);
+  ek_link_bytes((const uint8_t *)text, bytes);
 }
 #endif
 

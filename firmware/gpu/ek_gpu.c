@@ -95,11 +95,20 @@ static ek_gpu_result_t finish(ek_gpu_t *gpu)
                                : gpu->device->wait(gpu->device->self, gpu->options.patience_ms);
 }
 
-static void cpu_layer(ek_gpu_t *gpu, uint32_t layer)
+void ek_gpu_cpu_layer(const ek_gpu_t *gpu, uint32_t layer)
 {
     ek_run_t run = {layer};
+    if (gpu->options.layer != NULL) {
+        gpu->options.layer(gpu->options.context, layer);
+    } else {
+        (void)ek_step(gpu->model, &run);
+    }
+}
+
+static void cpu_layer(ek_gpu_t *gpu, uint32_t layer)
+{
     const uint64_t start = now(gpu);
-    (void)ek_step(gpu->model, &run);
+    ek_gpu_cpu_layer(gpu, layer);
     gpu->times[layer] = now(gpu) - start;
 }
 

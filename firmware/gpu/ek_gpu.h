@@ -1,7 +1,7 @@
 /* ek_gpu.h - a compiled model on a GPU, with the bytes of the CPU (docs/GPU.md).
  *
  *   ek_open(&model, ...);                                   the CPU's model, as ever
- *   ek_gpu_opencl_open(&opencl, memory, bytes, "", &device);
+ *   ek_gpu_opencl_open(&opencl, &model, memory, bytes, &settings, why, sizeof why);
  *   s = ek_gpu_open(&gpu, &model, device, memory, bytes, &options);
  *   memcpy(ek_input(&model, 0, NULL), sample, sample_bytes);
  *   s = ek_gpu_invoke(&gpu);                                or ek_gpu_start, other work, ek_gpu_wait
@@ -9,7 +9,8 @@
  *
  * Inputs and outputs are those of the CPU's model. Whatever a device does, the outputs are right:
  * layers that it cannot compute are the CPU's, and an inference during which it is lost is done again
- * on the CPU. Memory comes from the caller. Files are used where a folder is named, through POSIX.
+ * on the CPU. Memory comes from the caller. Files are used where a folder is named. No call goes into a
+ * C library: files and clock are system calls of Linux, libraries are loaded by the caller's loader.
  */
 #ifndef EK_GPU_H
 #define EK_GPU_H
@@ -73,6 +74,9 @@ typedef struct {
     /* Nanoseconds, for the times of layers; NULL: nobody measures. Where the device has no times of
      * its own, layers then run one by one. */
     uint64_t (*now)(void *context);
+    /* Computes a layer of the CPU in the model's arena, for programs whose kernels are no table; NULL:
+     * ek_step does. */
+    void (*layer)(void *context, uint32_t index);
     void *context;
 } ek_gpu_options_t;
 

@@ -3,6 +3,8 @@
 #define EK_GPU_CORE_H
 
 #include "ek_gpu.h"
+#include "ek_gpu_loader.h"
+#include "ek_system.h"
 
 /* Rows of the section's tables. Their numbers have been verified by ek_gpu_section. */
 typedef struct {
@@ -58,13 +60,12 @@ void ek_gpu_lose(ek_gpu_t *gpu);
 /* `nbytes` of the memory at `*at`, which goes on to the next multiple of 16. */
 uint8_t *ek_gpu_take(uint8_t **at, uint64_t nbytes);
 
-/* Files. Reading says how many bytes there are, 0 where there is no file, it is empty, or it is
- * larger than `most`. Writing goes to a file beside it, which is then renamed. */
-uint32_t ek_gpu_file_read(const char *path, uint8_t *data, uint32_t most);
-bool ek_gpu_file_write(const char *path, const uint8_t *data, uint32_t nbytes);
 uint64_t ek_gpu_hash(uint64_t before, const void *data, size_t nbytes); /* FNV-1a; 0 at the start */
 uint32_t ek_gpu_crc32(const uint8_t *data, uint32_t nbytes);
 
+/* The bytes of a text without its zero; whether two texts are the same. */
+size_t ek_gpu_text_bytes_of(const char *text);
+bool ek_gpu_text_is(const char *text, const char *other);
 /* Texts. Appends to a text of at most `size` bytes with its zero, cutting what does not fit. */
 void ek_gpu_text_add(char *text, size_t size, const char *more);
 void ek_gpu_text_add_two(char *text, size_t size, const char *first, const char *second);
@@ -75,14 +76,42 @@ bool ek_gpu_text_has(const char *text, const char *part);
 void ek_gpu_text_hash(char *text, size_t size, uint64_t hash);
 void ek_gpu_say(const ek_gpu_t *gpu, const char *line);
 
+/* A library that a driver comes in: names to try, and where in a table each of its functions goes. */
+typedef struct {
+    const char *name;
+    size_t at;
+} ek_gpu_symbol_t;
+typedef struct {
+    const char *api; /* for texts */
+    const char *const *names;
+    uint32_t name_count;
+    const ek_gpu_symbol_t *symbols;
+    uint32_t symbol_count;
+} ek_gpu_library_t;
+/* Load `asked`, or where that is NULL or "" the first of the names that is there, and fill the table.
+ * False where that fails, and `why` says what. */
+bool ek_gpu_library_load(const ek_gpu_library_t *library, const ek_gpu_loader_t *loader,
+                         const char *asked, void *table, char *why, size_t size);
+/* How well a device suits what is asked for in the settings: 0 not at all, 2 a GPU where nothing is. */
+uint32_t ek_gpu_suits(bool gpu, const char *platform, const char *name, const char *asked);
+/* Says in `why` that no device suits, or `nothing` where that is not NULL; false. */
+bool ek_gpu_no_device(char *why, size_t size, const char *nothing, const char *api,
+                      const char *asked);
+
 /* Results of earlier tests and choices of a tuner (ek_gpu_kept.c). Loading results is false where
- * there are none of this device, driver, bundle and tuning file; `complete` says whether every layer
+ * there are none of this runtime, device, driver, bundle and tuning file; `complete` says whether every layer
  * has its choice. */
 uint32_t ek_gpu_results_bytes(const ek_gpu_section_t *s);
 bool ek_gpu_load_results(ek_gpu_t *gpu, bool *complete);
 void ek_gpu_store_results(ek_gpu_t *gpu, bool complete);
 void ek_gpu_load_tuning(ek_gpu_t *gpu);
+/* FOLDER/gpu-tuning-BUNDLE-DEVICE, where a tuner's choices for a model on a device are kept; DEVICE is
+ * the CRC-32 of the device's and the driver's name. False where `path` has no room for it. */
+bool ek_gpu_tuning_path(char *path, size_t size, const char *folder, const ek_model_t *model,
+                        const ek_gpu_device_t *device);
 
+/* Compute a layer on the CPU. */
+void ek_gpu_cpu_layer(const ek_gpu_t *gpu, uint32_t layer);
 /* Launch a variant with the local sizes that are chosen for it; events are counted in gpu->events. */
 ek_gpu_result_t ek_gpu_launch(ek_gpu_t *gpu, uint32_t variant);
 ek_gpu_result_t ek_gpu_write_tensor(ek_gpu_t *gpu, uint32_t tensor);

@@ -1,10 +1,11 @@
 /* ek_gpu_kept.c - what is known of a device before it is tried: results of earlier self-tests, and the
  * choices of a tuner. docs/GPU.md has both formats. */
 #include "ek_gpu_core.h"
+#include "ek_gpu_runtime.h"
 
 #include <string.h>
 
-enum { PATH = 1024, LINE = 256, HEAD = 256 };
+enum { PATH = 1024, LINE = 256, HEAD = 288 };
 
 /* ---- results: the key, what became of every variant, choices, a CRC-32 */
 
@@ -26,8 +27,10 @@ static void put_word(cursor_t *c, uint32_t word) { put(c, &word, sizeof word); }
 static uint32_t put_key(const ek_gpu_t *gpu, uint8_t *key)
 {
     const ek_gpu_info_t *info = &gpu->device->info;
+    const uint64_t runtime = EK_GPU_RUNTIME;
     cursor_t c = {key, key + HEAD};
     put(&c, magic, sizeof magic);
+    put(&c, &runtime, sizeof runtime);
     put(&c, info->api, sizeof info->api);
     put(&c, info->name, sizeof info->name);
     put(&c, info->driver, sizeof info->driver);
@@ -56,7 +59,7 @@ static bool results_path(const ek_gpu_t *gpu, char *path, size_t size)
     ek_gpu_text_add(path, size, gpu->options.folder);
     ek_gpu_text_add(path, size, "/gpu-test-");
     ek_gpu_text_hash(path, size, ek_gpu_hash(0u, key, put_key(gpu, key)));
-    return strlen(path) + 1u < size;
+    return ek_gpu_text_bytes_of(path) + 1u < size;
 }
 
 /* Whether choices are what a test can have found. */
@@ -103,7 +106,7 @@ bool ek_gpu_load_results(ek_gpu_t *gpu, bool *complete)
         return false;
     }
     const uint32_t key_bytes = put_key(gpu, key);
-    const uint32_t found = ek_gpu_file_read(path, gpu->file, gpu->file_bytes);
+    const uint32_t found = ek_file_read(path, gpu->file, gpu->file_bytes);
     const uint32_t wanted = ek_gpu_results_bytes(s) - HEAD + key_bytes;
     if (found == 0u) {
         return false;
@@ -143,7 +146,7 @@ void ek_gpu_store_results(ek_gpu_t *gpu, bool complete)
     put(&c, gpu->choices, 4u * s->layer_count);
     put(&c, gpu->sizes, s->launch_count);
     put_word(&c, ek_gpu_crc32(gpu->file, (uint32_t)(c.at - gpu->file)));
-    if (!ek_gpu_file_write(path, gpu->file, (uint32_t)(c.at - gpu->file))) {
+    if (!ek_file_write(path, gpu->file, (uint32_t)(c.at - gpu->file))) {
         ek_gpu_say(gpu, "the results of the self-test cannot be kept: the next start tests again");
     }
 }
@@ -153,7 +156,7 @@ void ek_gpu_store_results(ek_gpu_t *gpu, bool complete)
 /* The rest of a line after `word` and a space, of `n` bytes; false where it begins otherwise. */
 static bool after(const char **line, uint32_t *n, const char *word)
 {
-    const uint32_t length = (uint32_t)strlen(word);
+    const uint32_t length = (uint32_t)ek_gpu_text_bytes_of(word);
     if (*n <= length || memcmp(*line, word, length) != 0 || (*line)[length] != ' ') {
         return false;
     }
@@ -181,7 +184,7 @@ static bool number(const char **line, uint32_t *n, char stop, uint32_t *value)
 
 static bool same(const char *line, uint32_t n, const char *text)
 {
-    return n == strlen(text) && memcmp(line, text, n) == 0;
+    return n == ek_gpu_text_bytes_of(text) && memcmp(line, text, n) == 0;
 }
 
 /* "LAYER LAUNCHES X,Y,Z ... VARIANT". */
@@ -275,11 +278,13 @@ static const char *take_tuning(ek_gpu_t *gpu, uint32_t nbytes)
     uint32_t at = 0u;
     for (uint32_t index = 0; at < nbytes; ++index) {
         const char *line = text + at;
-        const char *stop = memchr(line, '\n', nbytes - at);
-        if (stop == NULL) {
+        uint32_t n = 0u;
+        while (at + n < nbytes && line[n] != '\n') {
+            n += 1u;
+        }
+        if (at + n == nbytes) {
             break;
         }
-        uint32_t n = (uint32_t)(stop - line);
         const uint32_t next = at + n + 1u;
         if (index > 3u && after(&line, &n, "end")) {
             return next == nbytes && take_end(line, n, gpu->file, at) ? NULL : "it is damaged";
@@ -300,7 +305,7 @@ void ek_gpu_load_tuning(ek_gpu_t *gpu)
     if (path == NULL || path[0] == '\0') {
         return;
     }
-    const uint32_t nbytes = ek_gpu_file_read(path, gpu->file, gpu->file_bytes);
+    const uint32_t nbytes = ek_file_read(path, gpu->file, gpu->file_bytes);
     const char *wrong = nbytes == 0u ? "it cannot be read" : take_tuning(gpu, nbytes);
     if (wrong == NULL) {
         gpu->tuning_hash = ek_gpu_crc32(gpu->file, nbytes) | 1u;
@@ -315,4 +320,24 @@ void ek_gpu_load_tuning(ek_gpu_t *gpu)
     ek_gpu_text_add(line, sizeof line, "' is ignored: ");
     ek_gpu_text_add(line, sizeof line, wrong);
     ek_gpu_say(gpu, line);
+}
+
+bool ek_gpu_tuning_path(char *path, size_t size, const char *folder, const ek_model_t *model,
+                        const ek_gpu_device_t *device)
+{
+    enum { NAME = 12 + 16 + 1 + 8 }; /* "/gpu-tuning-", both numbers */
+    char names[2u * EK_GPU_NAME + 2u] = "", digits[24] = "";
+    uint64_t hash = 0u;
+    for (uint32_t i = 0; i < sizeof model->hash; ++i) {
+        hash = hash << 8 | model->hash[i];
+    }
+    ek_gpu_text_add(names, sizeof names, device->info.name);
+    ek_gpu_text_add_two(names, sizeof names, "\n", device->info.driver);
+    path[0] = '\0';
+    ek_gpu_text_add_two(path, size, folder, "/gpu-tuning-");
+    ek_gpu_text_hash(path, size, hash);
+    ek_gpu_text_hash(digits, sizeof digits,
+                     ek_gpu_crc32((const uint8_t *)names, (uint32_t)ek_gpu_text_bytes_of(names)));
+    ek_gpu_text_add_two(path, size, "-", digits + 8);
+    return ek_gpu_text_bytes_of(folder) + NAME < size;
 }

@@ -1,10 +1,8 @@
 /* ek_gpu_opencl.c - memory, launches and waiting through OpenCL; finding a device is in
  * ek_gpu_opencl_open.c, building programs in ek_gpu_opencl_build.c. */
-#define _POSIX_C_SOURCE 200809L
 #include "ek_gpu_opencl_core.h"
 
 #include <string.h>
-#include <time.h>
 
 enum { PLACE_ALIGN = 128 };
 
@@ -222,19 +220,12 @@ ek_gpu_result_t ek_cl_flush(void *self)
     return cl->gone ? EK_GPU_GONE : ek_cl_result(cl, cl->api.clFlush(cl->queue));
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec time = {0, 0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
-}
-
 /* clFinish would wait for ever for a device that hangs: ask from time to time. */
 ek_gpu_result_t ek_cl_wait(void *self, uint32_t patience_ms)
 {
     ek_gpu_opencl_t *cl = self;
-    const uint64_t end = now_ns() + (uint64_t)patience_ms * UINT64_C(1000000);
-    struct timespec pause = {0, 10000};
+    const uint64_t end = ek_clock_ns() + (uint64_t)patience_ms * UINT64_C(1000000);
+    uint32_t pause_ns = 10000u;
     cl_event event = NULL;
     cl_int state = 1;
     if (cl->gone) {
@@ -250,13 +241,13 @@ ek_gpu_result_t ek_cl_wait(void *self, uint32_t patience_ms)
         if (status != CL_SUCCESS || state <= CL_COMPLETE) {
             break;
         }
-        if (now_ns() > end) {
+        if (ek_clock_ns() > end) {
             cl->gone = true;
             return EK_GPU_TOO_SLOW; /* the event stays the driver's, who still uses it */
         }
-        (void)nanosleep(&pause, NULL);
-        if (pause.tv_nsec < 100000) { /* an inference ends so much late at most */
-            pause.tv_nsec += pause.tv_nsec / 4;
+        ek_sleep_ns(pause_ns);
+        if (pause_ns < 100000u) { /* an inference ends so much late at most */
+            pause_ns += pause_ns / 4u;
         }
     }
     if (event != NULL) {

@@ -8,6 +8,7 @@
 #define EK_GPU_OPENCL_H
 
 #include "ek_gpu.h"
+#include "ek_gpu_loader.h"
 #include "ek_gpu_opencl_api.h"
 
 #ifdef __cplusplus
@@ -15,6 +16,8 @@ extern "C" {
 #endif
 
 typedef struct {
+    /* How the library is loaded; must be there. */
+    const ek_gpu_loader_t *loader;
     /* The shared library; NULL or "": the system's libOpenCL. */
     const char *library;
     /* Part of "PLATFORM / DEVICE" in any case of letters, or "gpu": a device that says it is a GPU.
@@ -25,7 +28,6 @@ typedef struct {
 typedef struct {
     ek_gpu_device_t device;
     ek_cl_api_t api;
-    void *library;
     cl_device_id id;
     cl_context context;
     cl_command_queue queue;

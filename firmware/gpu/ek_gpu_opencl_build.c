@@ -57,14 +57,14 @@ static bool set_path(ek_gpu_opencl_t *cl, const char *folder, uint64_t hash)
     ek_gpu_text_add(cl->path, sizeof cl->path, folder);
     ek_gpu_text_add(cl->path, sizeof cl->path, "/gpu-program-");
     ek_gpu_text_hash(cl->path, sizeof cl->path, hash);
-    return folder[0] != '\0' && strlen(cl->path) + 1u < sizeof cl->path;
+    return folder[0] != '\0' && ek_gpu_text_bytes_of(cl->path) + 1u < sizeof cl->path;
 }
 
 /* The program in the file, built; NULL where there is none, or none that is whole and the driver
  * takes. */
 static cl_program load(ek_gpu_opencl_t *cl, uint64_t hash)
 {
-    const uint32_t found = ek_gpu_file_read(cl->path, cl->scratch, cl->scratch_bytes);
+    const uint32_t found = ek_file_read(cl->path, cl->scratch, cl->scratch_bytes);
     head_t head;
     if (found <= sizeof head) {
         return NULL;
@@ -106,7 +106,7 @@ static void store(ek_gpu_opencl_t *cl, cl_program program, uint64_t hash)
     head_t head = {{0}, hash, (uint32_t)nbytes, ek_gpu_crc32(binary, (uint32_t)nbytes)};
     memcpy(head.magic, magic, sizeof magic);
     memcpy(cl->scratch, &head, sizeof head);
-    (void)ek_gpu_file_write(cl->path, cl->scratch, (uint32_t)(sizeof head + nbytes));
+    (void)ek_file_write(cl->path, cl->scratch, (uint32_t)(sizeof head + nbytes));
 }
 
 /* ---- building */

@@ -1,8 +1,6 @@
 /* ek_gpu_opencl_open.c - the library, and a device of one of its platforms. */
-#define _POSIX_C_SOURCE 200809L
 #include "ek_gpu_opencl_core.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 enum { PLATFORMS = 16, DEVICES = 16, TEXT = 256, EXTENSIONS = 16384, ALIGN = 16 };
@@ -10,10 +8,7 @@ enum { PLATFORMS = 16, DEVICES = 16, TEXT = 256, EXTENSIONS = 16384, ALIGN = 16 
 /* ---- the library */
 
 #define ENTRY(name) {#name, offsetof(ek_cl_api_t, name)}
-static const struct {
-    const char *name;
-    size_t at;
-} entries[] = {
+static const ek_gpu_symbol_t symbols[] = {
     ENTRY(clGetPlatformIDs), ENTRY(clGetPlatformInfo), ENTRY(clGetDeviceIDs),
     ENTRY(clGetDeviceInfo), ENTRY(clCreateContext), ENTRY(clCreateCommandQueue),
     ENTRY(clCreateBuffer), ENTRY(clCreateSubBuffer), ENTRY(clCreateProgramWithSource),
@@ -27,37 +22,16 @@ static const struct {
     ENTRY(clReleaseContext),
 };
 
-/* Linux, then where phones have it. */
-static const char *const libraries[] = {
+/* Linux, then where phones have it: of any vendor, Arm's in the library of all its drivers, Google's
+ * and Imagination's under names of their own. */
+static const char *const names[] = {
     "libOpenCL.so.1", "libOpenCL.so", "/vendor/lib64/libOpenCL.so",
     "/system/vendor/lib64/libOpenCL.so", "/vendor/lib/libOpenCL.so", "libGLES_mali.so",
+    "/vendor/lib64/egl/libGLES_mali.so", "/vendor/lib64/libOpenCL-pixel.so",
+    "/vendor/lib64/libPVROCL.so",
 };
-
-static bool load_library(ek_gpu_opencl_t *cl, const char *name, char *why, size_t size)
-{
-    if (name != NULL && name[0] != '\0') {
-        cl->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    } else {
-        for (uint32_t i = 0; i < sizeof libraries / sizeof libraries[0] && cl->library == NULL;
-             ++i) {
-            cl->library = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL);
-        }
-    }
-    if (cl->library == NULL) {
-        ek_gpu_text_add_two(why, size, "there is no OpenCL library: ",
-                 name != NULL && name[0] != '\0' ? name : libraries[0]);
-        return false;
-    }
-    for (uint32_t i = 0; i < sizeof entries / sizeof entries[0]; ++i) {
-        void *found = dlsym(cl->library, entries[i].name);
-        if (found == NULL) {
-            ek_gpu_text_add_two(why, size, "the OpenCL library lacks ", entries[i].name);
-            return false;
-        }
-        memcpy((uint8_t *)&cl->api + entries[i].at, &found, sizeof found);
-    }
-    return true;
-}
+static const ek_gpu_library_t library = {
+    "OpenCL", names, sizeof names / sizeof names[0], symbols, sizeof symbols / sizeof symbols[0]};
 
 /* ---- devices */
 
@@ -82,7 +56,7 @@ static void device_text(ek_gpu_opencl_t *cl, cl_device_id id, cl_uint what, char
         cl->api.clGetDeviceInfo(id, what, nbytes, cl->scratch, NULL) == CL_SUCCESS) {
         const size_t taken = nbytes < size ? nbytes : size - 1u;
         memcpy(text, cl->scratch, taken);
-        memset(text + strlen(text), 0, size - strlen(text));
+        memset(text + ek_gpu_text_bytes_of(text), 0, size - ek_gpu_text_bytes_of(text));
     }
 }
 
@@ -92,23 +66,14 @@ static uint64_t device_number(ek_gpu_opencl_t *cl, cl_device_id id, cl_uint what
     return cl->api.clGetDeviceInfo(id, what, nbytes, &value, NULL) == CL_SUCCESS ? value : 0u;
 }
 
-/* How well a device suits: 0 not at all, 2 for a GPU where nothing is asked for. */
+/* ek_gpu_suits of a device. */
 static uint32_t suits(ek_gpu_opencl_t *cl, cl_device_id id, const char *platform, const char *asked)
 {
     const bool gpu =
         (device_number(cl, id, CL_DEVICE_TYPE, sizeof(cl_bitfield)) & CL_DEVICE_TYPE_GPU) != 0u;
-    char text[2 * TEXT] = "", name[TEXT];
-    if (asked == NULL || asked[0] == '\0') {
-        return gpu ? 2u : 1u;
-    }
-    if (strcmp(asked, "gpu") == 0) {
-        return gpu ? 2u : 0u;
-    }
+    char name[TEXT];
     device_text(cl, id, CL_DEVICE_NAME, name, sizeof name);
-    ek_gpu_text_add(text, sizeof text, platform);
-    ek_gpu_text_add(text, sizeof text, " / ");
-    ek_gpu_text_add(text, sizeof text, name);
-    return ek_gpu_text_has(text, asked) ? 2u : 0u;
+    return ek_gpu_suits(gpu, platform, name, asked);
 }
 
 static bool find_device(ek_gpu_opencl_t *cl, const char *asked, char *why, size_t size)
@@ -137,22 +102,27 @@ static bool find_device(ek_gpu_opencl_t *cl, const char *asked, char *why, size_
             }
         }
     }
-    if (best == 0u) {
-        ek_gpu_text_add_two(why, size, platform_count == 0u ? "OpenCL has no platform" :
-                 seen == 0u ? "OpenCL's platforms have no device"
-                            : "OpenCL has no device that fits ",
-                 seen == 0u || asked == NULL ? "" : asked);
-    }
-    return best != 0u;
+    const char *const nothing = platform_count == 0u ? "OpenCL has no platform"
+                                : seen == 0u         ? "OpenCL's platforms have no device" : NULL;
+    return best != 0u || ek_gpu_no_device(why, size, nothing, "OpenCL", asked);
 }
 
 /* Whether a word is in a list of words. */
 static bool lists(const char *words, const char *word)
 {
-    const size_t length = strlen(word);
-    for (const char *at = strstr(words, word); at != NULL; at = strstr(at + length, word)) {
-        if ((at == words || at[-1] == ' ') && (at[length] == '\0' || at[length] == ' ')) {
+    while (*words != '\0') {
+        size_t i = 0u;
+        while (word[i] != '\0' && words[i] == word[i]) {
+            ++i;
+        }
+        if (word[i] == '\0' && (words[i] == '\0' || words[i] == ' ')) {
             return true;
+        }
+        while (*words != '\0' && *words != ' ') {
+            ++words;
+        }
+        while (*words == ' ') {
+            ++words;
         }
     }
     return false;
@@ -259,7 +229,7 @@ ek_gpu_device_t *ek_gpu_opencl_open(ek_gpu_opencl_t *cl, const ek_model_t *model
                                     const ek_gpu_opencl_settings_t *settings, char *why,
                                     size_t size)
 {
-    static const ek_gpu_opencl_settings_t defaults = {NULL, NULL};
+    static const ek_gpu_opencl_settings_t defaults = {NULL, NULL, NULL};
     ek_gpu_section_t section;
     uint32_t detail;
     why[0] = '\0';
@@ -271,7 +241,7 @@ ek_gpu_device_t *ek_gpu_opencl_open(ek_gpu_opencl_t *cl, const ek_model_t *model
     }
     memset(memory, 0, ek_gpu_opencl_bytes(model, program_bytes));
     (void)arrange(cl, &section, program_bytes, memory);
-    if (!load_library(cl, settings->library, why, size) ||
+    if (!ek_gpu_library_load(&library, settings->loader, settings->library, &cl->api, why, size) ||
         !find_device(cl, settings->device, why, size)) {
         return NULL;
     }

@@ -334,13 +334,12 @@ static void write_golden(ek_gpu_t *gpu, uint32_t sample)
 void ek_gpu_reach(ek_gpu_t *gpu, uint32_t sample, uint32_t layer)
 {
     const ek_gpu_layer_t l = ek_gpu_get_layer(&gpu->section, layer);
-    ek_run_t run = {0u};
     write_golden(gpu, sample);
-    while (run.next < layer) {
-        (void)ek_step(gpu->model, &run);
+    for (uint32_t before = 0; before < layer; ++before) {
+        ek_gpu_cpu_layer(gpu, before);
     }
     pack_operands(gpu, &l, false);
-    (void)ek_step(gpu->model, &run);
+    ek_gpu_cpu_layer(gpu, layer);
     pack_operands(gpu, &l, true);
 }
 
@@ -348,12 +347,11 @@ void ek_gpu_reach(ek_gpu_t *gpu, uint32_t sample, uint32_t layer)
 static bool test_sample(ek_gpu_t *gpu, uint32_t sample, bool first, bool *changed)
 {
     const ek_model_t *m = gpu->model;
-    ek_run_t run = {0u};
     write_golden(gpu, sample);
     for (uint32_t layer = 0; layer < m->call_count; ++layer) {
         const ek_gpu_layer_t l = ek_gpu_get_layer(&gpu->section, layer);
         pack_operands(gpu, &l, false);
-        (void)ek_step(m, &run);
+        ek_gpu_cpu_layer(gpu, layer);
         pack_operands(gpu, &l, true);
         if (!test_layer(gpu, layer, first, changed)) {
             return false;

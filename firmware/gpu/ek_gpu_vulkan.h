@@ -8,6 +8,7 @@
 #define EK_GPU_VULKAN_H
 
 #include "ek_gpu.h"
+#include "ek_gpu_loader.h"
 #include "ek_gpu_vulkan_api.h"
 
 #ifdef __cplusplus
@@ -15,6 +16,8 @@ extern "C" {
 #endif
 
 typedef struct {
+    /* How the library is loaded; must be there. */
+    const ek_gpu_loader_t *loader;
     /* The shared library; NULL or "": the system's libvulkan. */
     const char *library;
     /* Part of "Vulkan / DEVICE" in any case of letters, or "gpu": a device that says it is a GPU.
@@ -33,7 +36,6 @@ typedef struct {
 typedef struct {
     ek_gpu_device_t device;
     ek_vk_api_t api;
-    void *library;
     VkInstance instance;
     VkPhysicalDevice physical;
     VkDevice logical;

@@ -30,7 +30,7 @@ static bool set_path(ek_gpu_vulkan_t *vk, const ek_gpu_code_t *code)
     ek_gpu_text_add(vk->path, sizeof vk->path, code->folder);
     ek_gpu_text_add(vk->path, sizeof vk->path, "/gpu-pipelines-");
     ek_gpu_text_hash(vk->path, sizeof vk->path, hash);
-    if (strlen(vk->path) + 1u >= sizeof vk->path) {
+    if (ek_gpu_text_bytes_of(vk->path) + 1u >= sizeof vk->path) {
         vk->path[0] = '\0';
     }
     return vk->path[0] != '\0';
@@ -39,7 +39,7 @@ static bool set_path(ek_gpu_vulkan_t *vk, const ek_gpu_code_t *code)
 /* Bytes of the kept cache behind the head in `scratch`; 0 where there is none that is whole. */
 static uint32_t kept(ek_gpu_vulkan_t *vk)
 {
-    const uint32_t found = ek_gpu_file_read(vk->path, vk->scratch, vk->scratch_bytes);
+    const uint32_t found = ek_file_read(vk->path, vk->scratch, vk->scratch_bytes);
     head_t head;
     if (found <= sizeof head) {
         return 0u;
@@ -67,7 +67,7 @@ void ek_vk_keep_pipelines(ek_gpu_vulkan_t *vk)
     head_t head = {{0}, hash_of(vk), (uint32_t)nbytes, ek_gpu_crc32(data, (uint32_t)nbytes)};
     memcpy(head.magic, magic, sizeof magic);
     memcpy(vk->scratch, &head, sizeof head);
-    (void)ek_gpu_file_write(vk->path, vk->scratch, (uint32_t)(sizeof head + nbytes));
+    (void)ek_file_write(vk->path, vk->scratch, (uint32_t)(sizeof head + nbytes));
 }
 
 static ek_gpu_result_t open_cache(ek_gpu_vulkan_t *vk, const ek_gpu_code_t *code)

@@ -1,9 +1,6 @@
 /* ek_gpu_vulkan_open.c - the library, and a device that can run the bundles' shaders. */
-#define _POSIX_C_SOURCE 200809L
 #include "ek_gpu_vulkan_core.h"
 
-#include <dlfcn.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { DEVICES = 16, FAMILIES = 16, ALIGN = 16 };
@@ -11,10 +8,7 @@ enum { DEVICES = 16, FAMILIES = 16, ALIGN = 16 };
 /* ---- the library */
 
 #define ENTRY(name) {#name, offsetof(ek_vk_api_t, name)}
-static const struct {
-    const char *name;
-    size_t at;
-} entries[] = {
+static const ek_gpu_symbol_t symbols[] = {
     ENTRY(vkCreateInstance), ENTRY(vkDestroyInstance), ENTRY(vkEnumeratePhysicalDevices),
     ENTRY(vkGetPhysicalDeviceProperties), ENTRY(vkGetPhysicalDeviceFeatures2),
     ENTRY(vkGetPhysicalDeviceQueueFamilyProperties), ENTRY(vkGetPhysicalDeviceMemoryProperties),
@@ -35,31 +29,9 @@ static const struct {
     ENTRY(vkQueueSubmit),
 };
 
-static bool load_library(ek_gpu_vulkan_t *vk, const char *name, char *why, size_t size)
-{
-    static const char *const libraries[] = {"libvulkan.so.1", "libvulkan.so"};
-    if (name != NULL && name[0] != '\0') {
-        vk->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    } else {
-        name = libraries[0];
-        vk->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-        vk->library = vk->library != NULL ? vk->library
-                                          : dlopen(libraries[1], RTLD_NOW | RTLD_LOCAL);
-    }
-    if (vk->library == NULL) {
-        ek_gpu_text_add_two(why, size, "there is no Vulkan library: ", name);
-        return false;
-    }
-    for (uint32_t i = 0; i < sizeof entries / sizeof entries[0]; ++i) {
-        void *found = dlsym(vk->library, entries[i].name);
-        if (found == NULL) {
-            ek_gpu_text_add_two(why, size, "the Vulkan library lacks ", entries[i].name);
-            return false;
-        }
-        memcpy((uint8_t *)&vk->api + entries[i].at, &found, sizeof found);
-    }
-    return true;
-}
+static const char *const names[] = {"libvulkan.so.1", "libvulkan.so"};
+static const ek_gpu_library_t library = {
+    "Vulkan", names, sizeof names / sizeof names[0], symbols, sizeof symbols / sizeof symbols[0]};
 
 /* ---- devices */
 
@@ -98,22 +70,6 @@ static bool can_run(ek_gpu_vulkan_t *vk, VkPhysicalDevice id, features_t *wanted
     return has.bytes.storageBuffer8BitAccess != 0u && has.numbers.shaderInt8 != 0u;
 }
 
-/* How well a device suits: 0 not at all, 2 for a GPU where nothing is asked for. */
-static uint32_t suits(const VkPhysicalDeviceProperties *p, const char *asked)
-{
-    const bool gpu = p->deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
-    char text[512] = "";
-    if (asked == NULL || asked[0] == '\0') {
-        return gpu ? 2u : 1u;
-    }
-    if (strcmp(asked, "gpu") == 0) {
-        return gpu ? 2u : 0u;
-    }
-    ek_gpu_text_add(text, sizeof text, "Vulkan / ");
-    ek_gpu_text_add(text, sizeof text, p->deviceName);
-    return ek_gpu_text_has(text, asked) ? 2u : 0u;
-}
-
 static bool find_device(ek_gpu_vulkan_t *vk, const char *asked, features_t *wanted, char *why,
                         size_t size)
 {
@@ -131,18 +87,19 @@ static bool find_device(ek_gpu_vulkan_t *vk, const char *asked, features_t *want
             continue;
         }
         able += 1u;
-        const uint32_t how = suits(&p, asked);
+        p.deviceName[sizeof p.deviceName - 1u] = '\0';
+        const uint32_t how = ek_gpu_suits(p.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU, "Vulkan",
+                                          p.deviceName, asked);
         if (how > best) {
             best = how;
             vk->physical = ids[i];
         }
     }
+    const char *const nothing =
+        count == 0u  ? "Vulkan has no device"
+        : able == 0u ? "Vulkan's devices have no 8-bit integers in shaders and buffers" : NULL;
     if (best == 0u) {
-        ek_gpu_text_add_two(why, size, count == 0u ? "Vulkan has no device" :
-                 able == 0u ? "Vulkan's devices have no 8-bit integers in shaders and buffers"
-                            : "Vulkan has no device that fits ",
-                 able == 0u || asked == NULL ? "" : asked);
-        return false;
+        return ek_gpu_no_device(why, size, nothing, "Vulkan", asked);
     }
     return can_run(vk, vk->physical, wanted);
 }
@@ -186,6 +143,12 @@ static bool find_memory(ek_gpu_vulkan_t *vk)
     return best != 0u;
 }
 
+static void add_version(ek_gpu_info_t *info, const char *before, uint32_t number)
+{
+    ek_gpu_text_add(info->driver, sizeof info->driver, before);
+    ek_gpu_text_number(info->driver, sizeof info->driver, number);
+}
+
 static void describe(ek_gpu_vulkan_t *vk)
 {
     VkPhysicalDeviceProperties p;
@@ -194,11 +157,11 @@ static void describe(ek_gpu_vulkan_t *vk)
     p.deviceName[sizeof p.deviceName - 1u] = '\0';
     ek_gpu_text_add(info->api, sizeof info->api, "Vulkan");
     ek_gpu_text_add(info->name, sizeof info->name, p.deviceName);
-    (void)snprintf(info->driver, sizeof info->driver, "%lu.%lu.%lu; Vulkan %lu.%lu",
-                   (unsigned long)(p.driverVersion >> 22),
-                   (unsigned long)(p.driverVersion >> 12 & 0x3FFu),
-                   (unsigned long)(p.driverVersion & 0xFFFu), (unsigned long)(p.apiVersion >> 22),
-                   (unsigned long)(p.apiVersion >> 12 & 0x3FFu));
+    add_version(info, "", p.driverVersion >> 22);
+    add_version(info, ".", p.driverVersion >> 12 & 0x3FFu);
+    add_version(info, ".", p.driverVersion & 0xFFFu);
+    add_version(info, "; Vulkan ", p.apiVersion >> 22);
+    add_version(info, ".", p.apiVersion >> 12 & 0x3FFu);
     info->group_items = p.limits.maxComputeWorkGroupInvocations;
     memcpy(info->group_size, p.limits.maxComputeWorkGroupSize, sizeof info->group_size);
     info->local_bytes = p.limits.maxComputeSharedMemorySize;
@@ -291,7 +254,7 @@ ek_gpu_device_t *ek_gpu_vulkan_open(ek_gpu_vulkan_t *vk, const ek_model_t *model
                                     uint32_t cache_bytes, const ek_gpu_vulkan_settings_t *settings,
                                     char *why, size_t size)
 {
-    static const ek_gpu_vulkan_settings_t defaults = {NULL, NULL};
+    static const ek_gpu_vulkan_settings_t defaults = {NULL, NULL, NULL};
     ek_gpu_section_t section;
     features_t wanted;
     uint32_t detail;
@@ -308,7 +271,7 @@ ek_gpu_device_t *ek_gpu_vulkan_open(ek_gpu_vulkan_t *vk, const ek_model_t *model
     }
     memset(memory, 0, ek_gpu_vulkan_bytes(model, cache_bytes));
     (void)arrange(vk, &section, cache_bytes, memory);
-    if (!load_library(vk, settings->library, why, size)) {
+    if (!ek_gpu_library_load(&library, settings->loader, settings->library, &vk->api, why, size)) {
         return NULL;
     }
     if (!make_instance(vk)) {

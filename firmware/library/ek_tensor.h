@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* real = scale * (integer - zero_point); bytes lie in the order of `shape`. `dtype` is "int8",
- * "int16", or with scale 1 "int32" or "bool". `layout` is "NCHW" where the model file declares the
+ * "int16", or with scale 1 "int32", "bool" or "float32". `layout` is "NCHW" where the model file declares the
  * tensor so (the bytes are NHWC all the same), else "". */
 typedef struct {
     const char *name;

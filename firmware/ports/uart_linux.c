@@ -1,6 +1,6 @@
 /* Standard input and output of a Linux process. The program ends where its input does. */
+#include "ek_linux.h"
 #include "ek_uart.h"
-#include "linux/ek_linux.h"
 
 enum { STDIN = 0, EINTR = 4 };
 #ifndef EK_UART_OUT

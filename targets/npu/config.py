@@ -15,6 +15,14 @@ TABLE_WORDS = 512
 #: Base address registers that LOAD and STORE choose from.
 REGIONS = 8
 VERSION = 1
+#: The sizes that a configuration must say, and the range of each.
+SIZES = {
+    "out_lanes": (1, 32),
+    "requant_lanes": (1, BLOCK),
+    "a_words": (64, 1 << 20),
+    "w_words": (16, 1 << 16),
+    "p_channels": (16, 1 << 16),
+}
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,8 @@ class Accelerator:
     lut_multipliers: bool = False
 
     def __post_init__(self) -> None:
-        sizes = {
-            "out_lanes": (self.out_lanes, 1, 32),
-            "requant_lanes": (self.requant_lanes, 1, BLOCK),
-            "a_words": (self.a_words, 64, 1 << 20),
-            "w_words": (self.w_words, 16, 1 << 16),
-            "p_channels": (self.p_channels, 16, 1 << 16),
-        }
-        for key, (value, low, high) in sizes.items():
+        for key, (low, high) in SIZES.items():
+            value = getattr(self, key)
             if not low <= value <= high or value & (value - 1):
                 raise ValueError(f"{self.name}: {key} is {value}, a power of two {low} to {high}")
         if self.requant_lanes > self.depthwise_lanes:

@@ -10,11 +10,11 @@ import pytest
 from chains import Step, chains, planned, program_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_run import live_before
 
 from codegen import memory_check
 from codegen.kernel import Kernel, KernelSpec, Operand
 from codegen.memory import ALIGN, Buffer, Sharing, plan
-from codegen.memory_run import live_before
 from codegen.program import Argument, Call, Program, Tensor
 
 

@@ -117,7 +117,7 @@ def library_program(folder: Path, changed: tuple[str, str] = ("", "")) -> Path:
         *(LIBRARY / name for name in ("ek_library.c", "ek_cpu.c", "ek_pool.c")),
         *(root / "src" / name for name in support_files() if name.endswith(".c")),
     ]
-    include = [folder, LIBRARY, root / "include", root / "src", root / "ports" / "linux"]
+    include = [folder, LIBRARY, root / "include", root / "src", root / "linux"]
     return sanitized(folder, files, include, f"-Wa,-I{folder}")
 
 

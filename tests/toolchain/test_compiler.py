@@ -12,7 +12,7 @@ from tools import need
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import Compiler, find_compiler, read_sizes
 from edgekit.toolchain.cache import cached, source_key
-from targets import target
+from targets import Target, target, targets
 
 M4 = target("cortex-m4")
 BOTH = ["zig", pytest.param("gcc", marks=pytest.mark.apt)]
@@ -63,6 +63,30 @@ def test_the_same_text_is_compiled_once_wherever_it_lies(tmp_path: Path, runs: l
     first = cc.compile(tmp_path / "a" / "f.c")
     assert cc.compile(tmp_path / "b" / "f.c") == first
     assert len(runs) == 1
+
+
+@pytest.mark.parametrize("name", ["zig", "gcc"])
+@pytest.mark.parametrize(
+    "chosen", [None, *targets().values()], ids=lambda t: t.name if t else "host"
+)
+def test_flags_of_exactness_reach_every_compiler(
+    name: str, chosen: Target | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fused multiply-add anywhere; and no SLP vectorizer where LLVM's back end breaks it."""
+    given: list[list[str]] = []
+
+    def run(self: Compiler, arguments: list[str], code: str, what: object) -> None:
+        given.append(arguments)
+        Path(arguments[-1]).write_bytes(b"")
+
+    monkeypatch.setattr(Compiler, "run", run)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    cc = Compiler(name, ("none",), chosen, "none")
+    cc.compile(write(tmp_path / "f.c", "int f;\n"))
+    (arguments,) = given
+    assert "-ffp-contract=off" in arguments
+    x86 = chosen is None or chosen.architecture == "x86_64"
+    assert ("-fno-slp-vectorize" in arguments) == (x86 and name == "zig")
 
 
 def test_headers_flags_and_macros_make_another_object(tmp_path: Path) -> None:

@@ -126,6 +126,20 @@ def padded(p: dict[str, Any], x: Any, columns: int, rows: int = 0) -> Any:
     return te.compute((p["XB"], height, width), pixel, name="xp")
 
 
+def sums_of_item(sch: Any, pixels: int) -> Any:
+    """Bind the result's loops: an item makes so many `pixels` of a row. Returns the block of their
+    sums, which each item keeps for itself."""
+    block = sch.get_sblock("acc")
+    sch.set_scope(block, 0, "local")
+    o, r, q = sch.get_loops(sch.get_sblock("y"))
+    tile, pixel = sch.split(q, [None, pixels])
+    for loop, axis in ((o, "z"), (r, "y"), (tile, "x")):
+        sch.bind(loop, f"blockIdx.{axis}")
+    sch.unroll(pixel)
+    sch.compute_at(block, tile, preserve_unit_loops=True)
+    return block
+
+
 def rows_of_item(p: dict[str, Any], sch: Any, row: Any, columns: Any) -> None:
     """Schedule `padded`: where windows overlap, the pixels of one iteration of the loop `row` are
     loaded once, and its loop over `columns` of the window is unrolled."""

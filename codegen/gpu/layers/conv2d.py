@@ -11,7 +11,7 @@ from codegen.kernel import Layer
 def variants(layer: Layer) -> list[Variant]:
     _shapes.require_int8(layer)
     w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w.reshape(len(w), -1))
+    channels = analyse(layer)
     p = _shapes.window(layer, (w.shape[1], w.shape[2]))
     p |= {"groups": layer.node.attrs.get("groups", 1)}
     return _convolution.variants(p, channels, channels.weights.reshape(w.shape))

@@ -24,7 +24,7 @@ def variants(layer: Layer) -> list[Variant]:
     _shapes.require_int8(layer)
     w = layer.constants[layer.inputs[1].name]
     kernel, outputs = (w.shape[0], w.shape[1]), w.shape[2]
-    channels = analyse(layer, w.transpose(2, 0, 1).reshape(outputs, -1))
+    channels = analyse(layer)
     weights = channels.weights.reshape(outputs, *kernel)
     p = _shapes.window(layer, kernel)
     if p["C"] != outputs:
@@ -55,14 +55,7 @@ def direct(p: dict[str, Any]) -> Any:
     n = p["pixels"]
     y = _computed(p, -(-p["OW"] // n) * n, p["OH"])
     sch = s_tir.Schedule(te.create_prim_func(y))
-    block = sch.get_sblock("acc")
-    sch.set_scope(block, 0, "local")
-    o, r, q = sch.get_loops(sch.get_sblock("y"))
-    tile, pixel = sch.split(q, [None, n])
-    for loop, axis in ((o, "z"), (r, "y"), (tile, "x")):
-        sch.bind(loop, f"blockIdx.{axis}")
-    sch.unroll(pixel)
-    sch.compute_at(block, tile, preserve_unit_loops=True)
+    block = _shapes.sums_of_item(sch, n)
     *_, pixels, i, j = sch.get_loops(block)
     sch.reorder(i, j, pixels)
     _shapes.rows_of_item(p, sch, i, j)

@@ -125,14 +125,7 @@ def schedule(p: dict[str, Any]) -> Any:
 
     y = te.compute((p["OB"], p["OH"], p["OW"]), finished, name="y")
     sch = s_tir.Schedule(te.create_prim_func([x, w, bias, y]))
-    block = sch.get_sblock("acc")
-    sch.set_scope(block, 0, "local")
-    o, r, q = sch.get_loops(sch.get_sblock("y"))
-    tile, pixel = sch.split(q, [None, n])
-    for loop, axis in ((o, "z"), (r, "y"), (tile, "x")):
-        sch.bind(loop, f"blockIdx.{axis}")
-    sch.unroll(pixel)
-    sch.compute_at(block, tile, preserve_unit_loops=True)
+    block = _shapes.sums_of_item(sch, n)
     sch.compute_inline(sch.get_sblock("xp"))
     order = sch.get_loops(block)[3:]
     pixels, taps = order[2], order[3:]

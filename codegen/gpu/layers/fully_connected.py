@@ -12,8 +12,7 @@ from codegen.kernel import Layer
 
 def variants(layer: Layer) -> list[Variant]:
     _shapes.require_int8(layer)
-    w = layer.constants[layer.inputs[1].name]
-    channels = analyse(layer, w)
+    channels = analyse(layer)
     x = layer.inputs[0]
     p = _shapes.row(prod(x.shape[:-1]), x.shape[-1])
     return _convolution.variants(p, channels, channels.weights[:, None, None, :])

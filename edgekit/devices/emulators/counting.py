@@ -7,12 +7,10 @@ import re
 import subprocess
 from pathlib import Path
 
+from edgekit.devices.firmware.counter import DESCRIPTOR
 from edgekit.errors import EdgekitError
 from edgekit.toolchain.host import host_library
 
-#: The descriptor that a program reads its count of instructions from (docs/PROFILING.md): above
-#: those that QEMU opens, below every limit of open files.
-DESCRIPTOR = 240
 _SOURCE = Path(__file__).parent / "count_plugin" / "count.c"
 _VERSION = re.compile(r"version (\d+)\.(\d+)")
 #: QEMU 9.0 takes no plugins for version 1 of its API any more, older ones none for version 2. What

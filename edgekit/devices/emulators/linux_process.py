@@ -23,9 +23,9 @@ import unicorn
 from elftools.elf.elffile import ELFFile
 from unicorn import arm64_const, arm_const
 
-from edgekit.devices.emulators.counting import DESCRIPTOR
 from edgekit.devices.emulators.cycles import count_instructions
 from edgekit.devices.emulators.machine import FIRST_SEEN, Block, add_hook, counters, native
+from edgekit.devices.firmware.counter import DESCRIPTOR
 from targets.linux import HWCAPS
 
 _PAGE = 4096
@@ -40,7 +40,7 @@ _NO_END = 0xFFFF_FFFE
 
 @dataclass(frozen=True)
 class _Architecture:
-    """Numbers of an instruction set and of Linux on it (firmware/ports/linux/ek_linux.h)."""
+    """Numbers of an instruction set and of Linux on it (firmware/linux/ek_linux.h)."""
 
     engine: tuple[int, int]
     word: int

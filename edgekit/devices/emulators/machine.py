@@ -153,7 +153,7 @@ class Machine:
         self.symbols = sorted(symbols, key=lambda s: s.address)
         self._starts = [s.address for s in self.symbols]
         self.model = CycleModel(target.cycle_model, self.core.thumb)
-        self._flushes = target.accelerator != ""
+        self._flushes = target.accelerator is not None
         self.engine: Any = unicorn.Uc(*self.core.engine)
         self.engine.ctl_set_cpu_model(self.core.model)
         self._memories: list[tuple[Region, Any]] = []

@@ -10,7 +10,6 @@ from edgekit.devices.firmware.image import FlashImage
 from edgekit.toolchain.verilator import require_fpga, verilated_program
 from targets import Board
 from targets.npu import soc
-from targets.npu.config import CONFIGURATIONS
 
 _ERASED = b"\xff"
 
@@ -42,7 +41,7 @@ def simulator(board: Board) -> Path:
     else:
         parts.append(_cpu("VexRiscv_Full"))
     if board.target.accelerator:
-        parts.append(accelerator_verilog(CONFIGURATIONS[board.target.accelerator]))
+        parts.append(accelerator_verilog(board.target.accelerator))
         options.append("-DNPU")
     return verilated_program(
         [*soc.VERILOG, *parts, soc.PUBLIC], top=soc.TOP, harness=[soc.MAIN], options=options

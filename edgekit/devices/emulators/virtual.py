@@ -20,7 +20,6 @@ from edgekit.devices.emulators.semihosting import Console
 from edgekit.devices.firmware.image import FlashImage, load_elf
 from edgekit.errors import EdgekitError
 from targets import Board
-from targets.npu.config import CONFIGURATIONS
 
 _ERASED, _POWER_UP = b"\xff", b"\xaa"
 _BLANK, _PAGE = 0xFFFF_FFFF, 0x1000
@@ -92,8 +91,9 @@ class VirtualBoard:
         self.machine.engine.mmio_map(base, size, guarded(read), None, guarded(write), None)
 
     def _add_accelerator(self, board: Board) -> None:
+        assert board.target.accelerator is not None
         found = AcceleratorModel(
-            CONFIGURATIONS[board.target.accelerator],
+            board.target.accelerator,
             self.machine,
             instant=not board.target.estimates_cycles,
         )

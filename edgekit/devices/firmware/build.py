@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import edgekit
-from edgekit.devices.emulators.counting import DESCRIPTOR
 from edgekit.devices.firmware.boot import boot_source
 from edgekit.devices.firmware.bringup import board_macros, bringup_sources
+from edgekit.devices.firmware.counter import DESCRIPTOR
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import ElfSizes, find_compiler, link, read_sizes
 from edgekit.toolchain.cache import cache_dir, key_of, source_key, write_atomic
 from edgekit.toolchain.link import STACK_BYTES
+from edgekit.version import __version__
 from targets import Board, Target, linux
 
 _DEVICE = ("ek_device.c", "ek_link.c", "ek_counter.c", "ek_port.c")
@@ -64,7 +64,7 @@ def board_defines(board: Board) -> dict[str, str]:
     if "emulator" in board.counters:
         defines["EK_COUNTER_EMULATOR"] = str(DESCRIPTOR)
     if board.target.gpu:
-        defines |= {"EK_GPU": "", "EK_UART_OUT": "63"}
+        defines |= {"EK_GPU": "", "EK_UART_OUT": "63", f"EK_LIBC_{board.libc.upper()}": ""}
     if board.accelerator_base >= 0:
         defines["EK_NPU_BASE"] = f"{board.accelerator_base:#x}u"
     if board.target.has_cfu:
@@ -133,10 +133,11 @@ def build_firmware(
         driver(root / "ports", board, transport),
         *bringup_sources(board, root / "ports"),
         *_core_sources(root, board),
-        *sorted(p for p in (root / "ports" / _port(board)).iterdir() if p.suffix in SOURCES),
+        *_port_sources(root / "ports", board),
     ]
-    folders = [root / name for name in ("include", "device", "ports", "npu", "app")]
-    macros["EK_FIRMWARE_VERSION"] = f'"{edgekit.__version__}"'
+    names = ("include", "device", "ports", "ports/linux", "npu", "app", "linux")
+    folders = [root / name for name in names]
+    macros["EK_FIRMWARE_VERSION"] = f'"{__version__}"'
     texts = [b for path in device for b in source_key(path, folders) or [path.read_bytes()]]
     settings = [cc.version, repr(board.regions), f"{stack_bytes}", *map("=".join, macros.items())]
     compiled = [p.read_bytes() for p in objects]
@@ -147,9 +148,13 @@ def build_firmware(
     return Firmware(elf, read_sizes(elf), build_id)
 
 
-def _port(board: Board) -> str:
-    """The folder of firmware/ports with the start-up code."""
-    return "hosted" if board.target.gpu else board.target.port
+def _port_sources(ports: Path, board: Board) -> list[Path]:
+    """Start-up code and what belongs to it."""
+    folder = ports / ("loaded" if board.target.gpu else board.target.port)
+    found = sorted(p for p in folder.iterdir() if p.suffix in SOURCES)
+    if board.target.gpu:  # a process under Linux too
+        found += [ports / "linux" / name for name in ("ek_signal.c", "memory.c")]
+    return found
 
 
 def _core_sources(root: Path, board: Board) -> list[Path]:

@@ -14,6 +14,8 @@ from edgekit.devices.firmware.build import Firmware, board_defines, build_firmwa
 from edgekit.devices.status import describe
 from edgekit.errors import EdgekitError
 from edgekit.toolchain import find_compiler, host_library, read_sizes
+from edgekit.toolchain.cache import key_of
+from edgekit.version import __version__
 from targets import Board
 
 MODES = ("interpreter", "aot")
@@ -23,6 +25,7 @@ DEVICE_HEADERS = ("ek_app.h",)
 #: Subfolder of OUT/src with the runtime that the model was compiled for, so that the folder can
 #: go into any project as it is and does not change when edgekit does.
 RUNTIME_FOLDER = "edgekit"
+_GPU_RUNTIME = "ek_gpu_runtime.h"
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,27 @@ def runtime_files(accelerator: bool = False, gpu: bool = False) -> dict[str, byt
     """The sources that every compiled model carries, by name: C, and wrappers for C++ and Rust.
 
     With `accelerator` also its driver, its simulator and the check of its streams; with `gpu` the
-    runtime of GPUs.
+    runtime of GPUs, and in it a hash of all of these files.
     """
     root = firmware_folder()
     public = sorted(p for p in (root / "include").iterdir() if p.suffix in (".h", ".hpp", ".rs"))
     files = [p for p in public if p.name not in DEVICE_HEADERS]
-    for folder in ("src", *["npu"] * accelerator, *["gpu"] * gpu):
+    for folder in ("src", *["npu"] * accelerator, *["gpu", "linux"] * gpu):
         files += sorted(p for p in (root / folder).iterdir() if p.suffix in (".c", ".S", ".h"))
-    return {path.name: path.read_bytes() for path in files}
+    found = {path.name: path.read_bytes() for path in files}
+    if gpu:
+        found[_GPU_RUNTIME] = _named(found)
+    return found
+
+
+def _named(files: dict[str, bytes]) -> bytes:
+    """The header that says which runtime of GPUs `files` are."""
+    parts = [__version__, *(x for name, body in files.items() for x in (name, body))]
+    empty, named = b"UINT64_C(0x0)", f"UINT64_C(0x{key_of(parts)[:16]})".encode()
+    header = files[_GPU_RUNTIME]
+    if header.count(empty) != 1:
+        raise RuntimeError(f"{_GPU_RUNTIME} has no place for a hash")
+    return header.replace(empty, named)
 
 
 def support_files() -> tuple[str, ...]:
@@ -133,7 +149,8 @@ def _gpu_sources(source_folder: Path, board: Board) -> list[Path]:
     if not board.target.gpu:
         return []
     runtime = source_folder / RUNTIME_FOLDER
-    return [*sorted(runtime.glob("ek_gpu*.c")), firmware_folder() / "app" / "ek_app_gpu.c"]
+    runtime_sources = [*sorted(runtime.glob("ek_gpu*.c")), runtime / "ek_system.c"]
+    return [*runtime_sources, firmware_folder() / "app" / "ek_app_gpu.c"]
 
 
 def flash_parts(

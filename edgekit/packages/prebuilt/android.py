@@ -21,6 +21,10 @@ ARCHIVE_ROOT = True
 ABIS = {"aarch64": "arm64-v8a", "arm": "armeabi-v7a", "x86_64": "x86_64"}
 #: The first version of Android with 64 bits, and the oldest that current NDKs build for.
 MIN_SDK = 21
+#: Vendors' libraries that apps for API 31 and later may only load where a manifest names them
+#: (developer.android.com, "<uses-native-library>"): of OpenCL, and Google's own name of it.
+_VENDORS = ("libOpenCL.so", "libOpenCL-pixel.so")
+_USES = '        <uses-native-library android:name="{}" android:required="false" />\n'
 #: What Prefab is told that the library was built with; it stands on no NDK and no STL.
 _NDK = 27
 
@@ -57,8 +61,15 @@ def files(libraries: Libraries) -> dict[str, bytes]:
 
 def _values(libraries: Libraries) -> dict[str, object]:
     abis = ", ".join(ABIS[built.architecture] for built in libraries.built)
-    return {**libraries.names, "package": f"edgekit.model_{libraries.name}", "abis": abis,
-            "min_sdk": MIN_SDK}  # fmt: skip
+    named = "".join(_USES.format(name) for name in _VENDORS)
+    return {
+        **libraries.names,
+        "package": f"edgekit.model_{libraries.name}",
+        "abis": abis,
+        "min_sdk": MIN_SDK,
+        "application": f"    <application>\n{named}    </application>\n" * bool(libraries.gpus),
+        "android_gpu": fill("prebuilt/android_gpu.md", **libraries.names) * bool(libraries.gpus),
+    }
 
 
 def _json(value: object) -> bytes:

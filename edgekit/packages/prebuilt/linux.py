@@ -12,6 +12,8 @@ TITLE = "Library for programs under Linux"
 def files(libraries: Libraries) -> dict[str, bytes]:
     """``lib/ARCHITECTURE`` and ``include/ARCHITECTURE`` for each, CMake's files, an example."""
     name, values = libraries.name, libraries.names
+    # NAME_gpu_open calls dlopen, which older versions of glibc have in a library of its own.
+    values["dl"] = '\n  INTERFACE_LINK_LIBRARIES "${CMAKE_DL_LIBS}"' if libraries.gpus else ""
     config = f"lib/cmake/{name}"
     found = {
         **papers(libraries, "linux", TITLE, fill("prebuilt/linux.md", **values)),

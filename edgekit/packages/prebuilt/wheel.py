@@ -52,7 +52,8 @@ def files(libraries: Libraries) -> dict[str, bytes]:
     info = info_folder(libraries)
     values = {**libraries.names, "distribution": _distribution(libraries), "module": module,
               "url": libraries.contents.about.url, "author": libraries.contents.about.author,
-              "wheel": archive_name(libraries)}  # fmt: skip
+              "wheel": archive_name(libraries),
+              "python_gpu": fill("prebuilt/wheel_gpu.md") * bool(libraries.gpus)}  # fmt: skip
     paper = papers(libraries, "wheel", TITLE, fill("prebuilt/wheel.md", **values))
     metadata = fill("prebuilt/METADATA", **values) + "\n" + paper["README.md"].decode()
     tags = "".join(f"Tag: py3-none-{platform}\n" for platform in platforms(libraries))

@@ -1,6 +1,7 @@
 /* Caches of a Linux process: line by line, what it may do to its own memory. */
 #include "ek_linux.h"
 #include "ek_port.h"
+#include "ek_process.h"
 
 /* Addresses that the linker defines. */
 extern const uint8_t __text_start[], __text_end[], __constants_start[], __constants_end[];

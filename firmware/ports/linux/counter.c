@@ -5,6 +5,7 @@
  * AArch32. An access that the kernel has not enabled traps. */
 #include "ek_counter.h"
 #include "ek_linux.h"
+#include "ek_process.h"
 
 #if defined(__x86_64__) /* "this machine" may be either */
 #undef EK_COUNTER_PMCCNTR

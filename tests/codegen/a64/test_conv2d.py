@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from a64_guarded import CHECKED, exact
 from a64_layers import plain_layers, scaled_layers
-from a64_programs import A53, A76, A510, run
+from a64_programs import A53, A76, A510, check_costs, run
 from built import merged
 from graphs import batch
 from hypothesis import assume, given, settings
@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from mve_layers import layer_of_shape
 from tools import need
 
-from codegen.lower import build_program, layer_of
-from codegen.templates import templates
+from codegen.lower import build_program
 from edgekit.graph import Graph
 from targets import Board
 
@@ -79,10 +78,4 @@ def test_costs_are_what_runs(on: Board, tmp_path: Path) -> None:
     program = build_program(graph, on.target, optimize="speed")
     feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
     _, counts = run(program, tmp_path, feeds)
-    nodes = {node.name: node for node in graph.nodes}
-    for call, count in zip(program.calls, counts, strict=True):
-        spec = call.kernel.spec
-        template = templates()[spec.family][spec.params["template"]]
-        costs = [c.cost for c in template.candidates(layer_of(graph, nodes[call.layer]))]
-        assert all(costs)
-        assert min(c.instructions for c in costs if c) == pytest.approx(count, rel=0.02), spec
+    check_costs(graph, program, counts, rel=0.02)

@@ -7,32 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from a64_guarded import run_guarded
+from a64_guarded import CHECKED, exact
 from a64_layers import scaled_layers
-from a64_programs import A53, A76, run
+from a64_programs import A53, A76, check_costs, run
 from built import merged
 from graphs import batch, one_node, pool_graphs
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mve_layers import layer_of_shape, pair_layers, pool_layers
 from tools import need
 
-from codegen.lower import build_program, layer_of
-from codegen.program import Program
-from codegen.templates import templates
+from codegen.lower import build_program
 from edgekit import reference
-from edgekit.errors import EdgekitError
 from edgekit.graph import Graph, Quant, Value
 from targets import Board
 
 pytestmark = pytest.mark.apt
 
-CHECKED = settings(
-    max_examples=1,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
 BOARDS = pytest.mark.parametrize("on", [A53, A76], ids=lambda b: b.name)
 
 
@@ -50,38 +41,6 @@ LAYERS = st.tuples(
 ).map(lambda kinds: [graph for kind in kinds for graph in kind])
 
 
-def built(graphs: list[Graph], on: Board) -> tuple[Graph, Program]:
-    """One program of all graphs that the families take."""
-    taken = []
-    for graph in graphs:
-        try:
-            calls = build_program(graph, on.target, optimize="speed").calls
-        except EdgekitError as refused:
-            assert refused.code == "E310", refused
-            continue
-        if calls[0].kernel.spec.family.startswith("a64"):
-            taken.append(graph)
-        else:
-            assert "a64: " in calls[0].note, calls[0]
-    assert len(taken) >= len(graphs) // 5
-    graph = merged(taken)
-    return graph, build_program(graph, on.target, optimize="speed")
-
-
-def exact(graphs: list[Graph], on: Board, seed: int, extreme: int | None, folder: Path) -> None:
-    need("qemu-aarch64", str(on.target.gcc_command))
-    graph, program = built(graphs, on)
-    feeds = {name: x[:1] for name, x in batch(graph, seed, n=2).items()}
-    if extreme is not None:
-        feeds = {name: np.full_like(x, extreme) for name, x in feeds.items()}
-    want = reference.run(graph, feeds)
-    found = run_guarded(program, folder, feeds, seed)
-    made = {a.value: c for c in program.calls for a in c.arguments if a.role == "output"}
-    for tensor, array in zip(program.outputs, found, strict=True):
-        message = f"{made[tensor.name].kernel.spec}"
-        np.testing.assert_array_equal(array, want[tensor.name], err_msg=message)
-
-
 @BOARDS
 @CHECKED
 @given(graphs=LAYERS, seed=st.integers(0, 1000), extreme=st.sampled_from([None, -128, 127]))
@@ -89,7 +48,7 @@ def test_exact_in_parts(
     on: Board, graphs: list[Graph], seed: int, extreme: int | None, tmp_path: Path
 ) -> None:
     assume(seed > 0)  # the first example is the simplest of all
-    exact(graphs, on, seed, extreme, tmp_path)
+    exact(graphs, on, seed, extreme, tmp_path, share=0.2)
 
 
 @pytest.mark.slow
@@ -100,7 +59,7 @@ def test_exact_in_parts_more(
     on: Board, graphs: list[Graph], seed: int, extreme: int | None, tmp_path: Path
 ) -> None:
     assume(seed > 0)
-    exact(graphs, on, seed, extreme, tmp_path)
+    exact(graphs, on, seed, extreme, tmp_path, share=0.2)
 
 
 def rows_of(inputs: int, outputs: int) -> Graph:
@@ -171,16 +130,8 @@ def test_costs_are_what_runs(on: Board, compiler: str, tmp_path: Path) -> None:
     want = reference.run(graph, feeds)
     for tensor, array in zip(program.outputs, found, strict=True):
         np.testing.assert_array_equal(array, want[tensor.name])
-    nodes = {node.name: node for node in graph.nodes}
-    for call, count in zip(program.calls, counts, strict=True):
-        spec = call.kernel.spec
-        template = templates()[spec.family][spec.params["template"]]
-        costs = [c.cost for c in template.candidates(layer_of(graph, nodes[call.layer]))]
-        assert all(costs)
-        # A call of a few hundred instructions differs by what the C around takes.
-        assert min(c.instructions for c in costs if c) == pytest.approx(count, rel=0.02, abs=12), (
-            spec
-        )
+    # A call of a few hundred instructions differs by what the C around takes.
+    check_costs(graph, program, counts, rel=0.02, abs=12)
 
 
 def test_weights_of_minus_128_are_summed_alone(tmp_path: Path) -> None:

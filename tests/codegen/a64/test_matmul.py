@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from a64_guarded import CHECKED, exact
-from a64_programs import A53, A76, run
+from a64_programs import A53, A76, check_costs, run
 from attention_graphs import matmul_graphs
 from built import merged
 from graphs import batch, one_node
@@ -14,8 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tools import need
 
-from codegen.lower import build_program, layer_of
-from codegen.templates import templates
+from codegen.lower import build_program
 from edgekit.graph import Graph, Quant, Value
 from targets import Board
 
@@ -35,13 +34,16 @@ def test_exact(
     exact(graphs, on, seed, extreme, tmp_path)
 
 
-def product(rows: int, depth: int, columns: int, transpose_b: bool) -> Graph:
-    shape = (1, columns, depth) if transpose_b else (1, depth, columns)
+def product(
+    rows: int, depth: int, columns: int, transpose_b: bool, heads: tuple[int, int] = (1, 1)
+) -> Graph:
+    """`heads` are those of a and of b, of which one may be 1."""
+    shape = (columns, depth) if transpose_b else (depth, columns)
     values = [
-        Value("a", (1, rows, depth), "int8", Quant.make(0.02, 3)),
-        Value("b", shape, "int8", Quant.make(0.02, -7)),
+        Value("a", (1, heads[0], rows, depth), "int8", Quant.make(0.02, 3)),
+        Value("b", (1, heads[1], *shape), "int8", Quant.make(0.02, -7)),
     ]
-    y = Value("y", (1, rows, columns), "int8", Quant.make(0.1, 5))
+    y = Value("y", (1, max(heads), rows, columns), "int8", Quant.make(0.1, 5))
     return one_node("matmul", values, y, {}, transpose_b=transpose_b, clamp=None)
 
 
@@ -53,10 +55,21 @@ def test_costs_are_what_runs(on: Board, tmp_path: Path) -> None:
     program = build_program(graph, on.target, optimize="speed")
     feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
     _, counts = run(program, tmp_path, feeds)
-    nodes = {node.name: node for node in graph.nodes}
-    for call, count in zip(program.calls, counts, strict=True):
-        spec = call.kernel.spec
-        template = templates()[spec.family][spec.params["template"]]
-        cost = template.candidates(layer_of(graph, nodes[call.layer]))[0].cost
-        assert cost is not None
-        assert cost.instructions == pytest.approx(count, rel=0.03), spec
+    check_costs(graph, program, counts, rel=0.03)
+
+
+@pytest.mark.parametrize("on", [A53, A76], ids=lambda b: b.name)
+def test_parts(on: Board, tmp_path: Path) -> None:
+    """Threads share heads, and rows where heads are few; not where each would copy all of b."""
+    wanted = {
+        (49, 64, 49, True, (3, 3)): 3 * 6,
+        (50, 24, 7, True, (1, 1)): 6 if on == A53 else 4,
+        (16, 64, 64, False, (4, 1)): 4,
+        (32, 48, 32, True, (1, 5)): 5 * 4,
+        (2, 32, 32, False, (1, 1)): 0,
+    }
+    graphs = [product(*shape) for shape in wanted]
+    program = build_program(merged(graphs), on.target, threads=4)
+    units = {tuple(call.kernel.spec.params["size"]): call.kernel.units for call in program.calls}
+    assert units == {shape[:3]: count for shape, count in wanted.items()}
+    exact(graphs, on, 5, None, tmp_path)

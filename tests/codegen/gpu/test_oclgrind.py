@@ -136,6 +136,37 @@ def test_seeded_defects_are_found(defect: str, tmp_path: Path) -> None:
     assert any(said in finding for finding in findings), findings
 
 
+LARGE = [name for name, (*_, said) in DEFECTS.items() if said != "ninitialized"]
+
+
+@pytest.mark.parametrize(
+    "defect", thinned(LARGE, {"missing barrier", "write beyond the end"}.__contains__)
+)
+def test_seeded_defects_are_found_as_in_large_layers(defect: str, tmp_path: Path) -> None:
+    """In optimized text, and only the first and the last group of a launch."""
+    need(oclgrind.COMMAND)
+    name, variant, change, said = DEFECTS[defect]
+    inputs, want = operands(*small()[name])
+    for broken in (False, True):
+        made = seeded(name, variant, change if broken else lambda text: text)
+        found = oclgrind.check_ends(
+            made, made.launches[0], prelude(), inputs, [want.nbytes], tmp_path
+        )
+        assert any(said in finding for finding in found) == broken, found
+        assert broken or not found
+
+
+@pytest.mark.slow
+def test_memory_that_is_not_set_is_found_in_large_layers(tmp_path: Path) -> None:
+    need(oclgrind.COMMAND)
+    name, variant, change, said = DEFECTS["accumulator not set"]
+    inputs, want = operands(*small()[name])
+    made = seeded(name, variant, change)
+    arguments = (made, made.launches[0], prelude(), inputs, [want.nbytes], tmp_path)
+    assert any(said in finding for finding in oclgrind.check_ends(*arguments, unset=True))
+    assert oclgrind.check_ends(*arguments) == ()
+
+
 def test_a_gap_that_is_not_zero_is_found(tmp_path: Path) -> None:
     """Oclgrind has nothing against it: it is the comparison that covers gaps."""
     broken = seeded("add by channel", "direct", once(r"ek_lanes4\((.*), 5 - [^)]*\);", r"\1;"))

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built import M55, host_kernels, merged, run_m55, run_tight
+from built import M55, host_kernels, merged, run_on, run_tight
 from graphs import batch
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
+from memory_run import PATTERNS, PoisonedRun
 from mve_layers import layer_of_shape, layers
 from tools import need
 
 from codegen import memory_check
 from codegen.lower import build_program, layer_of
-from codegen.memory_run import PATTERNS, PoisonedRun
 from codegen.program import Program
 from codegen.templates import templates
 from edgekit import reference
@@ -75,7 +75,7 @@ def test_costs_are_what_runs(tmp_path: Path) -> None:
     graph = merged([layer_of_shape(*case) for case in COUNTED])
     program = build_program(graph, M55.target, optimize="speed")
     feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
-    _, counts = run_m55(program, tmp_path, feeds)
+    _, counts = run_on(M55, program, tmp_path, feeds)
     nodes = {node.name: node for node in graph.nodes}
     for call, count in zip(program.calls, counts, strict=True):
         node = nodes[call.layer]
@@ -95,7 +95,7 @@ def test_shapes_with_few_rows(compiler: str, tmp_path: Path) -> None:
     )
     program = build_program(graph, M55.target)
     feeds = {name: x[:1] for name, x in batch(graph, 0, n=2).items()}
-    found, _ = run_m55(program, tmp_path, feeds, compiler)
+    found, _ = run_on(M55, program, tmp_path, feeds, compiler)
     same(program, found, reference.run(graph, feeds), compiler)
 
 
@@ -124,5 +124,5 @@ def test_no_finding_and_exact_in_qemu(
         feeds = {name: np.full_like(x, extreme) for name, x in feeds.items()}
     want = reference.run(graph, feeds)
     same(program, run_tight(program, tmp_path, feeds), want, "sanitized")
-    found, _ = run_m55(program, tmp_path, feeds)
+    found, _ = run_on(M55, program, tmp_path, feeds)
     same(program, found, want, "qemu")

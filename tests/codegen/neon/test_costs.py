@@ -47,11 +47,17 @@ def _add() -> Graph:
     return one_node("add", [a, b], y, {}, clamp=None)
 
 
+def _softmax() -> Graph:
+    x = Value("x", (1, 4, 49, 49), "int8", Quant.make(0.1, 3))
+    y = Value("y", x.shape, "int8", Quant.make(1 / 256, -128))
+    return one_node("softmax", [x], y, {}, beta=1.0)
+
+
 @pytest.mark.apt
 def test_costs_are_near_what_runs(tmp_path: Path) -> None:
     need("qemu-arm")
     layers = [layer_of_shape(*case) for case in CASES]
-    graph = merged([*layers, _pool("average_pool2d"), _pool("max_pool2d"), _add()])
+    graph = merged([*layers, _pool("average_pool2d"), _pool("max_pool2d"), _add(), _softmax()])
     program = build_program(graph, ON.target, optimize="speed")
     sources = [*write_sources(program, tmp_path), firmware_folder() / "app" / "ek_app_aot.c"]
     elf = build_firmware(sources, ON, include=[tmp_path], opt=ON.target.kernel_opt).elf

@@ -93,6 +93,39 @@ def test_exact(
     check(graphs, on, compiler, tmp_path, seed, extreme)
 
 
+def softmax(rows: int, width: int, scale: float) -> Graph:
+    x = Value("x", (1, rows, width), "int8", Quant.make(scale, 3))
+    y = Value("y", x.shape, "int8", Quant.make(1 / 256, -128))
+    return one_node("softmax", [x], y, {}, beta=1.0)
+
+
+@pytest.mark.parametrize(("on", "compiler"), [(ARMV7, "zig"), (AARCH64, "gcc")],
+                         ids=["armv7-zig", "aarch64-gcc"])  # fmt: skip
+def test_softmax(on: Target, compiler: str, tmp_path: Path) -> None:
+    """Rows of any width; steep ones, flat ones, and such with a sum of 512 or more, in parts."""
+    need(f"qemu-{'aarch64' if on is AARCH64 else 'arm'}")
+    if compiler == "gcc":
+        need(on.gcc_command)
+    shapes = [(65, 2), (43, 3), (19, 7), (20, 8), (9, 15), (9, 16), (9, 17), (5, 49), (2, 1000)]
+    graphs = [softmax(*shape, s) for shape in shapes for s in (0.3, 0.004, 1e-7)]
+    graph = merged(graphs)
+    program = build_program(graph, on, threads=3)
+    assert all(c.kernel.spec.family == "neon" and c.kernel.units > 1 for c in program.calls)
+    memory_check.check(program)
+    feeds = {name: x[:1] for name, x in batch(graph, 3, n=2).items()}
+    for name in list(feeds)[::5]:
+        feeds[name] = np.full_like(feeds[name], 127)
+    want = reference.run(graph, feeds)
+    found = run_calls(program, on, tmp_path, feeds, cpu=CPUS[on.name], compiler=compiler, seed=2)
+    for tensor, array in zip(program.outputs, found, strict=True):
+        np.testing.assert_array_equal(array, want[tensor.name], err_msg=tensor.name)
+
+
+def test_a_few_numbers_are_not_worth_a_table() -> None:
+    (call,) = build_program(softmax(1, 12, 0.1), ARMV7).calls
+    assert call.kernel.spec.family == "c99" and "12 numbers" in call.note
+
+
 def of_halves(op: str, shift: int, clamp: list[int | None] | None) -> Graph:
     """Every int8 times some weights or plus itself, in steps of a power of two: halves abound."""
     r = np.random.default_rng(shift + 9)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from codegen.npu.layers.pooling import divisor, parts_of
 from edgekit.graph import Graph, Quant, Value
+from targets.npu.config import Accelerator
 
 from .configurations import NPU64, TINY
 from .exact import assert_exact, program_of
@@ -95,6 +96,16 @@ def test_reductions() -> None:
         y = reduction(net, net.input(*shape))
         config = [NPU64, *TINY][seed % 5]
         _check(net.done(y), config, accelerated=config is NPU64)
+
+
+@pytest.mark.parametrize("op", ["average_pool2d", "max_pool2d"])
+def test_pools_need_no_weight_memory(op: str) -> None:
+    """A window of more steps than the weight memory has words: nothing of it is a weight."""
+    narrow = Accelerator("narrow", 1, 1, 1 << 11, 16, 32, tables=False)
+    x = Value("x", (1, 14, 5, 20), "int8", Quant.make(0.05, -7))
+    y = Value("y", (1, 2, 1, 20), "int8", Quant.make(0.05, -7))
+    graph = one_node(op, [x], y, {}, kernel=[12, 5], strides=[2, 1], pads=[0, 0, 0, 0])
+    _check(graph, narrow, accelerated=True)
 
 
 def test_divisors_are_exact() -> None:

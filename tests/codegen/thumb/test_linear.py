@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built import run_host
 from graphs import batch, one_node, quants
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from template_kernels import candidates, check_everywhere, forced, instructions, run_sanitized
-from tools import need
+from tools import need, need_cpu
 
 from codegen.lower import layer_of
 from codegen.thumb import linear
@@ -68,6 +69,18 @@ def test_all_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         graph = layer(op, (1, 256, 256, 1), [Quant.make(*q) for q in grids])
         feeds = {f"{n}_0": v.reshape(1, 256, 256, 1).copy() for n, v in (("a", a), ("b", b))}
         check_everywhere([graph], "linear", i % 2, tmp_path, monkeypatch, feeds)
+
+
+def test_all_pairs_with_avx2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM 22 made wrong bytes of this routine's C with AVX2 (DESIGN, "What building taught")."""
+    need_cpu("x86_64_v3")
+    x = np.arange(-128, 128).astype(np.int8)
+    a, b = (v.reshape(1, 256, 256, 1).copy() for v in np.broadcast_arrays(x[:, None], x))
+    graph = layer("add", (1, 256, 256, 1), [Quant.make(*q) for q in REAL[0]])
+    program = forced(graph, "linear", 0, monkeypatch)
+    feeds = {"a": a, "b": b}
+    (found,) = run_host(program, tmp_path, feeds, "-O2", ("-mcpu=x86_64_v3",))
+    np.testing.assert_array_equal(found, reference.run(graph, feeds)["y"])
 
 
 def test_form_is_found_for_most_layers() -> None:

@@ -6,12 +6,12 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile
+from assembled import machine_code
 
 from edgekit.devices.emulators.bench import Bench, link_functions
 from edgekit.devices.emulators.cycles import BlockCost, CycleModel, count_instructions
 from edgekit.toolchain import find_compiler
-from targets import board, target
+from targets import board
 
 CASES = {
     "add r0, r1, r2": (1, 1, 0),
@@ -102,24 +102,12 @@ OTHERS = {
 LOOPS = {"cortex-m0": 4, "cortex-m0plus": 3, "cortex-m3": 4, "cortex-m7": 1}
 
 
-def machine_code(core: str, texts: list[str], folder: Path) -> dict[str, bytes]:
-    """Machine code of every text, assembled for `core` in one file, a section each."""
-    lines = [".syntax unified", ".thumb"]
-    for index, text in enumerate(texts):
-        lines += [f'.section .case{index}, "ax"', *text.split("; ")]
-    source = folder / f"{core}.S"
-    source.write_text("\n".join(lines) + "\n")
-    with find_compiler("zig", target(core)).compile(source).open("rb") as file:
-        elf = ELFFile(file)
-        return {
-            text: elf.get_section_by_name(f".case{index}").data()
-            for index, text in enumerate(texts)
-        }
+THUMB = (".syntax unified", ".thumb")
 
 
 @pytest.mark.parametrize("core", list(OTHERS))
 def test_costs_of_other_cores(core: str, tmp_path: Path) -> None:
-    model, code = CycleModel(core), machine_code(core, list(OTHERS[core]), tmp_path)
+    model, code = CycleModel(core), machine_code(core, list(OTHERS[core]), tmp_path, THUMB)
     found = {text: model.block(code[text]) for text in code}
     assert found == {text: BlockCost(*cost) for text, cost in OTHERS[core].items()}
 
@@ -127,7 +115,7 @@ def test_costs_of_other_cores(core: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("core", list(LOOPS))
 def test_a_loop_that_others_have_measured(core: str, tmp_path: Path) -> None:
     text = "subs r0, #1; bne .case0"
-    cost = CycleModel(core).block(machine_code(core, [text], tmp_path)[text])
+    cost = CycleModel(core).block(machine_code(core, [text], tmp_path, THUMB)[text])
     assert cost.cycles + cost.refill == LOOPS[core]
 
 
@@ -156,18 +144,8 @@ def test_wait_states_of_flash(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Machine code of every case, assembled in one file, a section each."""
-    lines = [".syntax unified", ".fpu fpv4-sp-d16", ".thumb"]
-    for index, text in enumerate(CASES):
-        lines += [f'.section .case{index}, "ax"', *text.split("; ")]
-    source = tmp_path_factory.mktemp("asm") / "cases.S"
-    source.write_text("\n".join(lines) + "\n")
-    with find_compiler("zig", target("cortex-m4")).compile(source).open("rb") as file:
-        elf = ELFFile(file)
-        return {
-            text: elf.get_section_by_name(f".case{index}").data()
-            for index, text in enumerate(CASES)
-        }
+    head = (*THUMB, ".fpu fpv4-sp-d16")
+    return machine_code("cortex-m4", list(CASES), tmp_path_factory.mktemp("asm"), head)
 
 
 @pytest.mark.parametrize("text", list(CASES))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile
+from assembled import machine_code
 
 from edgekit.devices.emulators.bench import Bench, link_functions
 from edgekit.devices.emulators.caches import VEXRISCV
 from edgekit.devices.emulators.cycles import BlockCost, CycleModel
 from edgekit.toolchain import find_compiler
-from targets import board, target
+from targets import board
 
 #: (instructions, cycles, more where the branch is taken, accesses): sixteen in a row in a loop of
 #: 64 turns, between two reads of mcycle, in the Verilog simulation of VexRiscv_Full.
@@ -41,17 +41,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    lines = []
-    for index, text in enumerate(CASES):
-        lines += [f'.section .case{index}, "ax"', *text.split("; ")]
-    source = tmp_path_factory.mktemp("asm") / "cases.S"
-    source.write_text("\n".join(lines) + "\n")
-    with find_compiler("zig", target("npu64")).compile(source).open("rb") as file:
-        elf = ELFFile(file)
-        return {
-            text: elf.get_section_by_name(f".case{index}").data()
-            for index, text in enumerate(CASES)
-        }
+    return machine_code("npu64", list(CASES), tmp_path_factory.mktemp("asm"))
 
 
 @pytest.mark.parametrize("text", list(CASES))

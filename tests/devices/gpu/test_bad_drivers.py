@@ -5,6 +5,7 @@ The library of tests/devices/gpu/bad_opencl.c hands everything on to PoCL but fo
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -219,3 +220,35 @@ def test_a_folder_that_cannot_be_written(
     monkeypatch.setenv("EDGEKIT_GPU_FOLDER", "/proc/edgekit")
     with start() as session:
         assert exact(session)
+        assert any("no folder to keep anything in" in line for line in session.gpu().said)
+
+
+@pytest.mark.slow
+def test_what_is_no_file(start: Start, tmp_path: Path) -> None:
+    """A FIFO would wait for a writer, /dev/zero never ends, a folder cannot be read."""
+    with start() as session:
+        assert exact(session)
+    for path in sorted((tmp_path / "kept").iterdir()):
+        path.unlink()
+        os.mkfifo(path)
+        with start() as session:
+            assert exact(session)
+        path.unlink(missing_ok=True)
+        path.symlink_to("/dev/zero")
+        with start() as session:
+            assert exact(session)
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        with start() as session:
+            assert exact(session)
+
+
+def test_settings_that_say_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKIT_GPU_PATIENCE_MS", "5 s")
+    with start() as session:
+        assert exact(session)
+        assert any("EDGEKIT_GPU_PATIENCE_MS is ignored" in line for line in session.gpu().said)
+    monkeypatch.setenv("EDGEKIT_GPU_API", "metal")
+    with start() as session, pytest.raises(EdgekitError, match="'metal', not opencl") as caught:
+        session.opened()
+    assert caught.value.code == "E670"

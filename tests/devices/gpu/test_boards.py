@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +21,7 @@ from pace import thinned
 from tools import need
 
 from edgekit.cli import cli
-from edgekit.devices.firmware.model import model_firmware
+from edgekit.devices.firmware.model import model_firmware, runtime_files
 from edgekit.devices.flash import flash
 from edgekit.devices.gpu import Choice, tuning_file
 from edgekit.devices.opencl import Device, devices
@@ -42,6 +44,8 @@ def test_the_compilers_report(small: Output) -> None:
         "board 'gpu-pocl' counts no instructions (0 bytes differ there)"
     )
     assert report["cycles"] is None
+    assert set(report["ram"]) == {"arena", "runtime"}  # nobody knows a process's stack
+    assert report["ram_bytes"] == sum(report["ram"].values())
 
 
 def test_inspect_says_what_is_for_the_gpu(small: Output) -> None:
@@ -181,6 +185,38 @@ def test_a_tuning_file_from_times(
     with connect(on, elf=elf) as session:
         assert session.gpu().said == (f"tuning file '{path}' is ignored: it is cut off",)
         assert [session.run([x])[0] for x in INPUTS] == OUTPUTS
+
+
+def test_another_runtime_tests_again(
+    small: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results of the self-test are those of one runtime: edgekit's next may have a fault less."""
+    monkeypatch.setenv("EDGEKIT_GPU_FOLDER", str(tmp_path / "kept"))
+    newer = Output(shutil.copytree(small.path, tmp_path / "newer"))
+    header = newer.sources / "edgekit" / "ek_gpu_runtime.h"
+    text = header.read_text()
+    hashed = re.search(r"UINT64_C\(0x([0-9a-f]{16})\)", text)
+    assert hashed is not None and text.encode() == runtime_files(gpu=True)[header.name]
+    header.write_text(text.replace(hashed[1], f"{int(hashed[1], 16) ^ 1:016x}"))
+    for folder, kept in ((small, 1), (small, 1), (newer, 2), (newer, 2)):
+        assert validate(folder, board("gpu-pocl")).different_bytes == 0
+        assert len(list((tmp_path / "kept").glob("gpu-test-*"))) == kept
+
+
+def test_a_folder_with_an_older_runtime(small: Output, tmp_path: Path) -> None:
+    """Its C does not go with the program of this edgekit: not an error in C, but its age."""
+    older = Output(shutil.copytree(small.path, tmp_path / "older"))
+    header = older.sources / "edgekit" / "ek_gpu.h"
+    header.write_text(header.read_text().replace("ek_gpu_layer_text(", "ek_gpu_text_of_layer("))
+    with pytest.raises(EdgekitError) as caught:
+        validate(older, board("gpu-pocl"))
+    assert caught.value.code == "E387" and "compile the model again" in caught.value.help
+    assert "1 of its runtime's files differ: ek_gpu.h" in caught.value.details
+    (older.sources / "kernels.c").write_text("int")  # what is broken is not the runtime
+    header.write_bytes(runtime_files(gpu=True)[header.name])
+    with pytest.raises(EdgekitError) as caught:
+        validate(older, board("gpu-pocl"))
+    assert caught.value.code == "E502"
 
 
 def test_devices_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,8 @@ def test_what_is_close_enough(half: int, found: list[float], right: bool) -> Non
     sources = [s for s in sources if "opencl" not in s.name and "vulkan" not in s.name]
     library = ctypes.CDLL(
         str(host_library(
-            [*sources, *sorted((root / "src").glob("*.c"))],
-            include=[root / "include", root / "src", root / "gpu"], opt="-O1",
+            [*sources, root / "linux" / "ek_system.c", *sorted((root / "src").glob("*.c"))],
+            include=[root / name for name in ("include", "src", "gpu", "linux")], opt="-O1",
         ))
     )  # fmt: skip
     library.ek_gpu_agrees.restype = ctypes.c_bool

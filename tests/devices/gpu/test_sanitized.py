@@ -46,6 +46,7 @@ def program(small: Output, tmp_path_factory: pytest.TempPathFactory) -> Path:
             *(runtime / name for name in ("ek_runtime.c", "ek_verify.c")),
             *support,
             *sorted(runtime.glob("ek_gpu*.c")),
+            runtime / "ek_system.c",
             ROOT / "app" / "ek_app_gpu.c",
             HERE / "run_app.c",
             blob,

@@ -98,7 +98,7 @@ int main(int count, char **arguments)
         return 0;
     }
     const ek_gpu_options_t options = {arguments[3], arguments[4], 0u, say,
-                                      count > 5 ? now : NULL, NULL};
+                                      count > 5 ? now : NULL, NULL, NULL};
     const char *script = getenv("EK_FAKE");
     ek_gpu_device_t *device =
         script != NULL && strcmp(script, "none") == 0 ? NULL : fake_open(&fake);

@@ -72,7 +72,7 @@ static void on_call(plugin_id_t id, unsigned cpu, int64_t number, uint64_t file,
   }
 }
 
-/* The number of the system call read; Linux, as in firmware/ports/linux/ek_linux.h. */
+/* The number of the system call read; Linux, as in firmware/linux/ek_linux.h. */
 static int64_t read_of(const char *cpu) {
   if (strcmp(cpu, "aarch64") == 0) return 63;
   if (strcmp(cpu, "arm") == 0) return 3;

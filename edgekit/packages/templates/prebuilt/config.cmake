@@ -33,8 +33,8 @@ add_library(edgekit::@NAME@ SHARED IMPORTED)
 set_target_properties(edgekit::@NAME@ PROPERTIES
   IMPORTED_LOCATION "${_edgekit_lib}/lib@NAME@.so"
   IMPORTED_SONAME "lib@NAME@.so"
-  INTERFACE_INCLUDE_DIRECTORIES "${_edgekit_include}")
+  INTERFACE_INCLUDE_DIRECTORIES "${_edgekit_include}"@DL@)
 add_library(edgekit::@NAME@_static STATIC IMPORTED)
 set_target_properties(edgekit::@NAME@_static PROPERTIES
   IMPORTED_LOCATION "${_edgekit_lib}/lib@NAME@.a"
-  INTERFACE_INCLUDE_DIRECTORIES "${_edgekit_include}")
+  INTERFACE_INCLUDE_DIRECTORIES "${_edgekit_include}"@DL@)

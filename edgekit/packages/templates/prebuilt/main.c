@@ -25,6 +25,13 @@ int main(void)
         printf("edgekit: @NAME@_open says %d\n", (int)opened);
         return 2;
     }
+#ifdef @UPPER@_GPU
+    ek_gpu_summary_t gpu;
+    (void)@NAME@_gpu_open(&model, NULL); /* where there is none the CPU computes */
+    (void)@NAME@_gpu_summary(&model, &gpu);
+    printf("edgekit: %u of %u layers on the GPU: %s\n", (unsigned)gpu.device_layers,
+           (unsigned)gpu.layers, gpu.device_layers != 0u ? gpu.name : gpu.why);
+#endif
 @COPIES@    if (@NAME@_run(&model) != EK_OK) {
         return 3;
     }

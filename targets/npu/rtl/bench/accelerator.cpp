@@ -28,7 +28,6 @@ struct Bench {
     uint32_t pressure = 0;
     uint64_t random = 88172645463325252ull;
     uint64_t cycle = 0;
-    uint64_t moved = 0;      // words on the bus, of both directions
     uint64_t broken = 0;     // cycles in which a rule of the bus was broken
     std::deque<Burst> bursts;
     bool hold[3] = {false, false, false};
@@ -74,7 +73,6 @@ struct Bench {
         t.clk = 1;
         t.eval();
         if (read || wrote) {
-            moved++;
             now->word++;
             if (--now->left == 0) bursts.pop_front();
         }
@@ -146,8 +144,5 @@ uint64_t bench_run(Bench *b, uint64_t most) {
 }
 
 uint64_t bench_cycle(Bench *b) { return b->cycle; }
-uint64_t bench_moved(Bench *b) { return b->moved; }
 uint64_t bench_broken(Bench *b) { return b->broken; }
-// Bursts that are under way.
-uint32_t bench_pending(Bench *b) { return static_cast<uint32_t>(b->bursts.size()); }
 }
