@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from edgekit import pipeline
 from edgekit.output import Output, open_output
 from samples.digits import CALIBRATION, MODEL
 
 _PATIENCE_SECONDS = 300
+
+# A draw that takes long on a busy machine is no failure; Hypothesis's profile for CI says so too.
+if "CI" not in os.environ:
+    settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
