@@ -37,6 +37,7 @@ def details(board: Board) -> dict[str, Any]:
         "packages_only": board.packages_only,
         "settings": {route: dict(values) for route, values in board.settings.items()},
         "usb": list(board.usb),
+        "usb_device": board.usb_device,
         "transports": list(board.transports),
         "counters": list(board.counters),
         "regions": [

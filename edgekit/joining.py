@@ -182,12 +182,6 @@ def _opened(folders: Sequence[Path], output: Path) -> list[Output]:
                 f"the model in '{folder.path}' is called '{folder.name}', as is {what}",
                 help="rename the model's file and compile it again: C functions have its name",
             )
-        if find_target(folder.target).gpu:
-            raise EdgekitError(
-                "E346",
-                f"'{folder.path}' is for {folder.target}: each model has a GPU's memory of its own",
-                help="compile for a CPU to join, or use each model by itself",
-            )
     targets = {folder.target for folder in opened}
     if len(targets) > 1:
         raise EdgekitError(
@@ -195,6 +189,12 @@ def _opened(folders: Sequence[Path], output: Path) -> list[Output]:
             f"{len(opened)} models for {len(targets)} targets cannot run on one core",
             details=[f"{folder.path}: {folder.target}" for folder in opened],
             help="compile all of them with one --target",
+        )
+    if find_target(opened[0].target).gpu:
+        raise EdgekitError(
+            "E346",
+            f"models for {opened[0].target} have a GPU's memory each",
+            help="compile for a CPU to join, or use each model by itself",
         )
     return opened
 

@@ -118,6 +118,8 @@ def open_output(path: Path) -> Output:
         ours = False
     if not ours:
         what = "is not a folder that edgekit compile wrote" if path.exists() else "does not exist"
+        if marker.is_file():
+            what = f"has a damaged {MARKER}, or one that edgekit compile did not write"
         raise EdgekitError(
             "E701", f"'{path}' {what}", help="edgekit compile MODEL --target T -o OUT makes one"
         )

@@ -190,6 +190,8 @@ def test_folders_that_are_not_ours_do_not_open(tmp_path: Path, marker: bytes | N
         with pytest.raises(EdgekitError) as caught:
             open_output(path)
         assert caught.value.code == "E701"
+        damaged = path == tmp_path and marker is not None
+        assert ("damaged" in caught.value.message) == damaged
 
 
 def test_damage_is_an_error_with_a_code(digits: Output, tmp_path: Path) -> None:

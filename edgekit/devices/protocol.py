@@ -65,6 +65,8 @@ class Fault:
         if not self.cfsr >> _ACCELERATOR & 1:
             return ""
         code = self.hfsr >> 8 & 0xFF
+        if code == Error.NONE:
+            return "no accelerator answers at the board's accelerator_base"
         known = {e.value: e.name for e in Error}
         return f"error {known.get(code, code)} at command {self.hfsr >> 16} of its stream"
 

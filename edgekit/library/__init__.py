@@ -7,6 +7,7 @@ OUT/NAME.py         the same for Python, with numpy
 OUT/ek_pool.h, .c   a pool of threads, for programs that have none; libek_pool.so for Python
 OUT/library.json    says that the folder is ours; the figures
 
+One of the folders may be for GPUs: its bundle is then in the libraries, and the runtime for it.
 It appears under its name only when everything in it is written.
 """
 

@@ -11,8 +11,8 @@ from edgekit.output import BUNDLE, Output
 if TYPE_CHECKING:
     from codegen.library.members import GpuPart
 
-#: Room in an instance for what a driver built, as it is kept in a file, for each function. PoCL's
-#: programs take a third of it. Larger programs are built again at every start.
+#: Room in an instance for what a driver built, as it is kept in a file, for each function: about
+#: twice what PoCL's programs take. Larger programs are built again at every start.
 PROGRAM_BYTES = 65536
 #: Of firmware/gpu: a text file of choices, events of a run, a driver's list of extensions.
 _TUNING_BYTES, _EVENTS, _EXTENSIONS_BYTES = 65536, 1024, 16384

@@ -30,8 +30,8 @@ ek_status_t ek_npu_check(const uint32_t *stream, uint32_t words, const uint32_t 
 
 /* The driver asks three functions of a port. After ek_npu_publish, memory has what the CPU has
  * written before; after ek_npu_refresh, the CPU reads what memory has. Both are empty where the CPU
- * has no data cache. ek_npu_failed gets STATUS of an accelerator that stopped with an error, and does
- * not return. */
+ * has no data cache. ek_npu_failed gets STATUS of an accelerator that stopped with an error, 0
+ * where none answers at EK_NPU_BASE, and does not return. */
 void ek_npu_publish(void);
 void ek_npu_refresh(void);
 void ek_npu_failed(uint32_t status);

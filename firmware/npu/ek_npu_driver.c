@@ -7,6 +7,9 @@ void ek_npu_start(const uint32_t *stream, uint32_t words, const ek_npu_region_t 
                   uint32_t count)
 {
     if ((EK_NPU_STATUS & (EK_NPU_STATUS_BUSY | EK_NPU_STATUS_ERROR)) != 0) {
+        if (EK_NPU_ID != EK_NPU_ID_VALUE) { /* a bus that reads as ones where nothing is */
+            ek_npu_failed(0u);
+        }
         EK_NPU_CONTROL = EK_NPU_CONTROL_RESET; /* the CPU was reset, the accelerator was not */
     }
     EK_STREAM_STARTS();
@@ -23,10 +26,10 @@ void ek_npu_wait(uint32_t computed, uint32_t transferred)
 {
     while (EK_NPU_COMPUTED < computed || EK_NPU_TRANSFERRED < transferred) {
         const uint32_t status = EK_NPU_STATUS;
-        if ((status & EK_NPU_STATUS_ERROR) != 0) {
-            ek_npu_failed(status);
+        if ((status & (EK_NPU_STATUS_BUSY | EK_NPU_STATUS_DONE)) == 0) {
+            ek_npu_failed(status); /* or it never began: zeros where nothing is */
         }
-        if ((status & EK_NPU_STATUS_BUSY) == 0) {
+        if ((status & EK_NPU_STATUS_DONE) != 0) {
             break; /* counts from a bundle, of more commands than the stream has */
         }
     }

@@ -24,5 +24,6 @@
 enum { EK_NPU_CONTROL_START = 1, EK_NPU_CONTROL_RESET = 2 };
 enum { EK_NPU_STATUS_BUSY = 1, EK_NPU_STATUS_DONE = 2, EK_NPU_STATUS_ERROR = 4 };
 enum { EK_NPU_REGIONS = 8 };
+#define EK_NPU_ID_VALUE 0x314E4B45u /* what ID reads: "EKN1" */
 
 #endif

@@ -108,16 +108,15 @@ def test_the_accelerators_driver(compiler: str, defines: dict[str, str]) -> None
 def test_what_programs_for_gpus_have(compiler: str, opt: str) -> None:
     on = board("gpu-pocl")
     gcc(compiler, str(on.target.gcc_command))
-    sources = [
-        p
-        for folder in ("gpu", "linux", "ports/loaded")
-        for p in sorted((ROOT / folder).glob("*.c"))
-    ]
-    include = [ROOT / name for name in ("include", "src", "device", "ports", "gpu", "linux")]
+    port = [ROOT / "ports" / "loaded" / "loaded.c", ROOT / "ports" / "linux" / "ek_signal.c"]
+    sources = [p for folder in ("gpu", "linux") for p in sorted((ROOT / folder).glob("*.c"))]
+    folders = ("include", "src", "device", "ports", "ports/linux", "gpu", "linux")
+    include = [ROOT / name for name in folders]
     macros = {**board_defines(on), **FIXED}
-    find_compiler(compiler, on.target).objects(
-        sources, include=include, defines=macros, opt=opt, flags=STRICT
-    )
+    cc = find_compiler(compiler, on.target)
+    cc.objects([*sources, *port], include=include, defines=macros, opt=opt, flags=STRICT)
+    macros["EK_LIBC_BIONIC"] = ""
+    cc.objects(port, include=include, defines=macros, opt=opt, flags=STRICT)
 
 
 @compilers

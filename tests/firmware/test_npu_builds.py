@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from tools import need
 
 from edgekit.devices.firmware.build import firmware_folder
 from edgekit.toolchain import find_compiler, read_sizes
+from edgekit.toolchain.host import host_executable
 from targets import target
 from targets.npu.config import CONFIGURATIONS
 
@@ -61,3 +65,12 @@ def test_the_simulator_has_the_hardwares_memories_and_no_other(compiler: str) ->
     sections = read_sizes(built).sections
     memories = config.a_bytes + config.w_bytes + config.p_channels * 12 + 512 * 4
     assert sections[".data"] + sections[".bss"] == memories
+
+
+@pytest.mark.parametrize("content", ["0", "0xFFFFFFFF"])
+def test_the_driver_says_so_where_no_accelerator_answers(content: str) -> None:
+    """A wrong EK_NPU_BASE is never an inference without results."""
+    source = Path(__file__).parent / "npu_driver.c"
+    program = host_executable([source], include=INCLUDE, flags=STRICT, compiler="zig")
+    done = subprocess.run([program, content], capture_output=True, timeout=10, check=False)
+    assert (done.returncode, done.stdout) == (3, b"0\n")

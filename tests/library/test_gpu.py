@@ -398,7 +398,9 @@ def test_a_model_with_states_is_the_cpus(tmp_path: Path) -> None:
 
 def test_refusals(out: Output, tmp_path: Path) -> None:
     other = folder_of(net(), tmp_path / "net", "gpu-x86_64")
-    with pytest.raises(EdgekitError, match="each model has a GPU's memory of its own") as caught:
+    with pytest.raises(
+        EdgekitError, match="models for gpu-x86_64 have a GPU's memory each"
+    ) as caught:
         join([out.path, other.path], tmp_path / "joint")
     assert caught.value.code == "E346"
     cpu = loaded(build([folder_of(net(), tmp_path / "cpu", "linux-x86_64").path]))

@@ -287,7 +287,8 @@ def test_python_threads_have_instances_of_their_own(here: Library) -> None:
 
 
 def test_the_modules_numbers_are_the_runtimes() -> None:
-    from codegen.library.module import _MEANINGS
+    from codegen.library.members import GPU_STATE_BYTES
+    from codegen.library.module import _GPU_LOST, _GPU_NONE, _MEANINGS
     from edgekit.devices.status import STATUS
 
     text = (firmware_folder() / "include" / "ek_status.h").read_text()
@@ -296,3 +297,6 @@ def test_the_modules_numbers_are_the_runtimes() -> None:
         7: "ALIGNMENT", 9: "ARENA_TOO_SMALL", 11: "STATE", 15: "CPU",
     }  # fmt: skip
     assert STATUS[15][0] == "CPU"
+    assert (numbers[_GPU_NONE], numbers[_GPU_LOST]) == ("GPU_NONE", "GPU_LOST")
+    text = (firmware_folder() / "library" / "ek_library_gpu.h").read_text()
+    assert f"EK_GPU_STATE_BYTES = {GPU_STATE_BYTES} " in text

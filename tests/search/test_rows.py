@@ -17,7 +17,6 @@ from edgekit.search.run import alive_bytes
 from quantizer import quantize
 from quantizer.sensitivity import Sensitivity, sensitivity
 from targets import target
-from targets.npu.config import CONFIGURATIONS
 
 
 def row(
@@ -86,7 +85,7 @@ def test_bytes_alive_with_an_accelerator() -> None:
     arrays = data.load(DIGITS.calibration, graph).arrays
     integer = quantize(graph, arrays).graph
     npu64 = target("npu64")
-    program = build_program(integer, npu64, accelerator=CONFIGURATIONS[npu64.accelerator])
+    program = build_program(integer, npu64, accelerator=npu64.accelerator)
     steps = alive_bytes(program, integer, makers_of(sensitivity(graph, arrays)))
     assert len(steps) == len(program.calls)
     most = max(scratch + sum(alive.values()) for scratch, alive in steps)

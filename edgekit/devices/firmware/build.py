@@ -64,7 +64,7 @@ def board_defines(board: Board) -> dict[str, str]:
     if "emulator" in board.counters:
         defines["EK_COUNTER_EMULATOR"] = str(DESCRIPTOR)
     if board.target.gpu:
-        defines |= {"EK_GPU": "", "EK_UART_OUT": "63", f"EK_LIBC_{board.libc.upper()}": ""}
+        defines |= {"EK_GPU": "", "EK_UART_OUT": "63"}
     if board.accelerator_base >= 0:
         defines["EK_NPU_BASE"] = f"{board.accelerator_base:#x}u"
     if board.target.has_cfu:
@@ -137,6 +137,8 @@ def build_firmware(
     ]
     names = ("include", "device", "ports", "ports/linux", "npu", "app", "linux")
     folders = [root / name for name in names]
+    if board.libc:  # for the start-up code alone: a model's objects are the same with any
+        macros[f"EK_LIBC_{board.libc.upper()}"] = ""
     macros["EK_FIRMWARE_VERSION"] = f'"{__version__}"'
     texts = [b for path in device for b in source_key(path, folders) or [path.read_bytes()]]
     settings = [cc.version, repr(board.regions), f"{stack_bytes}", *map("=".join, macros.items())]

@@ -1,6 +1,7 @@
 /* bad_opencl.c - an OpenCL library that hands everything on to the real one, but for the one thing that
  * EK_BAD names: a word, or WORD=VALUE.
  *
+ *   crash                               it reads from address 64
  *   platform device context queue       there is none, or none is made
  *   group=N items=N align=N local=N     what it says of its limits (align in bits)
  *   unified=N                           whether it says that it shares memory with the CPU
@@ -83,6 +84,9 @@ static cl_int lost(void)
 cl_int clGetPlatformIDs(cl_uint n, cl_platform_id *ids, cl_uint *count)
 {
     GET(clGetPlatformIDs);
+    if (bad("crash") != NULL) {
+        return *(const volatile cl_int *)(uintptr_t)64u;
+    }
     return bad("platform") != NULL ? -1001 : f(n, ids, count);
 }
 

@@ -56,6 +56,13 @@ def start(firmware: Firmware, shim: Path, tmp_path: Path, monkeypatch: pytest.Mo
     return start_  # type: ignore[return-value]
 
 
+def test_a_driver_that_crashes(start: Start) -> None:
+    """The fault is told over the link, whatever the driver's libraries do with signals."""
+    with start("crash") as session, pytest.raises(EdgekitError, match="faulted") as caught:
+        session.run([INPUTS[0]])
+    assert caught.value.code == "E609" and "hfsr 0x0000000b" in str(caught.value)  # SIGSEGV
+
+
 def exact(session: Session) -> bool:
     return [session.run([x])[0] for x in INPUTS] == OUTPUTS
 

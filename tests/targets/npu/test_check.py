@@ -77,7 +77,7 @@ def test_every_fault_is_found(config: Accelerator) -> None:
 @_each
 def test_every_fault_is_found_in_many_streams(config: Accelerator) -> None:
     need("gcc")
-    _faults(config, range(2, 10))
+    _faults(config, range(2, 25))
 
 
 def _faults(config: Accelerator, seeds: Sequence[int]) -> None:
@@ -113,7 +113,7 @@ def test_same_errors_of_damaged_streams(config: Accelerator) -> None:
 @_each
 def test_same_errors_of_many_damaged_streams(config: Accelerator) -> None:
     need("gcc")
-    _fuzz(config, range(1000, 3000))
+    _fuzz(config, range(1000, 9000))
 
 
 @pytest.mark.parametrize("config", NAMED.values(), ids=lambda c: c.name)

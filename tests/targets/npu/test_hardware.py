@@ -87,14 +87,14 @@ def test_broken_streams_are_refused_and_the_next_one_runs(config: Accelerator) -
 @pytest.mark.slow
 @_each
 def test_same_bytes_as_the_model_many(config: Accelerator) -> None:
-    """3,000 streams in all."""
-    _same(config, range(1000, 1500))
+    """10,200 streams in all."""
+    _same(config, range(1000, 2700))
 
 
 @pytest.mark.slow
 @_each
 def test_broken_streams_are_refused_many(config: Accelerator) -> None:
-    _refused(config, range(1000, 1300))
+    _refused(config, range(1000, 2000))
 
 
 def _transfers(config: Accelerator, rng: random.Random) -> Case:
