@@ -36,10 +36,12 @@ def outdated(folder: Output) -> Iterator[None]:
         every = len(changed) if len(changed) <= _NAMED else _NAMED
         more = f" and {len(changed) - every} more" if len(changed) > every else ""
         theirs = folder.description.get("edgekit", "?")
+        same = theirs == __version__
+        which = f"another build of edgekit {theirs}" if same else f"edgekit {theirs}"
         raise EdgekitError(
             "E387",
-            f"'{folder.path}' was compiled by edgekit {theirs} with a runtime that edgekit "
-            f"{__version__} cannot build its programs with",
+            f"'{folder.path}' was compiled by {which} with a runtime that this one ({__version__}) "
+            "cannot build its programs with",
             details=[
                 f"{len(changed)} of its runtime's files differ: {', '.join(changed[:every])}{more}",
                 error.message,

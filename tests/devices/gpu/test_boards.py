@@ -20,6 +20,7 @@ from gpu_model import samples
 from pace import thinned
 from tools import need
 
+import edgekit
 from edgekit.cli import cli
 from edgekit.devices.firmware.model import model_firmware, runtime_files
 from edgekit.devices.flash import flash
@@ -212,6 +213,7 @@ def test_a_folder_with_an_older_runtime(small: Output, tmp_path: Path) -> None:
         validate(older, board("gpu-pocl"))
     assert caught.value.code == "E387" and "compile the model again" in caught.value.help
     assert "1 of its runtime's files differ: ek_gpu.h" in caught.value.details
+    assert f"another build of edgekit {edgekit.__version__}" in caught.value.message
     (older.sources / "kernels.c").write_text("int")  # what is broken is not the runtime
     header.write_bytes(runtime_files(gpu=True)[header.name])
     with pytest.raises(EdgekitError) as caught:
