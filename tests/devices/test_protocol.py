@@ -94,3 +94,5 @@ def test_a_fault_of_the_accelerator_names_its_error() -> None:
     assert fault.kinds() == ["the accelerator stopped"]
     assert fault.accelerator == "error ADDRESS at command 12 of its stream"
     assert protocol.Fault(0x40, 0, 1 << 16, 2, 0, 0).accelerator == ""
+    absent = protocol.Fault(0x40, 0, 1 << 31, 0, 0, 0).accelerator
+    assert absent == "no accelerator answers at the board's accelerator_base"
