@@ -223,9 +223,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "read": (ctypes.c_int, [bench, u32, ctypes.c_void_p]),
         "run": (u64, [bench, u64]),
         "cycle": (u64, [bench]),
-        "moved": (u64, [bench]),
         "broken": (u64, [bench]),
-        "pending": (u32, [bench]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, f"bench_{name}")
