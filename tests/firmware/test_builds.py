@@ -82,7 +82,8 @@ def test_the_device_program(
         *sorted(digits.sources.glob("*.c")),
     ]
     include = [digits.sources, *(ROOT / name for name in ("include", "device", "ports"))]
-    usb = {k: v for k, v in board_defines(board("raspberry-pi-pico")).items() if k.startswith("EK_USB_")}
+    pico = board_defines(board("raspberry-pi-pico"))
+    usb = {name: value for name, value in pico.items() if name.startswith("EK_USB_")}
     macros = {**board_defines(board(name)), **usb, **transport_defines("rtt"), **FIXED, **defines}
     cc.objects(sources, include=include, defines=macros)
 
