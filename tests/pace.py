@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,3 +20,9 @@ def thinned(cases: Iterable[Any], fast: Callable[[Any], bool]) -> list[Any]:
         else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
         for case in cases
     ]
+
+
+def every(n: int, cases: Iterable[Any]) -> list[Any]:
+    """`cases` as `thinned` has them; of n that follow each other one is in `make test`."""
+    kept = itertools.count()
+    return thinned(cases, lambda _: next(kept) % n == 0)

@@ -11,6 +11,7 @@ from built import M4, merged, run_host, run_m4
 from exactness import draw_seed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pace import every
 from recurrent_models import cells, integers, svdfs
 from template_kernels import run_sanitized
 
@@ -53,7 +54,7 @@ def feeds_of(graph: Graph, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", every(2, CASES))
 @FEW
 @given(data=st.data())
 def test_exact(case: str, tmp_path: Path, data: st.DataObject) -> None:

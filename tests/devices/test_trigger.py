@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pace import every
 
 import targets
 from edgekit.devices.session import Session
@@ -40,7 +41,7 @@ class ChipLink:
         pass
 
 
-@pytest.mark.parametrize("board", WIRED, ids=[b.name for b in WIRED])
+@pytest.mark.parametrize("board", every(3, WIRED), ids=[b.name for b in WIRED])
 def test_a_run_toggles_the_boards_pin(board: Board, build: Build) -> None:
     assert board.trigger is not None
     # EK_CLOCK_HZ tells how long a millisecond is; each reading of the double's counter is a tick.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built import M4, run_host, run_m4
+from pace import every
 from quantizer_small import Builder
 
 from codegen import memory_check
@@ -73,7 +74,7 @@ def statistics(b: Builder, x: str) -> str:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("network", [encoder, pyramid, shuffle, statistics])
+@pytest.mark.parametrize("network", every(2, [encoder, pyramid, shuffle, statistics]))
 def test_networks(network: Callable[[Builder, str], str], bits: int, tmp_path: Path) -> None:
     b = Builder(3)
     graph: Graph = b.done(network(b, b.input("x", 1, 6, 8, 3)))

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from pace import thinned
+from pace import every, thinned
 from tools import need
 
 from edgekit.devices.emulators.stored import flashed_image
@@ -55,7 +55,7 @@ def profile_of(on: Board, build: Build, compiler: str, counter: str) -> Profile:
         return session.profile([INPUT], repeat=2)
 
 
-@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+@pytest.mark.parametrize("compiler", every(2, ["zig", "gcc"]))
 @pytest.mark.parametrize(
     ("name", "counter", "virtual"),
     thinned(PAIRS, lambda pair: pair in (PAIRS[0], PAIRS[4], PAIRS[5])),
