@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import DIGITS, raw_samples
+from pace import every
 from state_graphs import accumulator, compiled_graph
 from stream_nets import Net, hops, recording
 from tools import need
@@ -217,7 +218,7 @@ def test_all_of_them_in_cpp(joined: Joined, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[:3000]
 
 
-@pytest.mark.parametrize("mode", ["interpreter", "aot"])
+@pytest.mark.parametrize("mode", every(2, ["interpreter", "aot"]))
 def test_each_model_alone_from_its_folder(joined: Joined, mode: str) -> None:
     for name in NAMES:
         folder = open_output(joined.path / name)

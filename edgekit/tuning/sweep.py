@@ -13,6 +13,9 @@ from typing import Any
 
 from edgekit.errors import EdgekitError
 
+#: How long a scheduler may take to answer.
+CONNECT_WITHIN = "10s"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -95,7 +98,7 @@ def _on_cluster(
             help="pip install 'edgekit[sweep]'",
         ) from None
     try:
-        client = Client(scheduler, timeout="10s", set_as_default=False)
+        client = Client(scheduler, timeout=CONNECT_WITHIN, set_as_default=False)
     except (OSError, ValueError) as error:
         raise EdgekitError(
             "E385",

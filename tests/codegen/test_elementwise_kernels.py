@@ -42,7 +42,7 @@ CHECKED = settings(
 )
 
 
-@pytest.mark.parametrize("cases", every(2, [CASES[i::BUILDS] for i in range(BUILDS)]))
+@pytest.mark.parametrize("cases", every(4, [CASES[i::BUILDS] for i in range(BUILDS)]))
 @CHECKED
 @given(data=st.data())
 def test_exact(cases: list[str], tmp_path: Path, data: st.DataObject) -> None:

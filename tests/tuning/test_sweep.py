@@ -12,6 +12,7 @@ from sweep_job import figures
 
 from edgekit.errors import EdgekitError
 from edgekit.output import Output
+from edgekit.tuning import sweep as sweeping
 from edgekit.tuning.sweep import Job, sweep
 
 JOBS = [Job(f"model{i}", "gpu-pocl", seconds=float(i)) for i in range(6)]
@@ -48,8 +49,9 @@ def test_a_worker_is_killed_midway(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }
 
 
-def test_no_scheduler() -> None:
+def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
+    monkeypatch.setattr(sweeping, "CONNECT_WITHIN", "1s")
     with pytest.raises(EdgekitError, match="no scheduler") as caught:
         list(sweep(JOBS, scheduler="tcp://127.0.0.1:1"))
     assert caught.value.code == "E385"

@@ -184,7 +184,7 @@ def only(monkeypatch: pytest.MonkeyPatch, template: str) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.mark.parametrize("template", ROWS)
+@pytest.mark.parametrize("template", every(2, ROWS))
 @CHECKED
 @given(data=st.data())
 def test_exact(
@@ -200,7 +200,7 @@ def test_exact(
         check_everywhere(some, template, variant, tmp_path, only)
 
 
-@pytest.mark.parametrize(("template", "shape"), every(2, cases()))
+@pytest.mark.parametrize(("template", "shape"), every(3, cases()))
 def test_shapes_and_cost(
     template: str, shape: dict[str, Any], only: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

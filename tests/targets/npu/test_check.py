@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pace import every
 from tools import need
 
 from targets.npu.check import check
@@ -66,7 +67,7 @@ def _damaged(config: Accelerator, seed: int) -> Case:
 
 
 @pytest.mark.apt
-@_each
+@pytest.mark.parametrize("config", every(3, CONFIGURATIONS), ids=lambda c: c.name)
 def test_every_fault_is_found(config: Accelerator) -> None:
     need("gcc")
     _faults(config, range(2))
