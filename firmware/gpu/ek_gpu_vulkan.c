@@ -295,13 +295,9 @@ uint64_t ek_vk_elapsed(void *self, uint32_t event)
 }
 
 /* Destroying waits for what is under way: not on a device that is gone. */
-void ek_vk_close(void *self)
+/* What was never made is VK_NULL_HANDLE, which these functions ignore. */
+static void release_device(ek_gpu_vulkan_t *vk)
 {
-    ek_gpu_vulkan_t *vk = self;
-    if (vk->gone || settle(vk) != EK_GPU_OK) {
-        return;
-    }
-    ek_vk_keep_pipelines(vk);
     for (uint32_t i = 0; i < vk->pipeline_count; ++i) {
         vk->api.vkDestroyPipeline(vk->logical, vk->pipelines[i].handle, NULL);
     }
@@ -320,6 +316,22 @@ void ek_vk_close(void *self)
     vk->api.vkDestroyBuffer(vk->logical, vk->buffer, NULL);
     vk->api.vkFreeMemory(vk->logical, vk->memory, NULL);
     vk->api.vkDestroyDevice(vk->logical, NULL);
+}
+
+void ek_vk_release(ek_gpu_vulkan_t *vk)
+{
+    if (vk->logical != NULL) {
+        release_device(vk);
+    }
     vk->api.vkDestroyInstance(vk->instance, NULL);
     vk->gone = true;
+}
+
+void ek_vk_close(void *self)
+{
+    ek_gpu_vulkan_t *vk = self;
+    if (!vk->gone && settle(vk) == EK_GPU_OK) {
+        ek_vk_keep_pipelines(vk);
+        ek_vk_release(vk);
+    }
 }

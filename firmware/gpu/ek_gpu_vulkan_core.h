@@ -22,6 +22,8 @@ ek_gpu_result_t ek_vk_flush(void *self);
 ek_gpu_result_t ek_vk_wait(void *self, uint32_t patience_ms);
 uint64_t ek_vk_elapsed(void *self, uint32_t event);
 void ek_vk_close(void *self);
+/* Give back all that was made, without waiting for work. */
+void ek_vk_release(ek_gpu_vulkan_t *vk);
 
 /* EK_GPU_OK, or the device is gone. */
 ek_gpu_result_t ek_vk_result(ek_gpu_vulkan_t *vk, VkResult status);

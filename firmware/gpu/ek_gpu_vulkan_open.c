@@ -279,13 +279,14 @@ ek_gpu_device_t *ek_gpu_vulkan_open(ek_gpu_vulkan_t *vk, const ek_model_t *model
         return NULL;
     }
     if (!find_device(vk, settings->device, &wanted, why, size)) {
-        vk->api.vkDestroyInstance(vk->instance, NULL);
+        ek_vk_release(vk);
         return NULL;
     }
     describe(vk);
     if (!find_family(vk) || !find_memory(vk) || !make_device(vk, &wanted) ||
         !ek_vk_make_objects(vk)) {
         ek_gpu_text_add_two(why, size, "Vulkan cannot compute on ", vk->device.info.name);
+        ek_vk_release(vk);
         return NULL;
     }
     ek_gpu_device_t *d = &vk->device;

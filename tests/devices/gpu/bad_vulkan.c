@@ -48,6 +48,20 @@ EXPORT VkResult vkEnumeratePhysicalDevices(VkInstance i, uint32_t *count, VkPhys
     return status;
 }
 
+EXPORT VkResult vkCreateDevice(VkPhysicalDevice d, const VkDeviceCreateInfo *info, const void *allocator, VkDevice *made)
+{
+    VkResult (*next)(VkPhysicalDevice, const VkDeviceCreateInfo *, const void *, VkDevice *);
+    *(void **)&next = REAL(vkCreateDevice);
+    return bad("logical") ? -1 : next(d, info, allocator, made);
+}
+
+EXPORT VkResult vkCreateFence(VkDevice d, const VkFenceCreateInfo *info, const void *allocator, VkHandle *made)
+{
+    VkResult (*next)(VkDevice, const VkFenceCreateInfo *, const void *, VkHandle *);
+    *(void **)&next = REAL(vkCreateFence);
+    return bad("fence") ? -1 : next(d, info, allocator, made);
+}
+
 EXPORT void vkGetPhysicalDeviceFeatures2(VkPhysicalDevice d, VkPhysicalDeviceFeatures2 *f)
 {
     void (*next)(VkPhysicalDevice, VkPhysicalDeviceFeatures2 *);

@@ -84,7 +84,12 @@ def test_lavapipe(start: Start, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "why"),
-    [("device", "Vulkan has no device"), ("bytes", "no 8-bit integers")],
+    [
+        ("device", "Vulkan has no device"),
+        ("bytes", "no 8-bit integers"),
+        ("logical", "Vulkan cannot compute on"),
+        ("fence", "Vulkan cannot compute on"),
+    ],
 )
 def test_no_device(start: Start, shim: Path, bad: str, why: str) -> None:
     with start(shim, bad) as session, pytest.raises(EdgekitError, match=why) as caught:
